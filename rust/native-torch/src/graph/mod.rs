@@ -1,0 +1,186 @@
+//! The typed graph: what every loader writes and every other room reads.
+//!
+//! A graph is a list of [`Node`]s in topological order over typed values. It holds no numbers but its parameters'
+//! tensors, which may still lie unread in a mapped file.
+
+mod builder;
+mod op;
+mod shape;
+mod types;
+
+pub use builder::Builder;
+pub use op::{AvgPool, Conv, GeluKind, MaxPool, Op, Padding, Unary};
+pub use shape::pooled_size;
+pub use types::{Dim, Type, format_shape};
+
+use crate::{Error, Result, tensor::Tensor};
+
+/// A value of a graph: an input, a parameter, or what a node computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ValueId(pub(crate) u32);
+
+impl ValueId {
+    /// The position in [`Graph::values`].
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// Where a value comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The graph's input of this position.
+    Input(usize),
+    /// The graph's parameter of this position.
+    Parameter(usize),
+    /// The given output of the given node.
+    Node {
+        /// Position in [`Graph::nodes`].
+        node: usize,
+        /// Position in [`Node::outputs`].
+        output: usize,
+    },
+}
+
+/// A value's type and origin.
+#[derive(Clone, Debug)]
+pub struct Value {
+    /// The dtype and the sizes.
+    pub ty: Type,
+    /// Where it comes from.
+    pub source: Source,
+}
+
+/// An operation applied to values.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// What it computes.
+    pub op: Op,
+    /// Its operands.
+    pub inputs: Vec<ValueId>,
+    /// Its results.
+    pub outputs: Vec<ValueId>,
+    /// Where it stands in the model, as error messages name it: ``layer `2` (torch.nn.modules.linear.Linear)``.
+    pub scope: String,
+}
+
+/// A named tensor that the model was trained with.
+#[derive(Clone, Debug)]
+pub struct Parameter {
+    /// The name in the state dict, `2.weight`.
+    pub name: String,
+    /// The numbers.
+    pub tensor: Tensor,
+}
+
+/// A value with a name: an input or an output.
+#[derive(Clone, Debug)]
+pub struct Named {
+    /// The name in the signature.
+    pub name: String,
+    /// The value.
+    pub value: ValueId,
+}
+
+/// A typed graph; made with a [`Builder`].
+#[derive(Clone, Debug, Default)]
+pub struct Graph {
+    values: Vec<Value>,
+    nodes: Vec<Node>,
+    parameters: Vec<Parameter>,
+    inputs: Vec<Named>,
+    outputs: Vec<Named>,
+}
+
+impl Graph {
+    /// All values.
+    pub fn values(&self) -> &[Value] {
+        &self.values
+    }
+
+    /// The nodes in topological order.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// The parameters.
+    pub fn parameters(&self) -> &[Parameter] {
+        &self.parameters
+    }
+
+    /// The inputs in signature order.
+    pub fn inputs(&self) -> &[Named] {
+        &self.inputs
+    }
+
+    /// The outputs in signature order.
+    pub fn outputs(&self) -> &[Named] {
+        &self.outputs
+    }
+
+    /// The type of a value.
+    pub fn ty(&self, value: ValueId) -> &Type {
+        &self.values[value.index()].ty
+    }
+
+    /// The sizes of a value whose sizes are all known.
+    ///
+    /// # Panics
+    /// If one is symbolic: call [`Graph::check_concrete`] first.
+    pub fn sizes(&self, value: ValueId) -> Vec<usize> {
+        self.ty(value).sizes().expect("the graph was checked to be concrete")
+    }
+
+    /// The same graph with its inputs' sizes replaced and all types inferred anew.
+    pub fn specialize(&self, input_shapes: &[Vec<usize>]) -> Result<Graph> {
+        if input_shapes.len() != self.inputs.len() {
+            return Err(Error::argument(format!(
+                "the model has {} input(s), but {} shape(s) were given",
+                self.inputs.len(),
+                input_shapes.len()
+            )));
+        }
+        let mut graph = self.clone();
+        for (input, shape) in self.inputs.iter().zip(input_shapes) {
+            let ty = &mut graph.values[input.value.index()].ty;
+            let given = Type::sized(ty.dtype, shape);
+            if !ty.accepts(&given) {
+                return Err(Error::argument(format!(
+                    "input `{}` has shape {}, which {} does not fit",
+                    input.name,
+                    format_shape(&ty.shape),
+                    format_shape(&given.shape)
+                )));
+            }
+            *ty = given;
+        }
+        for node in &self.nodes {
+            let types: Vec<&Type> = node.inputs.iter().map(|&v| &graph.values[v.index()].ty).collect();
+            let inferred = shape::infer(&node.op, &types).map_err(|e| e.at(&node.scope))?;
+            for (&output, ty) in node.outputs.iter().zip(inferred) {
+                graph.values[output.index()].ty = ty;
+            }
+        }
+        Ok(graph)
+    }
+
+    /// An error that names the first input or layer with a size that is not known.
+    pub fn check_concrete(&self) -> Result<()> {
+        for input in &self.inputs {
+            let ty = self.ty(input.value);
+            if ty.sizes().is_none() {
+                return Err(Error::argument(format!(
+                    "input `{}` has the symbolic shape {}; give its sizes",
+                    input.name,
+                    format_shape(&ty.shape)
+                )));
+            }
+        }
+        for node in &self.nodes {
+            if node.outputs.iter().any(|&v| self.ty(v).sizes().is_none()) {
+                return Err(Error::argument(format!("{} needs to know its input's sizes; give them", node.scope)));
+            }
+        }
+        Ok(())
+    }
+}

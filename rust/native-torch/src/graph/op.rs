@@ -1,0 +1,180 @@
+//! The operations, at the level of ATen. Each room has one rule per operation under the same name.
+
+/// An operation. Dimensions are counted from 0 at the front; operands are listed behind each.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Op {
+    /// A function of each element: (x).
+    Unary(Unary),
+    /// Sum of two values of one shape: (a, b).
+    Add,
+    /// Difference of two values of one shape: (a, b).
+    Sub,
+    /// Element-wise product of two values of one shape: (a, b).
+    Mul,
+    /// `x W' + b` over the last dimension: (x `[.., in]`, weight `[out, in]`, bias `[out]` or none).
+    Linear,
+    /// Convolution: (x `[N, C, ..]` or `[C, ..]`, weight `[out, C / groups, ..]`, bias `[out]` or none).
+    Conv(Conv),
+    /// Average pooling: (x `[N, C, ..]` or `[C, ..]`).
+    AvgPool(AvgPool),
+    /// Maximum pooling, padded with -inf: (x `[N, C, ..]` or `[C, ..]`).
+    MaxPool(MaxPool),
+    /// Padding of the last dimensions: (x).
+    Pad {
+        /// Elements before and after, for each of the last dimensions.
+        amounts: Vec<(usize, usize)>,
+        /// What stands in the new places.
+        padding: Padding,
+    },
+    /// Normalisation over the last dimensions: (x, weight or none, bias or none).
+    LayerNorm {
+        /// How many of the last dimensions are normalised together.
+        axes: usize,
+        /// Added to the variance.
+        eps: f64,
+    },
+    /// Softmax over one dimension: (x).
+    Softmax {
+        /// The dimension.
+        dim: usize,
+    },
+    /// Joins the dimensions `start ..= end`: (x).
+    Flatten {
+        /// The first.
+        start: usize,
+        /// The last.
+        end: usize,
+    },
+    /// Values one after another along a dimension: (a, b, ..).
+    Cat {
+        /// The dimension.
+        dim: usize,
+    },
+}
+
+/// A function of one element.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Unary {
+    /// `max(x, 0)`, derivative 0 at 0.
+    Relu,
+    /// `x` above 0, `slope x` elsewhere.
+    LeakyRelu {
+        /// The slope for x <= 0.
+        slope: f64,
+    },
+    /// `x Phi(x)`, or its approximation (Hendrycks and Gimpel, 2016).
+    Gelu(GeluKind),
+    /// `1 / (1 + exp(-x))`.
+    Sigmoid,
+    /// The hyperbolic tangent.
+    Tanh,
+    /// `log(1 + exp(beta x)) / beta`, and `x` where `beta x > threshold`.
+    Softplus {
+        /// The steepness.
+        beta: f64,
+        /// Where the function becomes `x`.
+        threshold: f64,
+    },
+}
+
+/// The two ways to compute GELU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GeluKind {
+    /// With the error function: torch's `approximate="none"`.
+    Exact,
+    /// `x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))`.
+    Tanh,
+}
+
+/// The attributes of a convolution; one entry per spatial dimension.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conv {
+    /// Steps between windows.
+    pub stride: Vec<usize>,
+    /// Zeros before and after.
+    pub padding: Vec<(usize, usize)>,
+    /// Steps inside a window.
+    pub dilation: Vec<usize>,
+    /// Into how many independent convolutions the channels are split.
+    pub groups: usize,
+}
+
+/// The attributes of average pooling; one entry per spatial dimension.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AvgPool {
+    /// Sizes of the window.
+    pub kernel: Vec<usize>,
+    /// Steps between windows.
+    pub stride: Vec<usize>,
+    /// Zeros on both sides.
+    pub padding: Vec<usize>,
+    /// Whether a last window may reach beyond the padded input.
+    pub ceil_mode: bool,
+    /// Whether padding counts in the divisor.
+    pub count_include_pad: bool,
+    /// The divisor, instead of the number of elements.
+    pub divisor: Option<i64>,
+}
+
+/// The attributes of maximum pooling; one entry per spatial dimension.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MaxPool {
+    /// Sizes of the window.
+    pub kernel: Vec<usize>,
+    /// Steps between windows.
+    pub stride: Vec<usize>,
+    /// Places of -inf on both sides.
+    pub padding: Vec<usize>,
+    /// Steps inside a window.
+    pub dilation: Vec<usize>,
+    /// Whether a last window may reach beyond the padded input.
+    pub ceil_mode: bool,
+}
+
+/// What padding puts in the new places.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Padding {
+    /// A number.
+    Constant(f64),
+    /// The input mirrored at its edge, the edge not repeated.
+    Reflect,
+    /// The edge.
+    Replicate,
+    /// The other end.
+    Circular,
+}
+
+impl Op {
+    /// The operation's name in ATen.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Op::Unary(unary) => unary.name(),
+            Op::Add => "add",
+            Op::Sub => "sub",
+            Op::Mul => "mul",
+            Op::Linear => "linear",
+            Op::Conv(_) => "convolution",
+            Op::AvgPool(_) => "avg_pool",
+            Op::MaxPool(_) => "max_pool",
+            Op::Pad { .. } => "pad",
+            Op::LayerNorm { .. } => "layer_norm",
+            Op::Softmax { .. } => "softmax",
+            Op::Flatten { .. } => "flatten",
+            Op::Cat { .. } => "cat",
+        }
+    }
+}
+
+impl Unary {
+    /// The function's name in ATen.
+    pub fn name(self) -> &'static str {
+        match self {
+            Unary::Relu => "relu",
+            Unary::LeakyRelu { .. } => "leaky_relu",
+            Unary::Gelu(_) => "gelu",
+            Unary::Sigmoid => "sigmoid",
+            Unary::Tanh => "tanh",
+            Unary::Softplus { .. } => "softplus",
+        }
+    }
+}

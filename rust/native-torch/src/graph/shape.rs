@@ -1,0 +1,383 @@
+//! Shape inference: one rule per operation.
+
+use super::{AvgPool, Conv, Dim, MaxPool, Op, Padding, Type, format_shape};
+use crate::{Error, Result};
+
+/// The types of an operation's results.
+pub(super) fn infer(op: &Op, inputs: &[&Type]) -> Result<Vec<Type>> {
+    let x = *inputs.first().ok_or_else(|| Error::argument(format!("{} needs an operand", op.name())))?;
+    if let Some(ty) = inputs.iter().find(|ty| ty.dtype != x.dtype || !ty.dtype.is_float()) {
+        return Err(Error::unsupported(format!(
+            "{} of a {} tensor; operands must be floating point",
+            op.name(),
+            ty.dtype.name()
+        )));
+    }
+    let arity = match op {
+        Op::Add | Op::Sub | Op::Mul => 2..=2,
+        Op::Linear | Op::Conv(_) => 2..=3,
+        Op::LayerNorm { .. } => 1..=3,
+        Op::Cat { .. } => 1..=usize::MAX,
+        Op::Unary(_) | Op::AvgPool(_) | Op::MaxPool(_) | Op::Pad { .. } | Op::Softmax { .. } | Op::Flatten { .. } => {
+            1..=1
+        }
+    };
+    if !arity.contains(&inputs.len()) {
+        return Err(Error::argument(format!("{} was given {} operands", op.name(), inputs.len())));
+    }
+    let shape = match op {
+        Op::Unary(_) => x.shape.clone(),
+        Op::Add | Op::Sub | Op::Mul => same(op, inputs)?,
+        Op::Linear => linear(inputs)?,
+        Op::Conv(conv) => convolution(conv, inputs)?,
+        Op::AvgPool(pool) => average_pool(pool, x)?,
+        Op::MaxPool(pool) => max_pool(pool, x)?,
+        Op::Pad { amounts, padding } => pad(amounts, *padding, x)?,
+        Op::LayerNorm { axes, .. } => layer_norm(*axes, inputs)?,
+        Op::Softmax { dim } => {
+            axis(*dim, x)?;
+            x.shape.clone()
+        }
+        Op::Flatten { start, end } => flatten(*start, *end, x)?,
+        Op::Cat { dim } => cat(*dim, inputs)?,
+    };
+    let known = shape.iter().filter_map(Dim::size);
+    if known.filter(|&d| d != 0).try_fold(1usize, usize::checked_mul).is_none_or(|n| n > isize::MAX as usize / 8) {
+        return Err(Error::unsupported(format!("a result of shape {} is larger than memory", format_shape(&shape))));
+    }
+    Ok(vec![Type::new(x.dtype, shape)])
+}
+
+fn axis(dim: usize, x: &Type) -> Result<()> {
+    if dim < x.rank() {
+        return Ok(());
+    }
+    Err(Error::argument(format!("dimension {dim} of an input of shape {}", format_shape(&x.shape))))
+}
+
+fn expect(what: &str, ty: &Type, shape: &[Dim]) -> Result<()> {
+    if ty.rank() == shape.len() && ty.shape.iter().zip(shape).all(|(a, b)| a.agrees(b)) {
+        return Ok(());
+    }
+    Err(Error::argument(format!(
+        "{what} has shape {}, but {} is expected",
+        format_shape(&ty.shape),
+        format_shape(shape)
+    )))
+}
+
+/// The dimension that two agreeing ones have: the known one of the two.
+fn merge(a: &Dim, b: &Dim) -> Dim {
+    if a.size().is_none() && b.size().is_some() { b.clone() } else { a.clone() }
+}
+
+fn same(op: &Op, inputs: &[&Type]) -> Result<Vec<Dim>> {
+    let (a, b) = (inputs[0], inputs[1]);
+    if !a.accepts(b) {
+        return Err(Error::argument(format!(
+            "{} of shapes {} and {}; they must be the same",
+            op.name(),
+            format_shape(&a.shape),
+            format_shape(&b.shape)
+        )));
+    }
+    Ok(a.shape.iter().zip(&b.shape).map(|(a, b)| merge(a, b)).collect())
+}
+
+fn linear(inputs: &[&Type]) -> Result<Vec<Dim>> {
+    let (x, weight) = (inputs[0], inputs[1]);
+    let [out, features] = weight.shape.as_slice() else {
+        return Err(Error::argument(format!("the weight has shape {}, not [out, in]", format_shape(&weight.shape))));
+    };
+    match x.shape.last() {
+        Some(last) if last.agrees(features) => {}
+        _ => {
+            return Err(Error::argument(format!(
+                "the input has shape {}, but its last dimension must be {features}",
+                format_shape(&x.shape)
+            )));
+        }
+    }
+    if let Some(bias) = inputs.get(2) {
+        expect("the bias", bias, std::slice::from_ref(out))?;
+    }
+    let mut shape = x.shape.clone();
+    *shape.last_mut().expect("checked above") = out.clone();
+    Ok(shape)
+}
+
+/// Where the spatial dimensions of a batched or unbatched image start.
+fn spatial_start(x: &Type, spatial: usize) -> Result<usize> {
+    if x.rank() == spatial + 1 || x.rank() == spatial + 2 {
+        return Ok(x.rank() - spatial);
+    }
+    let names = ["L", "H, W", "D, H, W"].get(spatial.wrapping_sub(1)).unwrap_or(&"..");
+    Err(Error::argument(format!(
+        "the input has shape {}, but [N, C, {names}] or [C, {names}] is expected",
+        format_shape(&x.shape)
+    )))
+}
+
+fn positive(what: &str, values: &[usize]) -> Result<()> {
+    if values.contains(&0) {
+        return Err(Error::argument(format!("{what} {values:?} must be positive")));
+    }
+    Ok(())
+}
+
+fn entries(spatial: usize, lists: &[usize]) -> Result<()> {
+    if spatial == 0 || lists.iter().any(|&n| n != spatial) {
+        return Err(Error::argument("the attributes differ in their number of spatial dimensions"));
+    }
+    Ok(())
+}
+
+fn convolution(conv: &Conv, inputs: &[&Type]) -> Result<Vec<Dim>> {
+    let (x, weight) = (inputs[0], inputs[1]);
+    let spatial = conv.stride.len();
+    entries(spatial, &[conv.padding.len(), conv.dilation.len(), weight.rank().saturating_sub(2)])?;
+    positive("stride", &conv.stride)?;
+    positive("dilation", &conv.dilation)?;
+    positive("groups", &[conv.groups])?;
+    let start = spatial_start(x, spatial)?;
+    let [Some(out), Some(channels)] = [weight.shape[0].size(), weight.shape[1].size()] else {
+        return Err(Error::argument("the weight's sizes must be known"));
+    };
+    if out % conv.groups != 0 {
+        return Err(Error::argument(format!("{out} output channels cannot be split into {} groups", conv.groups)));
+    }
+    let channels = channels.saturating_mul(conv.groups);
+    if !x.shape[start - 1].agrees(&Dim::Size(channels)) {
+        return Err(Error::argument(format!(
+            "the input has shape {}, but its channel dimension must be {channels}",
+            format_shape(&x.shape)
+        )));
+    }
+    if let Some(bias) = inputs.get(2) {
+        expect("the bias", bias, &[Dim::Size(out)])?;
+    }
+    let mut shape = x.shape.clone();
+    shape[start - 1] = Dim::Size(out);
+    for i in 0..spatial {
+        let kernel = weight.shape[2 + i].size().unwrap_or(0);
+        positive("kernel size", &[kernel])?;
+        let (before, after) = conv.padding[i];
+        shape[start + i] = x.shape[start + i].map(|size| {
+            windows(size, before.saturating_add(after), kernel, conv.stride[i], conv.dilation[i], false)
+                .ok_or_else(|| too_small(x, kernel))
+        })?;
+    }
+    Ok(shape)
+}
+
+fn too_small(x: &Type, kernel: usize) -> Error {
+    Error::argument(format!("the window of {kernel} does not fit into the padded input {}", format_shape(&x.shape)))
+}
+
+/// How many windows fit.
+fn windows(
+    size: usize,
+    padding: usize,
+    kernel: usize,
+    stride: usize,
+    dilation: usize,
+    ceil_mode: bool,
+) -> Option<usize> {
+    let reach = dilation.checked_mul(kernel - 1)?.checked_add(1)?;
+    let room = size.checked_add(padding)?.checked_sub(reach)?;
+    let steps = if ceil_mode { room.div_ceil(stride) } else { room / stride };
+    Some(steps + 1)
+}
+
+/// The number of windows of a pool along one dimension: with `ceil_mode`, the last one must start inside the input or
+/// the padding before it. `None` if not even one fits.
+pub fn pooled_size(
+    size: usize,
+    padding: usize,
+    kernel: usize,
+    stride: usize,
+    dilation: usize,
+    ceil_mode: bool,
+) -> Option<usize> {
+    let count = windows(size, padding.checked_mul(2)?, kernel, stride, dilation, ceil_mode)?;
+    let starts_outside = ceil_mode && (count - 1).checked_mul(stride)? >= size.checked_add(padding)?;
+    Some(count - usize::from(starts_outside))
+}
+
+fn pool(x: &Type, [kernel, stride, padding, dilation]: [&[usize]; 4], ceil_mode: bool) -> Result<Vec<Dim>> {
+    let spatial = kernel.len();
+    entries(spatial, &[stride.len(), padding.len(), dilation.len()])?;
+    positive("kernel size", kernel)?;
+    positive("stride", stride)?;
+    positive("dilation", dilation)?;
+    let start = spatial_start(x, spatial)?;
+    let mut shape = x.shape.clone();
+    for i in 0..spatial {
+        let reach = dilation[i].saturating_mul(kernel[i] - 1).saturating_add(1);
+        if padding[i] > reach / 2 {
+            return Err(Error::argument(format!("padding {} is more than half of the window of {reach}", padding[i])));
+        }
+        shape[start + i] = x.shape[start + i].map(|size| {
+            pooled_size(size, padding[i], kernel[i], stride[i], dilation[i], ceil_mode)
+                .filter(|&count| count > 0)
+                .ok_or_else(|| too_small(x, kernel[i]))
+        })?;
+    }
+    Ok(shape)
+}
+
+fn average_pool(p: &AvgPool, x: &Type) -> Result<Vec<Dim>> {
+    if p.divisor == Some(0) {
+        return Err(Error::argument("divisor_override must not be 0"));
+    }
+    pool(x, [&p.kernel, &p.stride, &p.padding, &vec![1; p.kernel.len()]], p.ceil_mode)
+}
+
+fn max_pool(p: &MaxPool, x: &Type) -> Result<Vec<Dim>> {
+    pool(x, [&p.kernel, &p.stride, &p.padding, &p.dilation], p.ceil_mode)
+}
+
+fn pad(amounts: &[(usize, usize)], padding: Padding, x: &Type) -> Result<Vec<Dim>> {
+    let start = x.rank().checked_sub(amounts.len()).ok_or_else(|| {
+        Error::argument(format!(
+            "{} dimensions of an input of shape {} are padded",
+            amounts.len(),
+            format_shape(&x.shape)
+        ))
+    })?;
+    let mut shape = x.shape.clone();
+    for (dim, &(before, after)) in shape[start..].iter_mut().zip(amounts) {
+        *dim = dim.map(|size| {
+            let allowed = match padding {
+                Padding::Constant(_) => true,
+                Padding::Reflect => before < size.max(1) && after < size.max(1),
+                Padding::Replicate => size > 0 || before + after == 0,
+                Padding::Circular => before <= size && after <= size,
+            };
+            if !allowed {
+                return Err(Error::argument(format!("{padding:?} padding of ({before}, {after}) on a size of {size}")));
+            }
+            size.checked_add(before)
+                .and_then(|n| n.checked_add(after))
+                .ok_or_else(|| Error::argument("padding overflows"))
+        })?;
+    }
+    Ok(shape)
+}
+
+fn layer_norm(axes: usize, inputs: &[&Type]) -> Result<Vec<Dim>> {
+    let x = inputs[0];
+    let start = x.rank().checked_sub(axes).filter(|_| axes > 0).ok_or_else(|| {
+        Error::argument(format!("the last {axes} dimensions of an input of shape {}", format_shape(&x.shape)))
+    })?;
+    let mut shape = x.shape.clone();
+    for (what, ty) in ["the weight", "the bias"].iter().zip(&inputs[1..]) {
+        expect(what, ty, &x.shape[start..])?;
+        for (dim, known) in shape[start..].iter_mut().zip(&ty.shape) {
+            *dim = merge(dim, known);
+        }
+    }
+    Ok(shape)
+}
+
+fn flatten(start: usize, end: usize, x: &Type) -> Result<Vec<Dim>> {
+    if x.rank() == 0 {
+        return Ok(vec![Dim::Size(1)]);
+    }
+    axis(end, x)?;
+    if start > end {
+        return Err(Error::argument(format!("flatten of dimensions {start} to {end}")));
+    }
+    let joined = match x.shape[start..=end].iter().map(Dim::size).collect::<Option<Vec<_>>>() {
+        Some(sizes) if sizes.contains(&0) => Dim::Size(0),
+        Some(sizes) => Dim::Size(
+            sizes
+                .iter()
+                .try_fold(1usize, |n, &d| n.checked_mul(d))
+                .ok_or_else(|| Error::argument("the flattened size overflows"))?,
+        ),
+        None if start == end => x.shape[start].clone(),
+        None => Dim::Unknown,
+    };
+    let mut shape = x.shape[..start].to_vec();
+    shape.push(joined);
+    shape.extend_from_slice(&x.shape[end + 1..]);
+    Ok(shape)
+}
+
+fn cat(dim: usize, inputs: &[&Type]) -> Result<Vec<Dim>> {
+    let x = inputs[0];
+    axis(dim, x)?;
+    let mut shape = x.shape.clone();
+    for ty in &inputs[1..] {
+        let fits = ty.rank() == x.rank() && (0..x.rank()).all(|d| d == dim || ty.shape[d].agrees(&shape[d]));
+        if !fits {
+            return Err(Error::argument(format!(
+                "cat of shapes {} and {} along dimension {dim}",
+                format_shape(&x.shape),
+                format_shape(&ty.shape)
+            )));
+        }
+        for d in 0..x.rank() {
+            shape[d] = if d != dim {
+                merge(&shape[d], &ty.shape[d])
+            } else {
+                match (shape[d].size(), ty.shape[d].size()) {
+                    (Some(a), Some(b)) => {
+                        Dim::Size(a.checked_add(b).ok_or_else(|| Error::argument("the joined size overflows"))?)
+                    }
+                    _ => Dim::Unknown,
+                }
+            };
+        }
+    }
+    Ok(shape)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{graph::Unary, tensor::DType};
+
+    fn sized(shape: &[usize]) -> Type {
+        Type::sized(DType::F64, shape)
+    }
+
+    #[test]
+    fn pools_count_windows_as_torch_does() {
+        // torch.nn.functional.max_pool1d(torch.zeros(1, 1, size), kernel, stride, padding, ceil_mode=..)
+        assert_eq!(pooled_size(5, 0, 2, 2, 1, false), Some(2));
+        assert_eq!(pooled_size(5, 0, 2, 2, 1, true), Some(3));
+        assert_eq!(pooled_size(4, 1, 2, 3, 1, true), Some(2));
+        assert_eq!(pooled_size(3, 0, 1, 3, 1, true), Some(1));
+        assert_eq!(pooled_size(1, 0, 2, 1, 1, false), None);
+    }
+
+    #[test]
+    fn symbolic_sizes_pass_through() {
+        let x = Type::new(DType::F64, vec![Dim::symbol("N"), Dim::Size(3), Dim::symbol("H"), Dim::Size(8)]);
+        let weight = sized(&[4, 3, 3, 3]);
+        let conv = Conv { stride: vec![1, 2], padding: vec![(1, 1); 2], dilation: vec![1, 1], groups: 1 };
+        let y = infer(&Op::Conv(conv), &[&x, &weight]).unwrap().remove(0);
+        assert_eq!(y.shape, [Dim::symbol("N"), Dim::Size(4), Dim::Unknown, Dim::Size(4)]);
+        let flat = infer(&Op::Flatten { start: 1, end: 3 }, &[&y]).unwrap().remove(0);
+        assert_eq!(flat.shape, [Dim::symbol("N"), Dim::Unknown]);
+        let z = infer(&Op::Linear, &[&flat, &sized(&[10, 128]), &sized(&[10])]).unwrap().remove(0);
+        assert_eq!(z.shape, [Dim::symbol("N"), Dim::Size(10)]);
+    }
+
+    #[test]
+    fn contradictions_are_errors() {
+        let cases: [(Op, Vec<Type>); 6] = [
+            (Op::Linear, vec![sized(&[3]), sized(&[2, 4])]),
+            (Op::Linear, vec![sized(&[4]), sized(&[2, 4]), sized(&[3])]),
+            (Op::Add, vec![sized(&[4]), sized(&[3])]),
+            (Op::Softmax { dim: 1 }, vec![sized(&[4])]),
+            (Op::Flatten { start: 2, end: 1 }, vec![sized(&[4, 2, 2])]),
+            (Op::Unary(Unary::Relu), vec![]),
+        ];
+        for (op, types) in cases {
+            assert!(infer(&op, &types.iter().collect::<Vec<_>>()).is_err(), "{op:?}");
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! The element types that torch stores, and their conversion.
+
+use half::{bf16, f16};
+
+use crate::{Error, Result};
+
+/// An element type, named as torch names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
+pub enum DType {
+    F64,
+    F32,
+    F16,
+    BF16,
+    F8E4M3FN,
+    F8E4M3FNUZ,
+    F8E5M2,
+    F8E5M2FNUZ,
+    I64,
+    I32,
+    I16,
+    I8,
+    U64,
+    U32,
+    U16,
+    U8,
+    Bool,
+    C32,
+    C64,
+    C128,
+}
+
+/// Every dtype with torch's name and its size in bytes.
+const TABLE: [(DType, &str, usize); 20] = [
+    (DType::F64, "float64", 8),
+    (DType::F32, "float32", 4),
+    (DType::F16, "float16", 2),
+    (DType::BF16, "bfloat16", 2),
+    (DType::F8E4M3FN, "float8_e4m3fn", 1),
+    (DType::F8E4M3FNUZ, "float8_e4m3fnuz", 1),
+    (DType::F8E5M2, "float8_e5m2", 1),
+    (DType::F8E5M2FNUZ, "float8_e5m2fnuz", 1),
+    (DType::I64, "int64", 8),
+    (DType::I32, "int32", 4),
+    (DType::I16, "int16", 2),
+    (DType::I8, "int8", 1),
+    (DType::U64, "uint64", 8),
+    (DType::U32, "uint32", 4),
+    (DType::U16, "uint16", 2),
+    (DType::U8, "uint8", 1),
+    (DType::Bool, "bool", 1),
+    (DType::C32, "complex32", 4),
+    (DType::C64, "complex64", 8),
+    (DType::C128, "complex128", 16),
+];
+
+impl DType {
+    fn entry(self) -> (DType, &'static str, usize) {
+        TABLE[self as usize]
+    }
+
+    /// torch's name, without the `torch.` in front.
+    pub fn name(self) -> &'static str {
+        self.entry().1
+    }
+
+    /// The dtype of torch's name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        TABLE.iter().find(|entry| entry.1 == name).map(|entry| entry.0)
+    }
+
+    /// The size of one element in bytes.
+    pub fn size(self) -> usize {
+        self.entry().2
+    }
+
+    /// Whether it is a real floating-point type.
+    pub fn is_float(self) -> bool {
+        self.name().contains("float")
+    }
+
+    /// Appends the elements in `bytes` to `out`, converted.
+    pub(super) fn read<T: Element>(self, bytes: &[u8], big_endian: bool, out: &mut Vec<T>) -> Result<()> {
+        macro_rules! numbers {
+            ($type:ty, $convert:expr) => {
+                out.extend(bytes.chunks_exact(size_of::<$type>()).map(|chunk| {
+                    let chunk = chunk.try_into().expect("chunks have the element's size");
+                    let value = if big_endian { <$type>::from_be_bytes(chunk) } else { <$type>::from_le_bytes(chunk) };
+                    $convert(value)
+                }))
+            };
+        }
+        match self {
+            DType::F64 => numbers!(f64, |v: f64| T::from_f64(v)),
+            DType::F32 => numbers!(f32, |v: f32| T::from_f32(v)),
+            DType::F16 => numbers!(f16, |v: f16| T::from_f64(v.to_f64())),
+            DType::BF16 => numbers!(bf16, |v: bf16| T::from_f64(v.to_f64())),
+            DType::F8E4M3FN => numbers!(u8, |v| T::from_f64(float8(v, 3, 7, Float8::FiniteNan))),
+            DType::F8E4M3FNUZ => numbers!(u8, |v| T::from_f64(float8(v, 3, 8, Float8::UnsignedZero))),
+            DType::F8E5M2 => numbers!(u8, |v| T::from_f64(float8(v, 2, 15, Float8::Ieee))),
+            DType::F8E5M2FNUZ => numbers!(u8, |v| T::from_f64(float8(v, 2, 16, Float8::UnsignedZero))),
+            DType::I64 => numbers!(i64, |v| T::from_i128(i128::from(v))),
+            DType::I32 => numbers!(i32, |v| T::from_i128(i128::from(v))),
+            DType::I16 => numbers!(i16, |v| T::from_i128(i128::from(v))),
+            DType::I8 => numbers!(i8, |v| T::from_i128(i128::from(v))),
+            DType::U64 => numbers!(u64, |v| T::from_i128(i128::from(v))),
+            DType::U32 => numbers!(u32, |v| T::from_i128(i128::from(v))),
+            DType::U16 => numbers!(u16, |v| T::from_i128(i128::from(v))),
+            DType::U8 => numbers!(u8, |v| T::from_i128(i128::from(v))),
+            DType::Bool => numbers!(u8, |v| T::from_i128(i128::from(v != 0))),
+            DType::C32 | DType::C64 | DType::C128 => {
+                return Err(Error::unsupported(format!(
+                    "a {} tensor was read as real numbers; store its real and imaginary part apart",
+                    self.name()
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How an 8-bit float spends its top codes.
+#[derive(PartialEq)]
+enum Float8 {
+    /// Infinities and NaNs as in IEEE 754.
+    Ieee,
+    /// No infinities; all ones is NaN.
+    FiniteNan,
+    /// No infinities, no negative zero; the code of negative zero is NaN.
+    UnsignedZero,
+}
+
+/// The value of an 8-bit float with `mantissa` bits and the given exponent bias (OCP 8-bit floating point, 2023).
+fn float8(code: u8, mantissa: u32, bias: i32, kind: Float8) -> f64 {
+    let sign = if code & 0x80 == 0 { 1.0 } else { -1.0 };
+    let fraction = u32::from(code) & ((1 << mantissa) - 1);
+    let exponent = u32::from(code & 0x7f) >> mantissa;
+    let top = 0x7f >> mantissa;
+    match kind {
+        Float8::UnsignedZero if code == 0x80 => return f64::NAN,
+        Float8::FiniteNan if code & 0x7f == 0x7f => return f64::NAN,
+        Float8::Ieee if exponent == top => return if fraction == 0 { sign * f64::INFINITY } else { f64::NAN },
+        _ => {}
+    }
+    let unit = 1u32 << mantissa;
+    let (significand, exponent) =
+        if exponent == 0 { (fraction, 1 - bias) } else { (fraction + unit, exponent as i32 - bias) };
+    sign * f64::from(significand) / f64::from(unit) * f64::from(exponent).exp2()
+}
+
+/// A Rust type that tensors are read into.
+pub trait Element: Copy + Send + Sync + 'static {
+    /// The dtype of a tensor made from such elements.
+    const DTYPE: DType;
+    /// The nearest value.
+    fn from_f64(value: f64) -> Self;
+    /// The nearest value, NaN payloads kept.
+    fn from_f32(value: f32) -> Self;
+    /// The nearest value; integers saturate.
+    fn from_i128(value: i128) -> Self;
+    /// The bytes in little-endian order.
+    fn to_le_bytes(self) -> Vec<u8>;
+}
+
+macro_rules! element {
+    ($type:ty, $dtype:ident, $from_i128:expr) => {
+        impl Element for $type {
+            const DTYPE: DType = DType::$dtype;
+            fn from_f64(value: f64) -> Self {
+                value as $type
+            }
+            fn from_f32(value: f32) -> Self {
+                value as $type
+            }
+            fn from_i128(value: i128) -> Self {
+                $from_i128(value)
+            }
+            fn to_le_bytes(self) -> Vec<u8> {
+                <$type>::to_le_bytes(self).to_vec()
+            }
+        }
+    };
+}
+
+element!(f64, F64, |v| v as f64);
+element!(f32, F32, |v| v as f32);
+element!(i64, I64, |v: i128| v.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_in_the_order_of_the_enum() {
+        for (i, (dtype, name, _)) in TABLE.iter().enumerate() {
+            assert_eq!(*dtype as usize, i);
+            assert_eq!(DType::from_name(name), Some(*dtype));
+        }
+        assert!(DType::BF16.is_float() && DType::F8E5M2.is_float() && !DType::C64.is_float());
+    }
+
+    #[test]
+    fn eight_bit_floats_have_the_values_of_their_specification() {
+        let read = |dtype: DType, code: u8| {
+            let mut out: Vec<f64> = Vec::new();
+            dtype.read(&[code], false, &mut out).unwrap();
+            out[0]
+        };
+        assert_eq!(read(DType::F8E4M3FN, 0x7e), 448.0);
+        assert_eq!(read(DType::F8E4M3FN, 0x01), (-9f64).exp2());
+        assert!(read(DType::F8E4M3FN, 0xff).is_nan());
+        assert_eq!(read(DType::F8E5M2, 0x7b), 57344.0);
+        assert_eq!(read(DType::F8E5M2, 0xfc), f64::NEG_INFINITY);
+        assert_eq!(read(DType::F8E4M3FNUZ, 0x7f), 240.0);
+        assert!(read(DType::F8E4M3FNUZ, 0x80).is_nan());
+        assert_eq!(read(DType::F8E5M2FNUZ, 0x7f), 57344.0);
+    }
+
+    #[test]
+    fn integers_and_byte_orders_are_read() {
+        let mut out: Vec<f64> = Vec::new();
+        DType::I16.read(&[0xff, 0xfe], true, &mut out).unwrap();
+        DType::U64.read(&u64::MAX.to_le_bytes(), false, &mut out).unwrap();
+        DType::Bool.read(&[2], false, &mut out).unwrap();
+        DType::BF16.read(&[0x80, 0x3f], false, &mut out).unwrap();
+        assert_eq!(out, [-2.0, 18446744073709551615.0, 1.0, 1.0]);
+        assert!(DType::C64.read(&[0; 8], false, &mut out).is_err());
+    }
+}

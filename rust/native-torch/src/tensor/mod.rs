@@ -1,0 +1,188 @@
+//! Tensors as files hold them: a dtype, a shape, strides, and a view into shared storage.
+
+mod dtype;
+mod storage;
+
+use std::sync::Arc;
+
+pub use dtype::{DType, Element};
+pub use storage::{Mapping, Storage};
+
+use crate::{Error, Result};
+
+/// An expanded tensor (stride 0) is not written out beyond this many elements.
+const EXPANSION_LIMIT: usize = 1 << 24;
+
+/// A strided view into a shared [`Storage`]. Shape, strides and offset count elements.
+#[derive(Clone, Debug)]
+pub struct Tensor {
+    dtype: DType,
+    shape: Vec<usize>,
+    strides: Vec<usize>,
+    offset: usize,
+    storage: Arc<Storage>,
+}
+
+impl Tensor {
+    /// A view into `storage`; an error if the view reaches beyond it.
+    pub fn new(
+        dtype: DType,
+        shape: Vec<usize>,
+        strides: Vec<usize>,
+        offset: usize,
+        storage: Arc<Storage>,
+    ) -> Result<Self> {
+        if shape.len() != strides.len() {
+            return Err(Error::format(format!("a tensor has {} sizes but {} strides", shape.len(), strides.len())));
+        }
+        let available = storage.len() / dtype.size();
+        let overflow =
+            || Error::format(format!("the sizes {shape:?} with strides {strides:?} and offset {offset} overflow"));
+        let numel = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+        // A zero anywhere makes the tensor empty, whatever the product of the others.
+        let empty = shape.contains(&0);
+        if !empty {
+            numel.ok_or_else(overflow)?;
+            let mut last = offset;
+            for (&d, &s) in shape.iter().zip(&strides) {
+                let reach = (d - 1).checked_mul(s).ok_or_else(overflow)?;
+                last = last.checked_add(reach).ok_or_else(overflow)?;
+            }
+            if last >= available {
+                return Err(Error::format(format!(
+                    "sizes {shape:?}, strides {strides:?} and offset {offset} reach element {last}, but storage `{}` \
+                     holds {available} elements of {}",
+                    storage.name(),
+                    dtype.name()
+                )));
+            }
+        }
+        Ok(Self { dtype, shape, strides, offset, storage })
+    }
+
+    /// A contiguous tensor of its own storage.
+    ///
+    /// # Panics
+    /// If `data` does not have as many elements as `shape` says.
+    pub fn from_slice<T: Element>(shape: &[usize], data: &[T]) -> Self {
+        assert_eq!(shape.iter().product::<usize>(), data.len(), "tensor of shape {shape:?}");
+        let bytes = data.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let storage = Arc::new(Storage::owned("memory", bytes));
+        Self::new(T::DTYPE, shape.to_vec(), contiguous_strides(shape), 0, storage).expect("the storage was made to fit")
+    }
+
+    /// The dtype of the elements.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// The sizes of the dimensions.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// The strides of the dimensions, in elements.
+    pub fn strides(&self) -> &[usize] {
+        &self.strides
+    }
+
+    /// The position of the first element in the storage, in elements.
+    pub fn offset(&self) -> usize {
+        self.offset
+    }
+
+    /// The storage, possibly shared with other tensors.
+    pub fn storage(&self) -> &Arc<Storage> {
+        &self.storage
+    }
+
+    /// The number of elements.
+    pub fn numel(&self) -> usize {
+        if self.shape.contains(&0) { 0 } else { self.shape.iter().product() }
+    }
+
+    /// The elements in row-major order, converted exactly where the target can hold them.
+    ///
+    /// Fails on a wrong checksum, on a complex dtype, and where a tensor that repeats its storage would be written
+    /// out beyond 2^24 elements.
+    pub fn to_vec<T: Element>(&self) -> Result<Vec<T>> {
+        let numel = self.numel();
+        if numel == 0 {
+            return Ok(Vec::new());
+        }
+        let bytes = self.storage.bytes()?;
+        let size = self.dtype.size();
+        if numel > (bytes.len() / size).max(EXPANSION_LIMIT) {
+            return Err(Error::unsupported(format!(
+                "a tensor of shape {:?} repeats its storage `{}` and would take {numel} elements; at most \
+                 {EXPANSION_LIMIT} are written out",
+                self.shape,
+                self.storage.name()
+            )));
+        }
+        let mut out = Vec::with_capacity(numel);
+        let big_endian = self.storage.is_big_endian();
+        if self.strides == contiguous_strides(&self.shape) {
+            let bytes = &bytes[self.offset * size..(self.offset + numel) * size];
+            self.dtype.read(bytes, big_endian, &mut out)?;
+        } else {
+            let mut index = vec![0; self.shape.len()];
+            loop {
+                let at = self.offset + index.iter().zip(&self.strides).map(|(i, s)| i * s).sum::<usize>();
+                self.dtype.read(&bytes[at * size..(at + 1) * size], big_endian, &mut out)?;
+                let Some(axis) = (0..index.len()).rev().find(|&a| index[a] + 1 < self.shape[a]) else { break };
+                index[axis] += 1;
+                index[axis + 1..].fill(0);
+            }
+        }
+        Ok(out)
+    }
+}
+
+/// The strides of a row-major tensor without gaps.
+pub fn contiguous_strides(shape: &[usize]) -> Vec<usize> {
+    let mut strides = vec![1usize; shape.len()];
+    for axis in (1..shape.len()).rev() {
+        strides[axis - 1] = strides[axis].saturating_mul(shape[axis].max(1));
+    }
+    strides
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_view_is_read_through_its_strides() {
+        let base = Tensor::from_slice(&[2, 3], &[0.0f32, 1.0, 2.0, 3.0, 4.0, 5.0]);
+        let transposed = Tensor::new(DType::F32, vec![3, 2], vec![1, 3], 0, base.storage().clone()).unwrap();
+        assert_eq!(transposed.to_vec::<f64>().unwrap(), [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);
+        let row = Tensor::new(DType::F32, vec![3], vec![1], 3, base.storage().clone()).unwrap();
+        assert_eq!(row.to_vec::<f32>().unwrap(), [3.0, 4.0, 5.0]);
+        let expanded = Tensor::new(DType::F32, vec![2, 2], vec![0, 1], 4, base.storage().clone()).unwrap();
+        assert_eq!(expanded.to_vec::<f32>().unwrap(), [4.0, 5.0, 4.0, 5.0]);
+    }
+
+    #[test]
+    fn a_view_beyond_its_storage_is_refused() {
+        let storage = Tensor::from_slice(&[6], &[0.0f32; 6]).storage().clone();
+        for (shape, strides, offset) in [
+            (vec![7], vec![1], 0),
+            (vec![6], vec![1], 1),
+            (vec![2, 2], vec![5, 1], 0),
+            (vec![usize::MAX, 2], vec![1, 1], 0),
+            (vec![2], vec![usize::MAX], 1),
+        ] {
+            let error = Tensor::new(DType::F32, shape, strides, offset, storage.clone()).unwrap_err();
+            assert_eq!(error.kind(), crate::ErrorKind::Format, "{error}");
+        }
+        Tensor::new(DType::F32, vec![0, usize::MAX], vec![1, 1], 9, storage).unwrap();
+    }
+
+    #[test]
+    fn a_huge_expanded_tensor_is_not_written_out() {
+        let storage = Tensor::from_slice(&[1], &[1.0f32]).storage().clone();
+        let tensor = Tensor::new(DType::F32, vec![1 << 40], vec![0], 0, storage).unwrap();
+        assert_eq!(tensor.to_vec::<f64>().unwrap_err().kind(), crate::ErrorKind::Unsupported);
+    }
+}
