@@ -10,6 +10,7 @@
 //! - `bounds`, `lower`, `solve`: intervals, formulations, solvers
 #![deny(unsafe_code)]
 
+pub mod diff;
 mod error;
 pub mod graph;
 pub mod tensor;

@@ -7,11 +7,13 @@ mod builder;
 mod op;
 mod shape;
 mod types;
+mod windows;
 
 pub use builder::Builder;
 pub use op::{AvgPool, Conv, GeluKind, MaxPool, Op, Padding, Unary};
 pub use shape::pooled_size;
 pub use types::{Dim, Type, format_shape};
+pub use windows::{Windows, average_divisors, for_each_index};
 
 use crate::{Error, Result, tensor::Tensor};
 

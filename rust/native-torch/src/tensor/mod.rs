@@ -1,11 +1,13 @@
 //! Tensors as files hold them: a dtype, a shape, strides, and a view into shared storage.
 
 mod dtype;
+mod real;
 mod storage;
 
 use std::sync::Arc;
 
 pub use dtype::{DType, Element};
+pub use real::Real;
 pub use storage::{Mapping, Storage};
 
 use crate::{Error, Result};

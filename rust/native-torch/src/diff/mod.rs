@@ -1,0 +1,9 @@
+//! Derivatives: the local rules of element-wise functions, and the structure of Jacobian and Hessian.
+//!
+//! The engine (`eval`) computes with these rules; derivatives of operations that mix elements stand beside their
+//! kernels there, under the same names.
+
+mod pattern;
+pub mod unary;
+
+pub use pattern::{Pattern, hessian_pattern, jacobian_pattern};

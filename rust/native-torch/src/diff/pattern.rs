@@ -1,0 +1,383 @@
+//! Which entries of the Jacobian and the Hessian can be other than zero, from the graph alone.
+//!
+//! Every element of a value carries the set of input elements that it depends on; sets are shared, since all elements
+//! of a linear layer's result have the same one.
+
+use std::collections::HashMap;
+
+use crate::diff::unary::is_curved;
+use crate::graph::{Graph, Op, ValueId, Windows, for_each_index};
+
+/// The places of entries in a sparse matrix, sorted by row, then column; none twice.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pattern {
+    /// The row of each entry.
+    pub rows: Vec<usize>,
+    /// The column of each entry.
+    pub columns: Vec<usize>,
+}
+
+impl Pattern {
+    /// The number of entries.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there are no entries.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    fn push_row(&mut self, row: usize, columns: impl Iterator<Item = usize>) {
+        let before = self.columns.len();
+        self.columns.extend(columns);
+        self.rows.resize(self.rows.len() + self.columns.len() - before, row);
+    }
+}
+
+/// The pattern of the `m x n` Jacobian of a concrete graph.
+pub fn jacobian_pattern(graph: &Graph) -> Pattern {
+    let (sets, values) = dependencies(graph);
+    let mut pattern = Pattern::default();
+    let elements = graph.outputs().iter().flat_map(|output| &values[output.value.index()]);
+    for (row, &set) in elements.enumerate() {
+        pattern.push_row(row, sets.members(set));
+    }
+    pattern
+}
+
+/// The pattern of the lower triangle of the `n x n` Hessian of mu'f of a concrete graph, for any mu.
+pub fn hessian_pattern(graph: &Graph) -> Pattern {
+    let (mut sets, values) = dependencies(graph);
+    let n = sets.bits;
+    // The columns that share a nonlinear term with each row.
+    let mut rows = vec![EMPTY; n];
+    let mut cross = |sets: &mut Sets, a: u32, b: u32| {
+        for (from, to) in [(a, b), (b, a)] {
+            for row in sets.members(from).collect::<Vec<_>>() {
+                rows[row] = sets.union([rows[row], to]);
+            }
+        }
+    };
+    let live = reaches_output(graph);
+    for node in graph.nodes().iter().filter(|node| node.outputs.iter().any(|v| live[v.index()])) {
+        let x = &values[node.inputs[0].index()];
+        let mut terms: Vec<(u32, u32)> = match &node.op {
+            Op::Unary(unary) if is_curved(*unary) => x.iter().map(|&s| (s, s)).collect(),
+            Op::Mul => x.iter().zip(&values[node.inputs[1].index()]).map(|(&a, &b)| (a, b)).collect(),
+            Op::Softmax { dim } => {
+                slices(&graph.sizes(node.inputs[0]), *dim, 1).map(|s| union_of(&mut sets, x, s)).collect()
+            }
+            Op::LayerNorm { axes, .. } => {
+                let rank = graph.ty(node.inputs[0]).rank();
+                slices(&graph.sizes(node.inputs[0]), rank - axes, *axes).map(|s| union_of(&mut sets, x, s)).collect()
+            }
+            // Piecewise linear: the second derivative is zero where it exists.
+            Op::Unary(_)
+            | Op::Add
+            | Op::Sub
+            | Op::Linear
+            | Op::Conv(_)
+            | Op::AvgPool(_)
+            | Op::MaxPool(_)
+            | Op::Pad { .. }
+            | Op::Flatten { .. }
+            | Op::Cat { .. } => continue,
+        };
+        terms.sort_unstable();
+        terms.dedup();
+        for (a, b) in terms {
+            cross(&mut sets, a, b);
+        }
+    }
+    let mut pattern = Pattern::default();
+    for (row, &set) in rows.iter().enumerate() {
+        pattern.push_row(row, sets.members(set).take_while(|&column| column <= row));
+    }
+    pattern
+}
+
+fn union_of(sets: &mut Sets, x: &[u32], elements: Vec<usize>) -> (u32, u32) {
+    let set = sets.union(elements.into_iter().map(|i| x[i]));
+    (set, set)
+}
+
+fn reaches_output(graph: &Graph) -> Vec<bool> {
+    let mut live = vec![false; graph.values().len()];
+    for output in graph.outputs() {
+        live[output.value.index()] = true;
+    }
+    for node in graph.nodes().iter().rev() {
+        if node.outputs.iter().any(|v| live[v.index()]) {
+            node.inputs.iter().for_each(|v| live[v.index()] = true);
+        }
+    }
+    live
+}
+
+/// The elements of each slice over the dimensions `first .. first + count`.
+fn slices(sizes: &[usize], first: usize, count: usize) -> impl Iterator<Item = Vec<usize>> {
+    let outer: usize = sizes[..first].iter().product();
+    let length: usize = sizes[first..first + count].iter().product();
+    let inner: usize = sizes[first + count..].iter().product();
+    (0..outer * inner).map(move |s| {
+        let (o, i) = (s / inner, s % inner);
+        (0..length).map(|k| (o * length + k) * inner + i).collect()
+    })
+}
+
+/// For each value, the set of each element.
+fn dependencies(graph: &Graph) -> (Sets, Vec<Vec<u32>>) {
+    let n = graph.inputs().iter().map(|input| numel(graph, input.value)).sum();
+    let mut sets = Sets::new(n);
+    let mut values: Vec<Vec<u32>> = graph.values().iter().map(|_| Vec::new()).collect();
+    for parameter in graph.values().iter().enumerate() {
+        let (id, value) = parameter;
+        if matches!(value.source, crate::graph::Source::Parameter(_)) {
+            values[id] = vec![EMPTY; value.ty.sizes().map_or(0, |sizes| sizes.iter().product())];
+        }
+    }
+    let mut next = 0;
+    for input in graph.inputs() {
+        let count = numel(graph, input.value);
+        values[input.value.index()] = (next..next + count).map(|i| sets.single(i)).collect();
+        next += count;
+    }
+    for node in graph.nodes() {
+        let result = {
+            let x: Vec<&[u32]> = node.inputs.iter().map(|v| values[v.index()].as_slice()).collect();
+            let sizes: Vec<Vec<usize>> = node.inputs.iter().map(|&v| graph.sizes(v)).collect();
+            propagate(&node.op, &mut sets, &x, &sizes, &graph.sizes(node.outputs[0]))
+        };
+        values[node.outputs[0].index()] = result;
+    }
+    (sets, values)
+}
+
+fn numel(graph: &Graph, value: ValueId) -> usize {
+    graph.sizes(value).iter().product()
+}
+
+/// The sets of an operation's result, from those of its operands.
+fn propagate(op: &Op, sets: &mut Sets, x: &[&[u32]], sizes: &[Vec<usize>], result: &[usize]) -> Vec<u32> {
+    let shape = &sizes[0];
+    match op {
+        Op::Unary(_) | Op::Flatten { .. } => x[0].to_vec(),
+        Op::Add | Op::Sub | Op::Mul => x[0].iter().zip(x[1]).map(|(&a, &b)| sets.union([a, b])).collect(),
+        Op::Linear => {
+            let (out, features) = (sizes[1][0], sizes[1][1]);
+            // A layer without inputs still has results: one for each leading index.
+            let rows = shape[..shape.len() - 1].iter().product::<usize>();
+            (0..rows)
+                .flat_map(|row| {
+                    let set = sets.union(x[0][row * features..(row + 1) * features].iter().copied());
+                    std::iter::repeat_n(set, out)
+                })
+                .collect()
+        }
+        Op::Conv(conv) => {
+            let spatial = conv.stride.len();
+            let start = shape.len() - spatial;
+            let (plane, place): (usize, usize) = (shape[start..].iter().product(), result[start..].iter().product());
+            let (channels, out) = (sizes[1][1], sizes[1][0] / conv.groups);
+            let images: usize = shape[..start - 1].iter().product();
+            let windows = Windows::convolution(conv, &sizes[1][2..], &shape[start..], &result[start..]);
+            let mut values = Vec::with_capacity(images * conv.groups * out * place);
+            for group in 0..images * conv.groups {
+                let group = &x[0][group * channels * plane..(group + 1) * channels * plane];
+                let line: Vec<u32> = windows
+                    .iter()
+                    .map(|(_, reads)| {
+                        sets.union(
+                            reads.iter().flat_map(|&r| (0..channels).map(move |c| group[c * plane + r as usize])),
+                        )
+                    })
+                    .collect();
+                values.extend(std::iter::repeat_n(line, out).flatten());
+            }
+            values
+        }
+        Op::AvgPool(pool) => {
+            let plane = &shape[shape.len() - pool.kernel.len()..];
+            by_plane(&Windows::average(pool, plane), plane, sets, x[0])
+        }
+        Op::MaxPool(pool) => {
+            let plane = &shape[shape.len() - pool.kernel.len()..];
+            by_plane(&Windows::maximum(pool, plane), plane, sets, x[0])
+        }
+        Op::Pad { amounts, padding } => {
+            let plane = &shape[shape.len() - amounts.len()..];
+            by_plane(&Windows::padding(amounts, *padding, plane), plane, sets, x[0])
+        }
+        Op::LayerNorm { axes, .. } => {
+            let mut values = x[0].to_vec();
+            spread(slices(shape, shape.len() - axes, *axes), sets, &mut values);
+            values
+        }
+        Op::Softmax { dim } => {
+            let mut values = x[0].to_vec();
+            spread(slices(shape, *dim, 1), sets, &mut values);
+            values
+        }
+        Op::Cat { dim } => {
+            let mut values = Vec::with_capacity(result.iter().product());
+            for_each_index(&result[..*dim], |outer| {
+                let row = outer.iter().zip(result).fold(0, |row, (i, d)| row * d + i);
+                for (x, sizes) in x.iter().zip(sizes) {
+                    let length: usize = sizes[*dim..].iter().product();
+                    values.extend_from_slice(&x[row * length..(row + 1) * length]);
+                }
+            });
+            values
+        }
+    }
+}
+
+/// Every element of a slice depends on all of it.
+fn spread(slices: impl Iterator<Item = Vec<usize>>, sets: &mut Sets, values: &mut [u32]) {
+    for slice in slices {
+        let set = sets.union(slice.iter().map(|&i| values[i]));
+        slice.iter().for_each(|&i| values[i] = set);
+    }
+}
+
+fn by_plane(windows: &Windows, plane: &[usize], sets: &mut Sets, x: &[u32]) -> Vec<u32> {
+    let size: usize = plane.iter().product();
+    x.chunks_exact(size.max(1))
+        .flat_map(|x| {
+            windows.iter().map(|(_, reads)| sets.union(reads.iter().map(|&r| x[r as usize]))).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+/// The empty set.
+const EMPTY: u32 = 0;
+
+/// Sets of numbers below `bits`, each kept once.
+struct Sets {
+    bits: usize,
+    words: Vec<u64>,
+    known: HashMap<Box<[u64]>, u32>,
+    scratch: Vec<u64>,
+}
+
+impl Sets {
+    fn new(bits: usize) -> Self {
+        let scratch = vec![0; bits.div_ceil(64)];
+        let mut sets = Self { bits, words: Vec::new(), known: HashMap::new(), scratch };
+        sets.intern();
+        sets
+    }
+
+    /// The number of the set in `scratch`.
+    fn intern(&mut self) -> u32 {
+        if let Some(&id) = self.known.get(self.scratch.as_slice()) {
+            return id;
+        }
+        let id = u32::try_from(self.known.len()).expect("fewer than 2^32 sets");
+        self.known.insert(self.scratch.as_slice().into(), id);
+        self.words.extend_from_slice(&self.scratch);
+        id
+    }
+
+    fn words(&self, set: u32) -> &[u64] {
+        let length = self.scratch.len();
+        &self.words[set as usize * length..(set as usize + 1) * length]
+    }
+
+    fn single(&mut self, element: usize) -> u32 {
+        self.scratch.fill(0);
+        self.scratch[element / 64] |= 1 << (element % 64);
+        self.intern()
+    }
+
+    fn union(&mut self, sets: impl IntoIterator<Item = u32>) -> u32 {
+        let mut sets = sets.into_iter();
+        let mut last = sets.next().unwrap_or(EMPTY);
+        let length = self.scratch.len();
+        let mut same = true;
+        for set in sets {
+            if same && (set == last || set == EMPTY) {
+                continue;
+            }
+            if same && last == EMPTY {
+                last = set;
+                continue;
+            }
+            if same {
+                self.scratch.copy_from_slice(&self.words[last as usize * length..(last as usize + 1) * length]);
+                same = false;
+            }
+            if set != last {
+                let words = &self.words[set as usize * length..(set as usize + 1) * length];
+                self.scratch.iter_mut().zip(words).for_each(|(a, b)| *a |= b);
+                last = set;
+            }
+        }
+        if same { last } else { self.intern() }
+    }
+
+    fn members(&self, set: u32) -> impl Iterator<Item = usize> {
+        self.words(set).iter().enumerate().flat_map(|(i, &word)| {
+            let bits = std::iter::successors(Some(word), |w| Some(w & w.wrapping_sub(1))).take_while(|&w| w != 0);
+            bits.map(move |w| i * 64 + w.trailing_zeros() as usize)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        graph::{Builder, Dim, MaxPool, Unary},
+        tensor::Tensor,
+    };
+
+    fn entries(pattern: &Pattern) -> Vec<(usize, usize)> {
+        pattern.rows.iter().copied().zip(pattern.columns.iter().copied()).collect()
+    }
+
+    #[test]
+    fn relu_networks_have_no_second_derivative() {
+        let mut b = Builder::new();
+        let x = b.input("x", vec![Dim::Size(2)]);
+        let w = b.parameter("w", Tensor::from_slice(&[3, 2], &[1.0; 6]));
+        let z = b.linear(x, w, None).unwrap();
+        let y = b.unary(Unary::Relu, z).unwrap();
+        let graph = b.finish(&[("y", y)]).unwrap();
+        assert!(hessian_pattern(&graph).is_empty());
+        assert_eq!(entries(&jacobian_pattern(&graph)), [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1)]);
+    }
+
+    #[test]
+    fn independent_rows_stay_independent() {
+        let mut b = Builder::new();
+        let x = b.input("x", vec![Dim::Size(2), Dim::Size(2)]);
+        let y = b.node(Op::Softmax { dim: 1 }, &[x]).unwrap();
+        let graph = b.finish(&[("y", y)]).unwrap();
+        assert_eq!(entries(&hessian_pattern(&graph)), [(0, 0), (1, 0), (1, 1), (2, 2), (3, 2), (3, 3)]);
+        assert_eq!(jacobian_pattern(&graph).len(), 8);
+    }
+
+    #[test]
+    fn products_couple_their_operands_only() {
+        let mut b = Builder::new();
+        let x = b.input("x", vec![Dim::Size(2)]);
+        let z = b.input("z", vec![Dim::Size(2)]);
+        let y = b.node(Op::Mul, &[x, z]).unwrap();
+        let unused = b.unary(Unary::Tanh, x).unwrap();
+        assert_eq!(b.ty(unused).rank(), 1);
+        let graph = b.finish(&[("y", y)]).unwrap();
+        assert_eq!(entries(&hessian_pattern(&graph)), [(2, 0), (3, 1)]);
+    }
+
+    #[test]
+    fn pools_read_their_windows() {
+        let mut b = Builder::new();
+        let x = b.input("x", vec![Dim::Size(1), Dim::Size(4)]);
+        let pool = MaxPool { kernel: vec![2], stride: vec![2], padding: vec![0], dilation: vec![1], ceil_mode: false };
+        let y = b.node(Op::MaxPool(pool), &[x]).unwrap();
+        let graph = b.finish(&[("y", y)]).unwrap();
+        assert_eq!(entries(&jacobian_pattern(&graph)), [(0, 0), (0, 1), (1, 2), (1, 3)]);
+    }
+}

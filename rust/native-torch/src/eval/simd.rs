@@ -1,0 +1,69 @@
+//! Compiles a loop three times and picks the widest version that the processor has when it is called.
+
+/// The instruction sets that kernels are compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Level {
+    /// What every processor of the architecture has.
+    Baseline,
+    /// AVX2 and FMA.
+    #[cfg(target_arch = "x86_64")]
+    V3,
+    /// AVX-512.
+    #[cfg(target_arch = "x86_64")]
+    V4,
+}
+
+/// What this processor has.
+#[inline]
+pub(super) fn level() -> Level {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("fma")
+        {
+            return Level::V4;
+        }
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            return Level::V3;
+        }
+    }
+    Level::Baseline
+}
+
+/// Defines a function over `T: Real` whose body is compiled for each [`Level`]. Inside, the constant `FMA` says
+/// whether a fused multiply-add is an instruction; pass it on to the functions of `Real` that take it.
+macro_rules! multiversion {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident<T: Real>($($arg:ident: $ty:ty),* $(,)?) $body:block) => {
+        $(#[$meta])*
+        #[allow(clippy::too_many_arguments)]
+        $vis fn $name<T: Real>($($arg: $ty),*) {
+            #[inline(always)]
+            fn body<T: Real, const FMA: bool>($($arg: $ty),*) $body
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma")]
+            fn v3<T: Real>($($arg: $ty),*) {
+                body::<T, true>($($arg),*)
+            }
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
+            fn v4<T: Real>($($arg: $ty),*) {
+                body::<T, true>($($arg),*)
+            }
+            #[allow(unsafe_code)]
+            match $crate::eval::simd::level() {
+                $crate::eval::simd::Level::Baseline => body::<T, { cfg!(target_arch = "aarch64") }>($($arg),*),
+                // SAFETY: `level` found the features that the version was compiled with.
+                #[cfg(target_arch = "x86_64")]
+                $crate::eval::simd::Level::V3 => unsafe { v3($($arg),*) },
+                // SAFETY: as above.
+                #[cfg(target_arch = "x86_64")]
+                $crate::eval::simd::Level::V4 => unsafe { v4($($arg),*) },
+            }
+        }
+    };
+}
+
+pub(super) use multiversion;
