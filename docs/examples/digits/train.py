@@ -27,7 +27,7 @@ WARP = 0.3  # how much training images are turned, stretched, sheared and moved
 NOISE = 0.15  # standard deviation of the noise on training images
 L1 = 5e-4  # weight of the L1 penalty on the first layer
 PRUNE = 0.02  # weights of the first layer below this become zero
-IMAGE = 0  # which of the held-out images is written to image.json
+IMAGE = 2  # which of the held-out images is written to image.json
 
 
 def data():
