@@ -68,7 +68,7 @@ def expectations(model, x):
 
     z = x.clone().requires_grad_(True)
     y = f(z)
-    mu, v, u = torch.randn(y.shape).double(), torch.randn(x.shape).double(), torch.randn(y.shape).double()
+    mu, v, u = (torch.randn(shape, dtype=torch.float64) for shape in (y.shape, x.shape, y.shape))
     rows = [gradient(value, z, retain_graph=True) for value in y.flatten()]
     vjp = gradient((y * u).sum(), z, retain_graph=True)
     g = gradient((y * mu).sum(), z, create_graph=True)
@@ -118,7 +118,10 @@ def write_json(path, value):
 def write_fixture(case):
     torch.manual_seed(zlib.crc32(case.name.encode()))
     model = case.model()
-    x = torch.randn(case.shape).double() if case.x is None else torch.tensor(case.x).double().reshape(case.shape)
+    if case.x is None:
+        x = torch.randn(case.shape, dtype=torch.float64)
+    else:
+        x = torch.tensor(case.x, dtype=torch.float64).reshape(case.shape)
     expected = {"model": pathlib.Path(case.name).name + ".pt", "layers": leaves(model), "kinks": case.kinks}
     if case.note:
         expected["note"] = case.note
