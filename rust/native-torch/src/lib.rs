@@ -12,6 +12,7 @@
 
 pub mod diff;
 mod error;
+pub mod eval;
 pub mod graph;
 pub mod tensor;
 

@@ -1,0 +1,193 @@
+//! The kernels: for each operation its value, its products with tangents and adjoints, and its curvature.
+//!
+//! Two layouts, so that every matrix product reads the weights as they are stored:
+//!
+//! - forward, values of several points or tangents in several directions stand side by side: `[element, column]`;
+//! - in reverse, adjoints of several outputs stand one below the other: `[row, element]`.
+//!
+//! Derivatives are those at one point.
+
+mod arithmetic;
+mod convolution;
+mod linear;
+mod normalization;
+mod plane;
+mod softmax;
+mod unary;
+
+use std::sync::Arc;
+
+use super::matmul::PANEL;
+pub(super) use super::matmul::Write;
+use crate::{
+    Error, Result,
+    graph::{Graph, Node, Op, Source, ValueId},
+    tensor::Real,
+};
+
+/// Numbers that do not change: parameters.
+pub(super) type Constant<T> = Arc<[T]>;
+
+/// The values of a kernel's operands.
+#[derive(Clone, Copy)]
+pub(super) struct Operands<'a, T> {
+    /// The values that are computed.
+    pub slots: &'a [Vec<T>],
+    /// Where each operand is.
+    pub places: &'a [Place<T>],
+    /// The number of points: values are `[element, point]`.
+    pub points: usize,
+}
+
+/// Where a value is.
+#[derive(Clone, Debug)]
+pub(super) enum Place<T> {
+    /// Computed at every point: slot and number of elements.
+    Slot(usize, usize),
+    /// The same for all points.
+    Constant(Constant<T>),
+}
+
+impl<'a, T> Operands<'a, T> {
+    /// The elements of an operand, and whether they are the same for all points.
+    pub fn get(&self, operand: usize) -> (&'a [T], bool) {
+        match &self.places[operand] {
+            Place::Slot(slot, size) => (&self.slots[*slot][..size * self.points], false),
+            Place::Constant(constant) => (constant, true),
+        }
+    }
+
+    /// The elements of an operand at one point.
+    pub fn at(&self, operand: usize) -> &'a [T] {
+        debug_assert_eq!(self.points, 1);
+        self.get(operand).0
+    }
+}
+
+/// Where a derivative is taken: operands and result at one point.
+#[derive(Clone, Copy)]
+pub(super) struct At<'a, T> {
+    pub x: Operands<'a, T>,
+    pub y: &'a [T],
+}
+
+/// Memory for intermediate results.
+#[derive(Debug)]
+pub(super) struct Scratch<T> {
+    /// For [`super::matmul::matmul`].
+    pub panel: Vec<T>,
+    /// For the kernels; grows to what the largest needs.
+    pub work: Vec<T>,
+    /// For places that a kernel looks up once for all columns.
+    pub places: Vec<usize>,
+}
+
+impl<T: Real> Scratch<T> {
+    pub fn new() -> Self {
+        Self { panel: vec![T::ZERO; PANEL], work: Vec::new(), places: Vec::new() }
+    }
+
+    /// The panel, and `length` elements of working memory with any content.
+    pub fn take(&mut self, length: usize) -> (&mut [T], &mut [T]) {
+        if self.work.len() < length {
+            self.work.resize(length, T::ZERO);
+        }
+        (&mut self.panel, &mut self.work[..length])
+    }
+}
+
+/// One operation with its sizes.
+pub(super) trait Kernel<T: Real>: Send + Sync {
+    /// `y = op(x)` at `x.points` points.
+    fn forward(&self, x: Operands<T>, y: &mut [T], scratch: &mut Scratch<T>);
+
+    /// `out (+)= J t` for the Jacobian by one operand; `t` and `out` are `[element, column]`.
+    fn jvp(&self, operand: usize, at: At<T>, columns: usize, t: &[T], out: &mut [T], write: Write, s: &mut Scratch<T>);
+
+    /// `out (+)= J' g` for the Jacobian by one operand; `g` and `out` are `[row, element]`.
+    fn vjp(&self, operand: usize, at: At<T>, rows: usize, g: &[T], out: &mut [T], write: Write, s: &mut Scratch<T>);
+
+    /// The pairs of operands by which the second derivative is not zero.
+    fn curved(&self) -> &'static [(usize, usize)] {
+        &[]
+    }
+
+    /// `out = D t`, where D is the second derivative of `lambda' op(x)` by the pair's operands and `t` a tangent of
+    /// the second one; `t` and `out` are `[element, column]`. Called for the pairs in [`Kernel::curved`] only.
+    #[allow(clippy::too_many_arguments)]
+    fn curvature(
+        &self,
+        _pair: (usize, usize),
+        _at: At<T>,
+        _lambda: &[T],
+        _columns: usize,
+        _t: &[T],
+        _out: &mut [T],
+        _s: &mut Scratch<T>,
+    ) {
+        unreachable!("an operation without curvature")
+    }
+
+    /// The Jacobian itself, `[result, operand]`, if it is stored as such: it is then the product with an identity.
+    fn jacobian(&self) -> Option<&[T]> {
+        None
+    }
+
+    /// Floating-point operations of a product with one tangent or adjoint.
+    fn cost(&self) -> f64;
+}
+
+/// Makes a node's kernel.
+pub(super) fn kernel<T: Real>(
+    graph: &Graph,
+    node: &Node,
+    constants: &dyn Fn(ValueId) -> Option<Constant<T>>,
+) -> Result<Box<dyn Kernel<T>>> {
+    let sizes: Vec<Vec<usize>> = node.inputs.iter().map(|&v| graph.sizes(v)).collect();
+    let x = &sizes[0];
+    let y = graph.sizes(node.outputs[0]);
+    let count = y.iter().product();
+    let constant = |operand: usize| -> Result<Option<Constant<T>>> {
+        let Some(&value) = node.inputs.get(operand) else { return Ok(None) };
+        constants(value).map(Some).ok_or_else(|| {
+            let what = match graph.values()[value.index()].source {
+                Source::Input(_) => "an input",
+                _ => "computed",
+            };
+            Error::unsupported(format!("operand {operand} of {} is {what}; it must be a parameter", node.op.name()))
+                .at(&node.scope)
+        })
+    };
+    Ok(match &node.op {
+        Op::Unary(unary) => Box::new(unary::Unary { unary: *unary, size: count }),
+        Op::Add => Box::new(arithmetic::Sum { signs: [T::ONE, T::ONE], size: count }),
+        Op::Sub => Box::new(arithmetic::Sum { signs: [T::ONE, -T::ONE], size: count }),
+        Op::Mul => Box::new(arithmetic::Product { size: count }),
+        Op::Cat { dim } => Box::new(arithmetic::Concatenation::new(*dim, &sizes)),
+        Op::Linear => {
+            let weight = constant(1)?.expect("linear has a weight");
+            let (output, input) = (sizes[1][0], sizes[1][1]);
+            let rows = x[..x.len() - 1].iter().product();
+            Box::new(linear::Linear { weight, bias: constant(2)?, rows, input, output })
+        }
+        Op::Conv(conv) => {
+            let weight = constant(1)?.expect("convolution has a weight");
+            Box::new(convolution::Convolution::new(conv, weight, constant(2)?, x, &sizes[1], &y))
+        }
+        Op::AvgPool(pool) => Box::new(plane::LinearPlane::average(pool, x)),
+        Op::MaxPool(pool) => Box::new(plane::MaxPlane::new(pool, x)),
+        Op::Pad { amounts, padding } => Box::new(plane::LinearPlane::padding(amounts, *padding, x)),
+        Op::LayerNorm { axes, eps } => {
+            let length = x[x.len() - axes..].iter().product();
+            let groups = x[..x.len() - axes].iter().product();
+            let eps = T::from_f64(*eps);
+            Box::new(normalization::LayerNorm { groups, length, eps, weight: constant(1)?, bias: constant(2)? })
+        }
+        Op::Softmax { dim } => Box::new(softmax::Softmax {
+            outer: x[..*dim].iter().product(),
+            length: x[*dim],
+            inner: x[dim + 1..].iter().product(),
+        }),
+        Op::Flatten { .. } => unreachable!("a flattened value is the same memory"),
+    })
+}

@@ -1,0 +1,130 @@
+//! Softmax over one dimension, shifted by its maximum.
+
+use super::{At, Kernel, Operands, Scratch, Write};
+use crate::{eval::simd::multiversion, tensor::Real};
+
+pub(super) struct Softmax {
+    pub outer: usize,
+    pub length: usize,
+    pub inner: usize,
+}
+
+impl Softmax {
+    /// Calls `f` with the start of each slice; its elements are `inner` apart.
+    fn slices(&self) -> impl Iterator<Item = usize> {
+        let (length, inner) = (self.length, self.inner);
+        (0..self.outer).flat_map(move |o| (0..inner).map(move |i| o * length * inner + i))
+    }
+
+    /// The places of the elements of a slice.
+    fn elements(&self, start: usize) -> impl Iterator<Item = usize> + Clone {
+        let inner = self.inner;
+        (0..self.length).map(move |k| start + k * inner)
+    }
+
+    /// `out (+)= (diag(s) - s s') t` for one direction of a slice; `place` tells where an element of it stands.
+    fn product<T: Real>(
+        &self,
+        y: &[T],
+        start: usize,
+        t: &[T],
+        out: &mut [T],
+        write: Write,
+        place: impl Fn(usize) -> usize,
+    ) {
+        let mean: T = self.elements(start).map(|e| y[e] * t[place(e)]).sum();
+        for e in self.elements(start) {
+            let value = y[e] * (t[place(e)] - mean);
+            match write {
+                Write::Set => out[place(e)] = value,
+                Write::Add => out[place(e)] += value,
+            }
+        }
+    }
+}
+
+impl<T: Real> Kernel<T> for Softmax {
+    fn forward(&self, x: Operands<T>, y: &mut [T], _: &mut Scratch<T>) {
+        let points = x.points;
+        let (x, _) = x.get(0);
+        softmax(x, y, self.outer, self.length, self.inner * points);
+    }
+
+    fn jvp(&self, _: usize, at: At<T>, columns: usize, t: &[T], out: &mut [T], write: Write, _: &mut Scratch<T>) {
+        for start in self.slices() {
+            for c in 0..columns {
+                self.product(at.y, start, t, out, write, |e| e * columns + c);
+            }
+        }
+    }
+
+    fn vjp(&self, _: usize, at: At<T>, _: usize, g: &[T], out: &mut [T], write: Write, _: &mut Scratch<T>) {
+        let size = at.y.len().max(1);
+        for (g, out) in g.chunks_exact(size).zip(out.chunks_exact_mut(size)) {
+            for start in self.slices() {
+                self.product(at.y, start, g, out, write, |e| e);
+            }
+        }
+    }
+
+    fn curved(&self) -> &'static [(usize, usize)] {
+        &[(0, 0)]
+    }
+
+    fn curvature(
+        &self,
+        _: (usize, usize),
+        at: At<T>,
+        lambda: &[T],
+        columns: usize,
+        t: &[T],
+        out: &mut [T],
+        _: &mut Scratch<T>,
+    ) {
+        // The gradient of lambda's is s (lambda - lambda's); with ds = J t its change is
+        // ds (lambda - lambda's) - s (lambda'ds).
+        let y = at.y;
+        for start in self.slices() {
+            let expected: T = self.elements(start).map(|e| y[e] * lambda[e]).sum();
+            for c in 0..columns {
+                let place = |e: usize| e * columns + c;
+                self.product(y, start, t, out, Write::Set, place);
+                let change: T = self.elements(start).map(|e| lambda[e] * out[place(e)]).sum();
+                for e in self.elements(start) {
+                    out[place(e)] = out[place(e)] * (lambda[e] - expected) - y[e] * change;
+                }
+            }
+        }
+    }
+
+    fn cost(&self) -> f64 {
+        4.0 * (self.outer * self.length * self.inner) as f64
+    }
+}
+
+multiversion! {
+    fn softmax<T: Real>(x: &[T], y: &mut [T], outer: usize, length: usize, inner: usize) {
+        for o in 0..outer {
+            for i in 0..inner {
+                let start = o * length * inner + i;
+                let elements = (0..length).map(|k| start + k * inner);
+                let mut largest = T::NEG_INFINITY;
+                for e in elements.clone() {
+                    // A NaN stays the largest, as every comparison with it is false.
+                    if largest >= x[e] {
+                        continue;
+                    }
+                    largest = x[e];
+                }
+                let mut sum = T::ZERO;
+                for e in elements.clone() {
+                    y[e] = (x[e] - largest).exp::<FMA>();
+                    sum += y[e];
+                }
+                for e in elements {
+                    y[e] = y[e] / sum;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Functions of each element.
+
+use super::{At, Kernel, Operands, Scratch, Write};
+use crate::{
+    diff::unary::{Rule, Visitor, is_curved, visit},
+    eval::simd::multiversion,
+    graph,
+    tensor::Real,
+};
+
+pub(super) struct Unary {
+    pub unary: graph::Unary,
+    pub size: usize,
+}
+
+impl<T: Real> Kernel<T> for Unary {
+    fn forward(&self, x: Operands<T>, y: &mut [T], _: &mut Scratch<T>) {
+        apply(self.unary, Derivative::Zeroth, x.get(0).0, &[], y);
+    }
+
+    fn jvp(&self, _: usize, at: At<T>, columns: usize, t: &[T], out: &mut [T], write: Write, s: &mut Scratch<T>) {
+        let (_, slope) = s.take(self.size);
+        apply(self.unary, Derivative::First, at.x.at(0), at.y, slope);
+        scale_rows(slope, columns, t, out, write);
+    }
+
+    fn vjp(&self, _: usize, at: At<T>, _: usize, g: &[T], out: &mut [T], write: Write, s: &mut Scratch<T>) {
+        let (_, slope) = s.take(self.size);
+        apply(self.unary, Derivative::First, at.x.at(0), at.y, slope);
+        scale_columns(slope, g, out, write);
+    }
+
+    fn curved(&self) -> &'static [(usize, usize)] {
+        if is_curved(self.unary) { &[(0, 0)] } else { &[] }
+    }
+
+    fn curvature(
+        &self,
+        _: (usize, usize),
+        at: At<T>,
+        lambda: &[T],
+        columns: usize,
+        t: &[T],
+        out: &mut [T],
+        s: &mut Scratch<T>,
+    ) {
+        let (_, second) = s.take(self.size);
+        apply(self.unary, Derivative::Second, at.x.at(0), at.y, second);
+        second.iter_mut().zip(lambda).for_each(|(d, &lambda)| *d *= lambda);
+        scale_rows(second, columns, t, out, Write::Set);
+    }
+
+    fn cost(&self) -> f64 {
+        self.size as f64
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Derivative {
+    Zeroth,
+    First,
+    Second,
+}
+
+struct Loop<'a, T, const FMA: bool> {
+    derivative: Derivative,
+    x: &'a [T],
+    y: &'a [T],
+    out: &'a mut [T],
+}
+
+impl<T: Real, const FMA: bool> Visitor<T> for Loop<'_, T, FMA> {
+    type Output = ();
+
+    #[inline(always)]
+    fn visit<R: Rule<T>>(self, rule: R) {
+        let Self { derivative, x, y, out } = self;
+        match derivative {
+            Derivative::Zeroth => out.iter_mut().zip(x).for_each(|(out, &x)| *out = rule.value::<FMA>(x)),
+            Derivative::First => {
+                out.iter_mut().zip(x.iter().zip(y)).for_each(|(out, (&x, &y))| *out = rule.first::<FMA>(x, y));
+            }
+            Derivative::Second => {
+                out.iter_mut().zip(x.iter().zip(y)).for_each(|(out, (&x, &y))| *out = rule.second::<FMA>(x, y));
+            }
+        }
+    }
+}
+
+multiversion! {
+    /// Writes the function's values or derivatives.
+    fn apply<T: Real>(unary: graph::Unary, derivative: Derivative, x: &[T], y: &[T], out: &mut [T]) {
+        visit::<T, Loop<T, FMA>>(unary, Loop { derivative, x, y, out })
+    }
+}
+
+multiversion! {
+    /// `out[i, c] (+)= d[i] t[i, c]`
+    pub(super) fn scale_rows<T: Real>(d: &[T], columns: usize, t: &[T], out: &mut [T], write: Write) {
+        if columns == 1 {
+            return scale::<T, FMA>(d, t, out, write);
+        }
+        for ((&d, t), out) in d.iter().zip(t.chunks_exact(columns)).zip(out.chunks_exact_mut(columns)) {
+            match write {
+                Write::Set => out.iter_mut().zip(t).for_each(|(out, &t)| *out = d * t),
+                Write::Add => out.iter_mut().zip(t).for_each(|(out, &t)| *out = d.madd::<FMA>(t, *out)),
+            }
+        }
+    }
+}
+
+multiversion! {
+    /// `out[r, i] (+)= d[i] g[r, i]`
+    pub(super) fn scale_columns<T: Real>(d: &[T], g: &[T], out: &mut [T], write: Write) {
+        let size = d.len().max(1);
+        for (g, out) in g.chunks_exact(size).zip(out.chunks_exact_mut(size)) {
+            scale::<T, FMA>(d, g, out, write);
+        }
+    }
+}
+
+#[inline(always)]
+fn scale<T: Real, const FMA: bool>(d: &[T], t: &[T], out: &mut [T], write: Write) {
+    match write {
+        Write::Set => out.iter_mut().zip(d.iter().zip(t)).for_each(|(out, (&d, &t))| *out = d * t),
+        Write::Add => out.iter_mut().zip(d.iter().zip(t)).for_each(|(out, (&d, &t))| *out = d.madd::<FMA>(t, *out)),
+    }
+}

@@ -1,0 +1,403 @@
+//! Matrix products that allocate nothing and start at once, for the shapes that derivatives of networks have.
+//!
+//! Products write `C (m x n) (+)= A (m x k) B (k x n)` with `B` and `C` row-major and `A` in any layout. Panels of `B`
+//! are copied to a buffer of the caller's, padded with zeros, where that pays or where the edge needs it.
+
+use super::simd::{self, multiversion};
+use crate::tensor::Real;
+
+/// Rows of `B` that are multiplied at a time.
+const DEPTH: usize = 256;
+/// Rows of `C` that share a copied panel of `B`.
+const HEIGHT: usize = 240;
+/// Elements in the widest panel: three vectors of 64 bytes in `f32`.
+const WIDTH: usize = 48;
+/// The length of the buffer that [`matmul`] copies panels of `B` to.
+pub(super) const PANEL: usize = DEPTH * WIDTH;
+/// From so many rows on, copying `B` pays.
+const COPY_FROM: usize = 32;
+
+/// `A`: element `(i, p)` stands at `i * row + p * column`.
+#[derive(Clone, Copy)]
+pub(super) struct Left<'a, T> {
+    pub data: &'a [T],
+    pub row: usize,
+    pub column: usize,
+}
+
+impl<'a, T> Left<'a, T> {
+    /// A row-major matrix with `width` columns.
+    pub fn rows(data: &'a [T], width: usize) -> Self {
+        Self { data, row: width, column: 1 }
+    }
+
+    /// The transpose of a row-major matrix with `width` columns.
+    pub fn transposed(data: &'a [T], width: usize) -> Self {
+        Self { data, row: 1, column: width }
+    }
+}
+
+/// What a product does with the old content of `C`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Write {
+    /// Replaces it.
+    Set,
+    /// Adds to it.
+    Add,
+}
+
+/// Which part of `C` is wanted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    All,
+    /// The lower triangle; what stands above the diagonal afterwards is not said.
+    Lower,
+}
+
+/// The sizes of a product: `C` is `m x n`, and `k` products are summed for each entry.
+#[derive(Clone, Copy)]
+pub(super) struct Sizes {
+    pub m: usize,
+    pub n: usize,
+    pub k: usize,
+}
+
+/// The product. `ldb` and `ldc` are the distances between rows of `B` and `C`.
+///
+/// # Panics
+/// If an operand is shorter than the sizes say, or `panel` than [`PANEL`].
+#[allow(clippy::too_many_arguments)]
+pub(super) fn matmul<T: Real>(
+    panel: &mut [T],
+    sizes: Sizes,
+    a: Left<T>,
+    b: &[T],
+    ldb: usize,
+    c: &mut [T],
+    ldc: usize,
+    write: Write,
+    part: Part,
+) {
+    let Sizes { m, n, k } = sizes;
+    if m == 0 || n == 0 {
+        return;
+    }
+    assert!(ldc >= n && c.len() > (m - 1) * ldc + n - 1, "C is too short");
+    if k == 0 {
+        if write == Write::Set {
+            (0..m).for_each(|i| c[i * ldc..i * ldc + n].fill(T::ZERO));
+        }
+        return;
+    }
+    assert!(a.data.len() > (m - 1) * a.row + (k - 1) * a.column, "A is too short");
+    assert!(ldb >= n && b.len() > (k - 1) * ldb + n - 1, "B is too short");
+    // How much of C the registers hold: rows, and vectors of 64 bytes.
+    let tile = match simd::level() {
+        simd::Level::Baseline => (2, 1),
+        #[cfg(target_arch = "x86_64")]
+        simd::Level::V3 => (6, 1),
+        #[cfg(target_arch = "x86_64")]
+        simd::Level::V4 => (8, 3),
+    };
+    blocks(panel, sizes, a, b, ldb, c, ldc, write, part, tile);
+}
+
+multiversion! {
+    fn blocks<T: Real>(
+        panel: &mut [T],
+        sizes: Sizes,
+        a: Left<T>,
+        b: &[T],
+        ldb: usize,
+        c: &mut [T],
+        ldc: usize,
+        write: Write,
+        part: Part,
+        tile: (usize, usize),
+    ) {
+        // 64 bytes: the same number of vectors per panel in both types.
+        if size_of::<T>() == 8 {
+            blocks_of::<T, FMA, 8>(panel, sizes, a, b, ldb, c, ldc, write, part, tile);
+        } else {
+            blocks_of::<T, FMA, 16>(panel, sizes, a, b, ldb, c, ldc, write, part, tile);
+        }
+    }
+}
+
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+fn blocks_of<T: Real, const FMA: bool, const LANES: usize>(
+    panel: &mut [T],
+    sizes: Sizes,
+    a: Left<T>,
+    b: &[T],
+    ldb: usize,
+    c: &mut [T],
+    ldc: usize,
+    write: Write,
+    part: Part,
+    (max_rows, max_vectors): (usize, usize),
+) {
+    let Sizes { m, n, k } = sizes;
+    assert!(panel.len() >= PANEL);
+    // Rows of one tile: as even as possible, so that no tile is thin.
+    let rows = m.div_ceil(m.div_ceil(max_rows));
+    let height = HEIGHT / rows * rows;
+    for k0 in (0..k).step_by(DEPTH) {
+        let depth = DEPTH.min(k - k0);
+        let write = if k0 == 0 { write } else { Write::Add };
+        for m0 in (0..m).step_by(height) {
+            let m1 = m.min(m0 + height);
+            let mut j0 = 0;
+            while j0 < n {
+                if part == Part::Lower && j0 >= m1 {
+                    break;
+                }
+                let vectors = (n - j0).div_ceil(LANES).min(max_vectors);
+                let width = (vectors * LANES).min(n - j0);
+                let padded = vectors * LANES;
+                let copied = width < padded || m1 - m0 >= COPY_FROM;
+                if copied {
+                    for p in 0..depth {
+                        let row = &b[(k0 + p) * ldb + j0..][..width];
+                        panel[p * padded..p * padded + width].copy_from_slice(row);
+                        panel[p * padded + width..(p + 1) * padded].fill(T::ZERO);
+                    }
+                }
+                let (b, ldb) = if copied { (&panel[..], padded) } else { (&b[k0 * ldb + j0..], ldb) };
+                let mut i0 = m0;
+                while i0 < m1 {
+                    let rows = rows.min(m1 - i0);
+                    if part == Part::All || j0 < i0 + rows {
+                        let a = Left { data: &a.data[i0 * a.row + k0 * a.column..], ..a };
+                        let c = &mut c[i0 * ldc + j0..];
+                        tile_of::<T, FMA, LANES>(rows, vectors, depth, a, b, ldb, c, ldc, width, write);
+                    }
+                    i0 += rows;
+                }
+                j0 += width;
+            }
+        }
+    }
+}
+
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+fn tile_of<T: Real, const FMA: bool, const LANES: usize>(
+    rows: usize,
+    vectors: usize,
+    depth: usize,
+    a: Left<T>,
+    b: &[T],
+    ldb: usize,
+    c: &mut [T],
+    ldc: usize,
+    width: usize,
+    write: Write,
+) {
+    macro_rules! choose {
+        ($(($rows:literal, $vectors:literal))*) => {
+            match (rows, vectors) {
+                $(($rows, $vectors) => {
+                    tile::<T, FMA, LANES, $rows, $vectors>(depth, a, b, ldb, c, ldc, width, write)
+                })*
+                _ => unreachable!("a tile of {rows} rows and {vectors} vectors"),
+            }
+        };
+    }
+    choose! {
+        (1, 1) (2, 1) (3, 1) (4, 1) (5, 1) (6, 1) (7, 1) (8, 1)
+        (1, 2) (2, 2) (3, 2) (4, 2) (5, 2) (6, 2) (7, 2) (8, 2)
+        (1, 3) (2, 3) (3, 3) (4, 3) (5, 3) (6, 3) (7, 3) (8, 3)
+    }
+}
+
+/// One tile of `C`, held in registers over all of `depth`.
+#[inline(always)]
+#[allow(unsafe_code, clippy::too_many_arguments)]
+fn tile<T: Real, const FMA: bool, const LANES: usize, const ROWS: usize, const VECTORS: usize>(
+    depth: usize,
+    a: Left<T>,
+    b: &[T],
+    ldb: usize,
+    c: &mut [T],
+    ldc: usize,
+    width: usize,
+    write: Write,
+) {
+    debug_assert!(a.data.len() > (ROWS - 1) * a.row + (depth - 1) * a.column);
+    debug_assert!(b.len() >= (depth - 1) * ldb + VECTORS * LANES);
+    let mut sums = [[[T::ZERO; LANES]; VECTORS]; ROWS];
+    for p in 0..depth {
+        let mut row = [[T::ZERO; LANES]; VECTORS];
+        for v in 0..VECTORS {
+            for l in 0..LANES {
+                // SAFETY: p < depth and the panel has VECTORS * LANES columns (`matmul` checked the length of B where
+                // it is read in place; the copied panel is always that wide).
+                row[v][l] = unsafe { *b.get_unchecked(p * ldb + v * LANES + l) };
+            }
+        }
+        for i in 0..ROWS {
+            // SAFETY: `matmul` checked that A has all rows and columns; i and p stay within this tile's.
+            let x = unsafe { *a.data.get_unchecked(i * a.row + p * a.column) };
+            for v in 0..VECTORS {
+                for l in 0..LANES {
+                    sums[i][v][l] = x.madd::<FMA>(row[v][l], sums[i][v][l]);
+                }
+            }
+        }
+    }
+    for (i, sums) in sums.iter().enumerate() {
+        let c = &mut c[i * ldc..i * ldc + width];
+        let full = c.len() == VECTORS * LANES;
+        match write {
+            Write::Set if full => (0..VECTORS).for_each(|v| c[v * LANES..(v + 1) * LANES].copy_from_slice(&sums[v])),
+            Write::Set => c.iter_mut().zip(sums.as_flattened()).for_each(|(c, s)| *c = *s),
+            Write::Add => c.iter_mut().zip(sums.as_flattened()).for_each(|(c, s)| *c += *s),
+        }
+    }
+}
+
+multiversion! {
+    /// `y = A x (+ b)` for a row-major `A` with as many rows as `y` has elements.
+    pub(super) fn matvec<T: Real>(a: &[T], x: &[T], bias: Option<&[T]>, y: &mut [T]) {
+        const LANES: usize = 16;
+        const ROWS: usize = 4;
+        let width = x.len();
+        assert_eq!(a.len(), width * y.len());
+        let mut i = 0;
+        while i < y.len() {
+            // The last rows are computed again where fewer than ROWS are left.
+            let rows = ROWS.min(y.len());
+            let first = i.min(y.len() - rows);
+            let mut lines = [&a[..0]; ROWS];
+            for (r, line) in lines.iter_mut().enumerate() {
+                let at = (first + r.min(rows - 1)) * width;
+                *line = &a[at..at + width];
+            }
+            let mut sums = [[T::ZERO; LANES]; ROWS];
+            let whole = width / LANES * LANES;
+            for p in (0..whole).step_by(LANES) {
+                let x: &[T; LANES] = x[p..p + LANES].try_into().expect("a whole vector");
+                for r in 0..ROWS {
+                    let line: &[T; LANES] = lines[r][p..p + LANES].try_into().expect("a whole vector");
+                    for l in 0..LANES {
+                        sums[r][l] = line[l].madd::<FMA>(x[l], sums[r][l]);
+                    }
+                }
+            }
+            for r in 0..rows {
+                let mut half = [T::ZERO; LANES / 2];
+                for l in 0..LANES / 2 {
+                    half[l] = sums[r][l] + sums[r][l + LANES / 2];
+                }
+                let mut quarter = [T::ZERO; LANES / 4];
+                for l in 0..LANES / 4 {
+                    quarter[l] = half[l] + half[l + LANES / 4];
+                }
+                let mut sum = (quarter[0] + quarter[2]) + (quarter[1] + quarter[3]);
+                for p in whole..width {
+                    sum = lines[r][p].madd::<FMA>(x[p], sum);
+                }
+                y[first + r] = sum + bias.map_or(T::ZERO, |b| b[first + r]);
+            }
+            i += ROWS;
+        }
+    }
+}
+
+multiversion! {
+    /// `y (+)= x' A` for a row-major `A` with as many rows as `x` has elements.
+    pub(super) fn vecmat<T: Real>(x: &[T], a: &[T], y: &mut [T], write: Write) {
+        const ROWS: usize = 4;
+        let width = y.len();
+        assert_eq!(a.len(), width * x.len());
+        if write == Write::Set {
+            y.fill(T::ZERO);
+        }
+        let mut i = 0;
+        while i + ROWS <= x.len() {
+            let (a0, rest) = a[i * width..(i + ROWS) * width].split_at(width);
+            let (a1, rest) = rest.split_at(width);
+            let (a2, a3) = rest.split_at(width);
+            let (x0, x1, x2, x3) = (x[i], x[i + 1], x[i + 2], x[i + 3]);
+            for ((((y, &a0), &a1), &a2), &a3) in y.iter_mut().zip(a0).zip(a1).zip(a2).zip(a3) {
+                *y = x0.madd::<FMA>(a0, x1.madd::<FMA>(a1, x2.madd::<FMA>(a2, x3.madd::<FMA>(a3, *y))));
+            }
+            i += ROWS;
+        }
+        for i in i..x.len() {
+            for (y, &a) in y.iter_mut().zip(&a[i * width..(i + 1) * width]) {
+                *y = x[i].madd::<FMA>(a, *y);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers<T: Real>(count: usize, seed: usize) -> Vec<T> {
+        (0..count).map(|i| T::from_f64(((i * 7919 + seed * 104_729) % 1009) as f64 / 504.0 - 1.0)).collect()
+    }
+
+    fn check<T: Real>(tolerance: f64) {
+        let shapes =
+            [(1, 1, 1), (3, 5, 7), (10, 784, 51), (9, 24, 3), (50, 10, 300), (300, 70, 20), (17, 49, 0), (241, 1, 9)];
+        let panel = &mut vec![T::ZERO; PANEL];
+        for (m, n, k) in shapes {
+            let (a, b) = (numbers::<T>(m * k, 1), numbers::<T>(k * n, 2));
+            let (ldb, ldc) = (n, n + 3);
+            let old = numbers::<T>(m * ldc, 3);
+            for (left, at) in [(Left::rows(&a, k), true), (Left::transposed(&a, m), false)] {
+                for (write, part) in [(Write::Set, Part::All), (Write::Add, Part::All), (Write::Add, Part::Lower)] {
+                    let mut c = old.clone();
+                    matmul(panel, Sizes { m, n, k }, left, &b, ldb, &mut c, ldc, write, part);
+                    for i in 0..m {
+                        for j in 0..ldc {
+                            let before = old[i * ldc + j].to_f64();
+                            let sum: f64 = (0..k)
+                                .map(|p| {
+                                    let a = if at { a[i * k + p] } else { a[p * m + i] };
+                                    a.to_f64() * b[p * n + j.min(n - 1)].to_f64()
+                                })
+                                .sum();
+                            let expected = match (j < n, write) {
+                                (false, _) => before,
+                                (true, Write::Set) => sum,
+                                (true, Write::Add) => before + sum,
+                            };
+                            if part == Part::All || j <= i {
+                                let error = (c[i * ldc + j].to_f64() - expected).abs();
+                                assert!(error < tolerance * (k + 1) as f64, "{m} {n} {k} at {i} {j}: {error}");
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        for (m, n) in [(1, 1), (3, 40), (4, 16), (7, 33), (50, 10), (5, 0)] {
+            let (a, x, z, bias) = (numbers::<T>(m * n, 4), numbers::<T>(n, 5), numbers::<T>(m, 6), numbers::<T>(m, 7));
+            let mut y = vec![T::ONE; m];
+            matvec(&a, &x, Some(&bias), &mut y);
+            for i in 0..m {
+                let sum: f64 = (0..n).map(|j| a[i * n + j].to_f64() * x[j].to_f64()).sum();
+                assert!((y[i].to_f64() - sum - bias[i].to_f64()).abs() < tolerance * (n + 1) as f64);
+            }
+            let mut y = numbers::<T>(n, 8);
+            let old = y.clone();
+            vecmat(&z, &a, &mut y, Write::Add);
+            for j in 0..n {
+                let sum: f64 = (0..m).map(|i| a[i * n + j].to_f64() * z[i].to_f64()).sum();
+                assert!((y[j].to_f64() - sum - old[j].to_f64()).abs() < tolerance * (m + 1) as f64);
+            }
+        }
+    }
+
+    #[test]
+    fn products_agree_with_sums() {
+        check::<f64>(1e-15);
+        check::<f32>(1e-6);
+    }
+}

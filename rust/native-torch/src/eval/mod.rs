@@ -1,0 +1,9 @@
+//! The native engine: a graph compiled to a plan of kernels with their buffers, in f64 or f32.
+
+mod function;
+mod kernels;
+mod matmul;
+mod plan;
+mod simd;
+
+pub use function::{Function, Order, Signature, Workspace};

@@ -1,0 +1,211 @@
+//! Networks that together use every operation, and reproducible random numbers.
+#![allow(dead_code)]
+
+use native_torch::{
+    graph::{AvgPool, Builder, Conv, Dim, GeluKind, Graph, MaxPool, Op, Padding, Unary, ValueId},
+    tensor::Tensor,
+};
+
+/// A small generator (xorshift) of numbers in [-1, 1).
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+    }
+
+    pub fn vector(&mut self, length: usize) -> Vec<f64> {
+        (0..length).map(|_| self.next()).collect()
+    }
+
+    pub fn tensor(&mut self, shape: &[usize]) -> Tensor {
+        Tensor::from_slice(shape, &self.vector(shape.iter().product()))
+    }
+}
+
+pub struct Case {
+    pub name: String,
+    pub graph: Graph,
+}
+
+fn sizes(shape: &[usize]) -> Vec<Dim> {
+    shape.iter().map(|&d| Dim::Size(d)).collect()
+}
+
+/// A graph of one input of the given shape.
+pub fn graph(shape: &[usize], build: impl FnOnce(&mut Builder, &mut Random, ValueId) -> ValueId) -> Graph {
+    let mut b = Builder::new();
+    let x = b.input("x", sizes(shape));
+    let y = build(&mut b, &mut Random(7), x);
+    b.finish(&[("y", y)]).unwrap()
+}
+
+/// A linear layer with random weights.
+pub fn linear(b: &mut Builder, random: &mut Random, x: ValueId, output: usize, bias: bool) -> ValueId {
+    let input = b.ty(x).shape.last().unwrap().size().unwrap();
+    let weight = b.parameter("weight", random.tensor(&[output, input]));
+    let bias = bias.then(|| b.parameter("bias", random.tensor(&[output])));
+    b.linear(x, weight, bias).unwrap()
+}
+
+/// A network of linear layers with `unary` between.
+pub fn mlp(widths: &[usize], unary: Unary) -> Graph {
+    graph(&widths[..1], |b, random, x| {
+        let mut h = x;
+        for (i, &width) in widths[1..].iter().enumerate() {
+            if i > 0 {
+                h = b.unary(unary, h).unwrap();
+            }
+            h = linear(b, random, h, width, i % 2 == 0);
+        }
+        h
+    })
+}
+
+/// Networks that together use every operation.
+pub fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    let mut case = |name: &str, graph: Graph| cases.push(Case { name: name.to_owned(), graph });
+    for unary in [
+        Unary::Tanh,
+        Unary::Relu,
+        Unary::LeakyRelu { slope: 0.1 },
+        Unary::Gelu(GeluKind::Exact),
+        Unary::Gelu(GeluKind::Tanh),
+        Unary::Sigmoid,
+        Unary::Softplus { beta: 1.5, threshold: 1.0 },
+    ] {
+        case(unary.name(), mlp(&[5, 9, 6, 3], unary));
+    }
+    case("wide", mlp(&[3, 4, 7, 30], Unary::Tanh));
+    case("narrow", mlp(&[30, 9, 7, 2], Unary::Tanh));
+    case("linear alone", mlp(&[4, 3], Unary::Tanh));
+    case("element-wise alone", graph(&[6], |b, _, x| b.unary(Unary::Tanh, x).unwrap()));
+    case(
+        "batch",
+        graph(&[3, 4], |b, random, x| {
+            let h = linear(b, random, x, 5, true);
+            let h = b.unary(Unary::Sigmoid, h).unwrap();
+            linear(b, random, h, 2, false)
+        }),
+    );
+    for (dim, shape) in [(0, vec![4]), (1, vec![2, 3, 2]), (0, vec![3, 2])] {
+        case(
+            &format!("softmax {dim}"),
+            graph(&shape, |b, random, x| {
+                let h = b.node(Op::Softmax { dim }, &[x]).unwrap();
+                let w = b.parameter("w", random.tensor(&shape));
+                b.node(Op::Mul, &[h, w]).unwrap()
+            }),
+        );
+    }
+    for (axes, affine) in [(1, 2), (2, 1), (1, 0)] {
+        case(
+            &format!("layer_norm {axes}"),
+            graph(&[2, 2, 4], |b, random, x| {
+                let shape = &[2, 2, 4][3 - axes..];
+                let mut inputs = vec![x];
+                inputs.extend((0..affine).map(|_| b.parameter("affine", random.tensor(shape))));
+                let h = b.node(Op::LayerNorm { axes, eps: 1e-2 }, &inputs).unwrap();
+                b.unary(Unary::Tanh, h).unwrap()
+            }),
+        );
+    }
+    let conv = |stride: usize, padding: (usize, usize), dilation: usize, groups: usize| Conv {
+        stride: vec![stride, 1],
+        padding: vec![padding, (0, 1)],
+        dilation: vec![1, dilation],
+        groups,
+    };
+    for (name, conv, shape, weight) in [
+        ("conv", conv(1, (0, 0), 1, 1), vec![2, 5, 4], vec![3, 2, 2, 3]),
+        ("conv strided", conv(2, (1, 0), 2, 1), vec![2, 2, 5, 4], vec![3, 2, 3, 2]),
+        ("conv grouped", conv(1, (1, 1), 1, 2), vec![1, 4, 3, 3], vec![4, 2, 2, 2]),
+        ("conv depthwise", conv(2, (2, 1), 1, 3), vec![3, 4, 4], vec![6, 1, 3, 2]),
+    ] {
+        case(
+            name,
+            graph(&shape, |b, random, x| {
+                let w = b.parameter("weight", random.tensor(&weight));
+                let bias = b.parameter("bias", random.tensor(&weight[..1]));
+                let h = b.node(Op::Conv(conv), &[x, w, bias]).unwrap();
+                let h = b.unary(Unary::Tanh, h).unwrap();
+                let rank = b.ty(h).rank();
+                let h = b.node(Op::Flatten { start: rank - 3, end: rank - 1 }, &[h]).unwrap();
+                linear(b, random, h, 2, true)
+            }),
+        );
+    }
+    case(
+        "conv 3d",
+        graph(&[1, 2, 3, 3], |b, random, x| {
+            let conv = Conv { stride: vec![1; 3], padding: vec![(1, 0); 3], dilation: vec![1; 3], groups: 1 };
+            let w = b.parameter("weight", random.tensor(&[2, 1, 2, 2, 2]));
+            b.node(Op::Conv(conv), &[x, w]).unwrap()
+        }),
+    );
+    for (ceil_mode, count_include_pad, divisor) in [(false, true, None), (true, false, None), (true, true, Some(-3))] {
+        let pool = AvgPool {
+            kernel: vec![2, 3],
+            stride: vec![2, 2],
+            padding: vec![1, 1],
+            ceil_mode,
+            count_include_pad,
+            divisor,
+        };
+        case(
+            "avg_pool",
+            graph(&[2, 4, 5], |b, _, x| {
+                let h = b.node(Op::AvgPool(pool), &[x]).unwrap();
+                b.unary(Unary::Tanh, h).unwrap()
+            }),
+        );
+    }
+    let pool =
+        MaxPool { kernel: vec![2, 2], stride: vec![1, 2], padding: vec![1, 0], dilation: vec![1, 2], ceil_mode: true };
+    case(
+        "max_pool",
+        graph(&[2, 4, 5], |b, _, x| {
+            let h = b.unary(Unary::Tanh, x).unwrap();
+            b.node(Op::MaxPool(pool), &[h]).unwrap()
+        }),
+    );
+    for padding in [Padding::Constant(0.5), Padding::Reflect, Padding::Replicate, Padding::Circular] {
+        case(
+            "pad",
+            graph(&[2, 3, 3], |b, _, x| {
+                let h = b.node(Op::Pad { amounts: vec![(1, 2), (2, 0)], padding }, &[x]).unwrap();
+                b.unary(Unary::Sigmoid, h).unwrap()
+            }),
+        );
+    }
+    case("graph", branches());
+    case("identity", graph(&[3], |_, _, x| x));
+    cases
+}
+
+/// Two inputs, two outputs, a residual, a product, a concatenation, a constant branch, and an output used again.
+pub fn branches() -> Graph {
+    let mut b = Builder::new();
+    let mut random = Random(11);
+    let x = b.input("x", sizes(&[4]));
+    let z = b.input("z", sizes(&[2]));
+    let h = linear(&mut b, &mut random, x, 4, true);
+    let h = b.unary(Unary::Tanh, h).unwrap();
+    let residual = b.add(x, h).unwrap();
+    let w = linear(&mut b, &mut random, residual, 2, true);
+    let product = b.node(Op::Mul, &[w, z]).unwrap();
+    let difference = b.node(Op::Sub, &[product, z]).unwrap();
+    let constant = b.parameter("c", random.tensor(&[2]));
+    let constant = b.unary(Unary::Sigmoid, constant).unwrap();
+    let joined = b.node(Op::Cat { dim: 0 }, &[difference, constant, residual]).unwrap();
+    let y = b.unary(Unary::Sigmoid, joined).unwrap();
+    let squares = b.node(Op::Mul, &[joined, joined]).unwrap();
+    let unused = b.unary(Unary::Relu, y).unwrap();
+    assert_eq!(b.ty(unused).rank(), 1);
+    b.finish(&[("y", y), ("joined", joined), ("squares", squares), ("constant", constant), ("z", z)]).unwrap()
+}
