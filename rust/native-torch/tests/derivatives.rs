@@ -182,3 +182,28 @@ fn wrong_lengths_and_foreign_workspaces_are_refused() {
     assert!(message(f.value(&mut g.workspace(), &x, &mut y)).contains("workspace"));
     assert!(Function::compile(&graph, DType::I64).is_err());
 }
+
+#[test]
+fn large_problems_are_computed_in_pieces() {
+    let n = 2100;
+    let graph =
+        common::graph(&[n], |b, _, x| (0..8).fold(x, |h, _| b.unary(native_torch::graph::Unary::Sigmoid, h).unwrap()));
+    let f = Function::compile(&graph, DType::F64).unwrap();
+    let mut random = Random(4);
+    let (x, mu) = (random.vector(n), random.vector(n));
+    let mut ws = f.workspace();
+    let mut h = vec![f64::NAN; n * n];
+    f.hessian(&mut ws, &x, &mu, &mut h).unwrap();
+    let mut hv = vec![f64::NAN; n];
+    f.hvp(&mut ws, &x, &mu, &vec![1.0; n], &mut hv).unwrap();
+    let j = jacobian(&f, &x);
+    let mut slope = vec![f64::NAN; n];
+    f.jvp(&mut ws, &x, &vec![1.0; n], &mut slope).unwrap();
+    for i in 0..n {
+        for k in 0..n {
+            let (first, second) = if i == k { (slope[i], hv[i]) } else { (0.0, 0.0) };
+            let near = |a: f64, b: f64| (a - b).abs() <= 1e-14 * b.abs();
+            assert!(near(j[i * n + k], first) && near(h[i * n + k], second), "{i} {k}");
+        }
+    }
+}

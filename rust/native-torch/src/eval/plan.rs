@@ -58,9 +58,13 @@ pub(super) struct Memory<T> {
     second: Vec<Vec<T>>,
     /// Which adjoints the current pass has written.
     written: Vec<bool>,
-    /// The point that `values` belong to, if they do.
-    point: Option<Vec<T>>,
+    /// The point that `values` belong to, if `known`.
+    point: Vec<T>,
+    known: bool,
     spare: Vec<T>,
+    /// A unit vector and the Hessian's column that belongs to it.
+    unit: Vec<T>,
+    column: Vec<T>,
     hessian: Vec<T>,
     scratch: Scratch<T>,
 }
@@ -199,8 +203,11 @@ impl<T: Real> Plan<T> {
             adjoints: empty(),
             second: empty(),
             written: vec![false; self.sizes.len()],
-            point: None,
+            point: Vec::new(),
+            known: false,
             spare: Vec::new(),
+            unit: Vec::new(),
+            column: Vec::new(),
             hessian: Vec::new(),
             scratch: Scratch::new(),
         }
@@ -220,13 +227,12 @@ impl<T: Real> Plan<T> {
     /// Computes all values at one point, unless they are there already.
     fn values(&self, memory: &mut Memory<T>, x: &[T]) {
         // Bit by bit, so that a NaN is the same point, too.
-        let same = |a: &[T], b: &[T]| a.iter().zip(b).all(|(a, b)| a.to_f64().to_bits() == b.to_f64().to_bits());
-        if memory.point.as_deref().is_some_and(|point| same(point, x)) {
+        let same = |(a, b): (&T, &T)| a.to_f64().to_bits() == b.to_f64().to_bits();
+        if memory.known && memory.point.iter().zip(x).all(same) {
             return;
         }
-        let mut point = memory.point.take().unwrap_or_default();
-        point.clear();
-        point.extend_from_slice(x);
+        memory.point.clear();
+        memory.point.extend_from_slice(x);
         let mut rest = x;
         for &slot in &self.inputs {
             let (head, tail) = rest.split_at(self.sizes[slot]);
@@ -234,7 +240,7 @@ impl<T: Real> Plan<T> {
             rest = tail;
         }
         self.run(memory, 1);
-        memory.point = Some(point);
+        memory.known = true;
     }
 
     /// Computes all steps from the inputs' slots.
@@ -261,7 +267,7 @@ impl<T: Real> Plan<T> {
             }
             return;
         }
-        memory.point = None;
+        memory.known = false;
         let chunk = self.lanes(points).min(256);
         for first in (0..points).step_by(chunk) {
             let count = chunk.min(points - first);
@@ -557,14 +563,17 @@ impl<T: Real> Plan<T> {
                     }
                 }
             } else {
-                let mut unit = vec![T::ZERO; n];
-                let mut column = vec![T::ZERO; n];
+                let mut unit = std::mem::take(&mut memory.unit);
+                let mut column = std::mem::take(&mut memory.column);
+                grown(&mut unit, n);
+                grown(&mut column, n);
                 for j in 0..n {
                     unit[j] = T::ONE;
                     self.hvp(memory, x, mu, &unit, &mut column);
                     unit[j] = T::ZERO;
                     (j..n).for_each(|i| h[i * n + j] = column[i]);
                 }
+                (memory.unit, memory.column) = (unit, column);
             }
         }
         memory.hessian = hessian;
