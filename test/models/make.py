@@ -22,7 +22,9 @@ NAME.json    in float64, from a copy of the model after `.double().eval()` (whic
   y_f32         f(x) computed wholly in float32, from x and weights rounded to float32
 Numbers read back exactly; those that are not finite are the strings "NaN", "Infinity", "-Infinity".
 
-The files that a reader must refuse, or treat as custom layers, are written to `refused/` by the same run.
+The files that a reader must refuse, or treat as custom layers, are written to `refused/` by the same run (its
+`index.json` is like the one that `make_hostile.py` describes). A run from a clean checkout gives the same bytes;
+`refused/torchscript.pt` alone differs, since torch writes the paths of source files into it.
 """
 
 import copy
