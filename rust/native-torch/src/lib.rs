@@ -4,7 +4,7 @@
 //!
 //! - [`tensor`]: dtypes, storage, memory maps, strided views
 //! - [`graph`]: operations at ATen level, typed values, shape inference, the builder
-//! - `load`: bytes to modules, modules to graphs
+//! - [`load`]: bytes to modules, modules to graphs
 //! - `diff`: structure and cost of derivatives
 //! - `eval`: the native engine
 //! - `bounds`, `lower`, `solve`: intervals, formulations, solvers
@@ -14,6 +14,7 @@ pub mod diff;
 mod error;
 pub mod eval;
 pub mod graph;
+pub mod load;
 pub mod tensor;
 
 pub use error::{Error, ErrorKind, Result};

@@ -1,0 +1,96 @@
+//! Other formats, recognised by their first bytes or their records so that their refusal says what they are.
+
+use super::archive::Archive;
+use crate::{Error, Result};
+
+/// What to do about a file that is not what `torch.save` writes today.
+const SAVE_AGAIN: &str = "load it in Python and save it with torch.save(model, path)";
+
+/// The pickle of the number 0x1950a86a20f9469cfc6c, with which torch before 1.6 began its files.
+const LEGACY_MAGIC: &[u8] = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";
+
+/// An error that names the format of a file unless it is a zip archive.
+pub(crate) fn expect_zip(bytes: &[u8]) -> Result<()> {
+    let start = &bytes[..bytes.len().min(64)];
+    if start.starts_with(b"PK") {
+        return Ok(());
+    }
+    let refuse = |what: &str, advice: &str| Err(Error::unsupported(format!("this is {what}; {advice}")));
+    if start.starts_with(b"\x80") && start.get(2..).is_some_and(|rest| rest.starts_with(LEGACY_MAGIC)) {
+        return refuse("the legacy format of torch before 1.6, which is not read yet", SAVE_AGAIN);
+    }
+    if bytes.get(257..262) == Some(b"ustar") || start.starts_with(b"storages\0") {
+        return refuse("a tar file, as torch before 0.1.10 wrote, which is not read yet", SAVE_AGAIN);
+    }
+    if is_safetensors(bytes) {
+        return refuse("a safetensors file, which is not read yet", SAVE_AGAIN);
+    }
+    if start.starts_with(b"\x80") && start.get(1).is_some_and(|&protocol| (2..=5).contains(&protocol)) {
+        return refuse("a bare pickle without tensors' storages", SAVE_AGAIN);
+    }
+    if is_onnx(start) {
+        return refuse("an ONNX model, which is not read yet", "save the torch model with torch.save(model, path)");
+    }
+    for (magic, what) in [
+        (&b"\x89HDF\r\n"[..], "an HDF5 file (Keras?)"),
+        (b"GGUF", "a GGUF file"),
+        (b"\x1f\x8b", "a gzip file; unpack it first if there is a torch file in it"),
+        (b"\x93NUMPY", "a NumPy array"),
+    ] {
+        if start.starts_with(magic) {
+            return refuse(what, "torch.save(model, path) makes the files that are read here");
+        }
+    }
+    // Protocols 0 and 1 have no magic; GLOBAL or MARK and a last STOP give them away.
+    if matches!(start.first(), Some(b'c' | b'(' | b'}' | b']')) && bytes.ends_with(b".") {
+        return refuse("a bare pickle without tensors' storages", SAVE_AGAIN);
+    }
+    Err(Error::format(format!(
+        "no file that torch.save writes: it begins with the bytes {}, not with those of a zip archive",
+        start[..start.len().min(8)].escape_ascii()
+    )))
+}
+
+/// The first 8 bytes are the length of a JSON object that follows.
+fn is_safetensors(bytes: &[u8]) -> bool {
+    let Some(Ok(length)) = bytes.get(..8).map(<[u8; 8]>::try_from) else { return false };
+    let length = u64::from_le_bytes(length);
+    bytes.get(8) == Some(&b'{') && length >= 2 && length <= bytes.len() as u64 - 8
+}
+
+/// A protobuf message whose field 1 (`ir_version`) is a small number and whose next one has a tag of `ModelProto`.
+fn is_onnx(start: &[u8]) -> bool {
+    matches!(start, [0x08, 1..=32, 0x12 | 0x1a | 0x22 | 0x28 | 0x32 | 0x3a | 0x42 | 0x72, ..])
+}
+
+/// An error that names what a zip archive holds unless it is a pickled model.
+pub(crate) fn expect_model(archive: &Archive) -> Result<()> {
+    let any = |test: &dyn Fn(&str) -> bool| archive.names().any(test);
+    if archive.contains("constants.pkl") || any(&|name| name.starts_with("code/")) {
+        return Err(Error::unsupported(
+            "this is a TorchScript archive, which is not read yet; save the module itself with torch.save(model, path), \
+             before torch.jit.script or torch.jit.trace",
+        ));
+    }
+    if archive.contains("data.pkl") {
+        return Ok(());
+    }
+    let exported = |name: &str| {
+        name == "archive_format" || name == "serialized_exported_program.json" || name == "models/model.json"
+    };
+    if any(&exported) {
+        return Err(Error::unsupported(
+            "this is a .pt2 archive of torch.export, which is not read yet; save the module itself with \
+             torch.save(model, path)",
+        ));
+    }
+    if any(&|name| name.ends_with(".npy")) {
+        return Err(Error::unsupported(
+            "this is a NumPy .npz archive; torch.save(model, path) makes the files read here",
+        ));
+    }
+    Err(Error::format(
+        "the zip archive has no record `data.pkl`, so torch.save did not write it; save the model with \
+         torch.save(model, path)",
+    ))
+}

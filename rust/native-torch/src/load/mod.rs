@@ -1,0 +1,202 @@
+//! Bytes to modules, modules to graphs: reading what `torch.save` writes, without Python.
+//!
+//! ```no_run
+//! let checkpoint = native_torch::load::open("model.pt")?;
+//! let module = checkpoint.module()?;
+//! let graph = module.graph(None)?;
+//! # Ok::<(), native_torch::Error>(())
+//! ```
+//!
+//! A file is data: the pickle in it is read into plain records and what it names is never called. Sizes that a file
+//! claims are checked before memory is taken, and nothing recurses over what a file nests.
+
+mod archive;
+mod build;
+mod detect;
+mod fields;
+mod layers;
+mod module;
+mod pickle;
+mod records;
+mod tensors;
+mod value;
+mod walk;
+
+use std::{path::Path, sync::Arc};
+
+use archive::Archive;
+pub use build::CustomForward;
+pub use layers::Standard;
+pub use module::{Custom, Layer, Module, ModuleTensor};
+use records::RecordId;
+use tensors::Tensors;
+pub use value::Value;
+use value::{Records, View};
+pub use walk::NamedTensor;
+
+use crate::{Error, Result, tensor::Mapping};
+
+/// A file that `torch.save` wrote: its records, checked but for the numbers of the tensors, which are read when they are
+/// first used.
+pub struct Checkpoint {
+    records: Arc<Records>,
+    folder: String,
+    big_endian: bool,
+}
+
+/// Opens a file that `torch.save` wrote.
+///
+/// Checks the archive's directory, `data.pkl`, and the size of every tensor; fails with
+/// [`ErrorKind::Format`](crate::ErrorKind) on a damaged file and with [`ErrorKind::Unsupported`](crate::ErrorKind) on
+/// another format, saying which it is and what to do. The file must not be changed in place while it is in use.
+pub fn open(path: impl AsRef<Path>) -> Result<Checkpoint> {
+    let path = path.as_ref();
+    let mapping = Mapping::open(path)?;
+    let place = |error: Error| error.at(path.display());
+    read(mapping).map_err(place)
+}
+
+fn read(mapping: Arc<Mapping>) -> Result<Checkpoint> {
+    detect::expect_zip(mapping.bytes())?;
+    let archive = Archive::open(mapping)?;
+    detect::expect_model(&archive)?;
+    check_version(&archive)?;
+    let big_endian = big_endian(&archive)?;
+    let bytes = archive.read("data.pkl")?.unwrap_or_default();
+    let pickle = pickle::read(bytes, "data.pkl")?;
+    let tensors = Tensors::new(&pickle, archive.storages(), big_endian);
+    let records = Arc::new(Records { pickle, tensors });
+    records.check_tensors()?;
+    Ok(Checkpoint { records, folder: archive.folder().to_owned(), big_endian })
+}
+
+/// The versions of the archive that torch 2.13 reads.
+const VERSIONS: std::ops::RangeInclusive<u32> = 1..=10;
+
+fn check_version(archive: &Archive) -> Result<()> {
+    let Some(bytes) = archive.read("version")? else { return Ok(()) };
+    let version = std::str::from_utf8(bytes).ok().and_then(|text| text.trim().parse().ok());
+    match version {
+        Some(version) if VERSIONS.contains(&version) => Ok(()),
+        Some(version) => Err(Error::unsupported(format!(
+            "record `version` says {version}; versions {} to {} are read",
+            VERSIONS.start(),
+            VERSIONS.end()
+        ))),
+        None => Err(Error::format("record `version` holds no number")),
+    }
+}
+
+fn big_endian(archive: &Archive) -> Result<bool> {
+    match archive.read("byteorder")? {
+        None | Some(b"little") => Ok(false),
+        Some(b"big") => Ok(true),
+        Some(other) => Err(Error::format(format!(
+            "record `byteorder` holds `{}`; little or big is expected",
+            other[..other.len().min(16)].escape_ascii()
+        ))),
+    }
+}
+
+impl Records {
+    /// Fails on the first malformed tensor, with its name where it has one.
+    fn check_tensors(&self) -> Result<()> {
+        let malformed = self.tensors.malformed();
+        let Some((_, error)) = malformed.iter().min_by_key(|entry| *entry.0) else { return Ok(()) };
+        let mut first = None;
+        // Where the names cannot be had, the byte position in the error must do.
+        let _ = self.walk_tensors(self.pickle.root(), &mut |name, id| {
+            if let Some(&error) = malformed.get(&id) {
+                first.get_or_insert_with(|| error.clone().at(format!("tensor `{}`", walk::cut(name))));
+            }
+        });
+        Err(first.unwrap_or_else(|| (*error).clone()))
+    }
+
+    pub(crate) fn root(&self) -> RecordId {
+        self.pickle.root()
+    }
+}
+
+impl Checkpoint {
+    /// The name of the archive's top folder: what the file was called when it was written.
+    pub fn archive_name(&self) -> &str {
+        &self.folder
+    }
+
+    /// Whether the tensors are stored most significant byte first.
+    pub fn is_big_endian(&self) -> bool {
+        self.big_endian
+    }
+
+    /// The value that was saved.
+    pub fn root(&self) -> Value {
+        Value::new(&self.records, self.records.root())
+    }
+
+    /// The names and sizes in bytes of the archive's records.
+    pub fn archive_records(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.records.tensors.records().iter().map(|storage| (storage.name(), storage.len()))
+    }
+
+    /// The tensors in the file's order, under the names that a state dict gives them; in other containers, the keys that
+    /// lead to them joined by dots. Fails on a container that contains itself or nests too deep.
+    pub fn tensors(&self) -> Result<Vec<NamedTensor>> {
+        let mut tensors = Vec::new();
+        self.records.walk_tensors(self.records.root(), &mut |name, id| {
+            if let Some(tensor) = self.records.tensors.get(id) {
+                tensors.push(NamedTensor { name: name.to_owned(), tensor: tensor.clone() });
+            }
+        })?;
+        Ok(tensors)
+    }
+
+    /// The module that was saved; an error that says what the file holds if that is something else.
+    pub fn module(&self) -> Result<Module> {
+        const ADVICE: &str = "save the whole module with torch.save(model, path)";
+        let root = self.records.root();
+        let held = match self.records.view(root) {
+            View::Object(object) if self.records.module_dicts(object).is_some() => return module::read(&self.records),
+            View::Object(_) => {
+                return Err(Error::unsupported(format!(
+                    "the file holds a value of {}, which is not a torch module (nothing was called); {ADVICE}",
+                    self.records.kind(root)
+                )));
+            }
+            View::Dict(entries) => {
+                let mut entries = entries.iter();
+                let module = entries.find(|(_, value)| match self.records.view(*value) {
+                    View::Object(object) => self.records.module_dicts(object).is_some(),
+                    _ => false,
+                });
+                match module {
+                    Some(&(key, _)) => format!("a dict whose entry {} is a module", self.records.printed(key)),
+                    None => "a state dict (a dict of tensors), but not the layers".to_owned(),
+                }
+            }
+            View::Tensor(_) => "a tensor, but no module".to_owned(),
+            _ => format!("a {}, but no module", self.records.kind(root)),
+        };
+        Err(Error::unsupported(format!("the file holds {held}; {ADVICE}")))
+    }
+
+    /// Checks the CRC-32 of every record of the archive; `progress` is told the bytes done and the bytes in all.
+    pub fn verify(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
+        let records = self.records.tensors.records();
+        let total = records.iter().map(|storage| storage.len() as u64).sum();
+        let mut done = 0;
+        progress(done, total);
+        for storage in records {
+            storage.verify()?;
+            done += storage.len() as u64;
+            progress(done, total);
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Checkpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Checkpoint(`{}`, {})", self.folder, self.root())
+    }
+}
