@@ -1,2 +1,49 @@
-//! Placeholder.
-fn main() {}
+//! The project's chores, as `cargo xtask test | bench | header | conformance`.
+
+mod bench;
+mod conformance;
+mod process;
+mod report;
+mod test;
+mod tools;
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+const USAGE: &str = "\
+cargo xtask test [--highs]   install what the tests need, run all of them, count
+                             --highs: also those of the solver HiGHS (its first build takes 8 minutes)
+cargo xtask bench            print the speed table
+cargo xtask header           write include/native_torch.h anew
+cargo xtask conformance      make the fixtures anew with torch 2.13, installed outside the checkout, and compare";
+
+/// The root of the checkout.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("xtask lies two folders below the root").into()
+}
+
+/// Where things are installed that are no part of the checkout: `$XDG_CACHE_HOME` or `~/.cache`, in `native-torch`.
+fn cache() -> PathBuf {
+    let folder = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| "/tmp".into())).join(".cache");
+    folder.unwrap_or_else(home).join("native-torch")
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match arguments[..] {
+        ["test"] => test::run_all(false),
+        ["test", "--highs"] => test::run_all(true),
+        ["bench"] => bench::run_bench(),
+        ["header"] => bench::header(),
+        ["conformance"] => conformance::run_conformance(),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    if done { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -80,7 +80,7 @@ rules! {
             if z > self.threshold { _x } else { softplus::<T, FMA>(z) / self.beta }
         };
         if self.beta * _x > self.threshold { T::ONE } else { (self.beta * _x).sigmoid::<FMA>() };
-        if self.beta * _x > self.threshold {
+        if self.beta * _x >= self.threshold {
             T::ZERO
         } else {
             let s = (self.beta * _x).sigmoid::<FMA>();
@@ -228,6 +228,9 @@ mod tests {
         assert_eq!(at(Unary::LeakyRelu { slope: 0.2 }, 0.0)[1], 0.2);
         assert_eq!(at(Unary::Softplus { beta: 1.0, threshold: 20.0 }, 800.0), [800.0, 1.0, 0.0]);
         assert_eq!(at(Unary::Softplus { beta: 1.0, threshold: 1e4 }, 800.0)[0], 800.0);
+        // Exactly at the threshold torch takes the smooth branch's f and f', but f'' = 0.
+        let [_, first, second] = at(Unary::Softplus { beta: 1.0, threshold: 2.0 }, 2.0);
+        assert!(first < 1.0 && second == 0.0);
         assert_eq!(at(Unary::Softplus { beta: 1.0, threshold: 20.0 }, -800.0), [0.0, 0.0, 0.0]);
     }
 }

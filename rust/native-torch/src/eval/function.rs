@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use super::plan::{Entries, Memory, Plan};
+use super::plan::{Call, Entries, Memory, Plan};
 use crate::{
     Error, Result,
     diff::{Pattern, hessian_pattern, jacobian_pattern},
@@ -91,38 +91,6 @@ fn narrow<'a>(from: &[f64], to: &'a mut Vec<f32>) -> &'a [f32] {
     to.clear();
     to.extend(from.iter().map(|&v| v as f32));
     to
-}
-
-fn widen(from: &[f32], to: &mut [f64]) {
-    to.iter_mut().zip(from).for_each(|(to, &from)| *to = from.into());
-}
-
-/// Runs a method of the plan that reads up to three vectors and writes one.
-macro_rules! call {
-    ($self:ident, $workspace:ident, ($($x:expr),*), $out:expr, |$plan:ident, $memory:ident, [$($name:ident),*], $to:ident| $body:expr) => {
-        match (&$self.engine, &mut $workspace.memory) {
-            (Engine::F64($plan), Engine::F64($memory)) => {
-                $(let $name = $x;)*
-                let $to = $out;
-                $body
-            }
-            (Engine::F32($plan), Engine::F32(single)) => {
-                let out: &mut [f64] = $out;
-                let [first, second, third] = &mut single.arguments;
-                let mut buffers = [first, second, third].into_iter();
-                $(let $name = narrow($x, buffers.next().expect("at most three vectors"));)*
-                single.result.clear();
-                single.result.resize(out.len(), 0.0);
-                let $memory = &mut single.memory;
-                {
-                    let $to = &mut single.result[..];
-                    $body
-                }
-                widen(&single.result, out);
-            }
-            _ => unreachable!("the workspace was checked"),
-        }
-    };
 }
 
 impl Function {
@@ -223,7 +191,8 @@ impl Function {
             return Err(Error::argument("the workspace belongs to another function; make one with workspace()"));
         }
         let n = self.n();
-        let points = if n == 0 { 1 } else { x.len() / n };
+        // Without inputs there is one point.
+        let points = x.len().checked_div(n).unwrap_or(1);
         if points * n != x.len() || points == 0 {
             return Err(Error::argument(format!("x has length {}, but a multiple of n = {n} is expected", x.len())));
         }
@@ -237,10 +206,24 @@ impl Function {
         Ok(points)
     }
 
+    /// Runs a call that reads vectors and writes one, in the function's precision.
+    fn call(&self, workspace: &mut Workspace, call: Call, arguments: [&[f64]; 3], out: &mut [f64]) {
+        match (&self.engine, &mut workspace.memory) {
+            (Engine::F64(plan), Engine::F64(memory)) => plan.call(memory, call, arguments, out),
+            (Engine::F32(plan), Engine::F32(Single { memory, arguments: [first, second, third], result })) => {
+                let [x, a, b] = arguments;
+                result.resize(out.len(), 0.0);
+                plan.call(memory, call, [narrow(x, first), narrow(a, second), narrow(b, third)], result);
+                out.iter_mut().zip(result).for_each(|(to, from)| *to = (*from).into());
+            }
+            _ => unreachable!("the workspace was checked"),
+        }
+    }
+
     /// f: `y` has length K m.
     pub fn value(&self, workspace: &mut Workspace, x: &[f64], y: &mut [f64]) -> Result<()> {
         let points = self.points(workspace, x, &[("y", y.len(), self.m())])?;
-        call!(self, workspace, (x), y, |plan, memory, [x], y| plan.value(memory, points, x, y));
+        self.call(workspace, Call::Value(points), [x, &[], &[]], y);
         Ok(())
     }
 
@@ -297,7 +280,7 @@ impl Function {
         for p in 0..points {
             let (x, v) = (&x[p * n..(p + 1) * n], &v[p * n..(p + 1) * n]);
             let out = &mut out[p * m..(p + 1) * m];
-            call!(self, workspace, (x, v), out, |plan, memory, [x, v], out| plan.jvp(memory, x, v, out));
+            self.call(workspace, Call::Jvp, [x, v, &[]], out);
         }
         Ok(())
     }
@@ -309,7 +292,7 @@ impl Function {
         for p in 0..points {
             let (x, u) = (&x[p * n..(p + 1) * n], &u[p * m..(p + 1) * m]);
             let out = &mut out[p * n..(p + 1) * n];
-            call!(self, workspace, (x, u), out, |plan, memory, [x, u], out| plan.vjp(memory, x, u, out));
+            self.call(workspace, Call::Vjp, [x, u, &[]], out);
         }
         Ok(())
     }
@@ -385,9 +368,7 @@ impl Function {
         for p in 0..points {
             let (x, v) = (&x[p * n..(p + 1) * n], &v[p * n..(p + 1) * n]);
             let (mu, out) = (&mu[p * m..(p + 1) * m], &mut out[p * n..(p + 1) * n]);
-            call!(self, workspace, (x, mu, v), out, |plan, memory, [x, mu, v], out| {
-                plan.hvp(memory, x, mu, v, out)
-            });
+            self.call(workspace, Call::Hvp, [x, mu, v], out);
         }
         Ok(())
     }

@@ -2,6 +2,8 @@
 //!
 //! Products write `C (m x n) (+)= A (m x k) B (k x n)` with `B` and `C` row-major and `A` in any layout. Panels of `B`
 //! are copied to a buffer of the caller's, padded with zeros, where that pays or where the edge needs it.
+// Products take sizes, matrices and distances, and indices say best what a kernel does.
+#![allow(clippy::too_many_arguments, clippy::needless_range_loop)]
 
 use super::simd::{self, multiversion};
 use crate::tensor::Real;
@@ -66,7 +68,6 @@ pub(super) struct Sizes {
 ///
 /// # Panics
 /// If an operand is shorter than the sizes say, or `panel` than [`PANEL`].
-#[allow(clippy::too_many_arguments)]
 pub(super) fn matmul<T: Real>(
     panel: &mut [T],
     sizes: Sizes,
@@ -125,7 +126,6 @@ multiversion! {
 }
 
 #[inline(always)]
-#[allow(clippy::too_many_arguments)]
 fn blocks_of<T: Real, const FMA: bool, const LANES: usize>(
     panel: &mut [T],
     sizes: Sizes,
@@ -182,7 +182,6 @@ fn blocks_of<T: Real, const FMA: bool, const LANES: usize>(
 }
 
 #[inline(always)]
-#[allow(clippy::too_many_arguments)]
 fn tile_of<T: Real, const FMA: bool, const LANES: usize>(
     rows: usize,
     vectors: usize,
@@ -214,7 +213,7 @@ fn tile_of<T: Real, const FMA: bool, const LANES: usize>(
 
 /// One tile of `C`, held in registers over all of `depth`.
 #[inline(always)]
-#[allow(unsafe_code, clippy::too_many_arguments)]
+#[allow(unsafe_code)]
 fn tile<T: Real, const FMA: bool, const LANES: usize, const ROWS: usize, const VECTORS: usize>(
     depth: usize,
     a: Left<T>,

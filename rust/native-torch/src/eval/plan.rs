@@ -49,6 +49,19 @@ impl<T> Step<T> {
     }
 }
 
+/// A call that reads vectors and writes one.
+#[derive(Clone, Copy)]
+pub(super) enum Call {
+    /// f at so many points.
+    Value(usize),
+    /// `J v` for `v`.
+    Jvp,
+    /// `J' u` for `u`.
+    Vjp,
+    /// The Hessian of `mu' f` times `v`, for `mu` and `v`.
+    Hvp,
+}
+
 /// The buffers of one thread. They grow when a kind of call is first made, and stay.
 pub(super) struct Memory<T> {
     values: Vec<Vec<T>>,
@@ -254,8 +267,18 @@ impl<T: Real> Plan<T> {
         }
     }
 
+    /// Runs a call on `x` and up to two more vectors.
+    pub fn call(&self, memory: &mut Memory<T>, call: Call, [x, a, b]: [&[T]; 3], out: &mut [T]) {
+        match call {
+            Call::Value(points) => self.value(memory, points, x, out),
+            Call::Jvp => self.jvp(memory, x, a, out),
+            Call::Vjp => self.vjp(memory, x, a, out),
+            Call::Hvp => self.hvp(memory, x, a, b, out),
+        }
+    }
+
     /// f at as many points as `x` holds: `x` is `[point, n]`, `y` is `[point, m]`.
-    pub fn value(&self, memory: &mut Memory<T>, points: usize, x: &[T], y: &mut [T]) {
+    fn value(&self, memory: &mut Memory<T>, points: usize, x: &[T], y: &mut [T]) {
         if points == 1 {
             self.values(memory, x);
             let mut rest = y;
@@ -490,7 +513,7 @@ impl<T: Real> Plan<T> {
     }
 
     /// `J v` at one point.
-    pub fn jvp(&self, memory: &mut Memory<T>, x: &[T], v: &[T], out: &mut [T]) {
+    fn jvp(&self, memory: &mut Memory<T>, x: &[T], v: &[T], out: &mut [T]) {
         self.values(memory, x);
         self.tangents_of(memory, v);
         let mut rest = out;
@@ -522,7 +545,7 @@ impl<T: Real> Plan<T> {
     }
 
     /// `J' u` at one point.
-    pub fn vjp(&self, memory: &mut Memory<T>, x: &[T], u: &[T], out: &mut [T]) {
+    fn vjp(&self, memory: &mut Memory<T>, x: &[T], u: &[T], out: &mut [T]) {
         self.values(memory, x);
         self.adjoints_of(memory, u, 0);
         let mut offset = 0;
@@ -605,7 +628,7 @@ impl<T: Real> Plan<T> {
     }
 
     /// The Hessian of `mu' f` times `v` at one point: forward over reverse.
-    pub fn hvp(&self, memory: &mut Memory<T>, x: &[T], mu: &[T], v: &[T], out: &mut [T]) {
+    fn hvp(&self, memory: &mut Memory<T>, x: &[T], mu: &[T], v: &[T], out: &mut [T]) {
         let Some((_, end)) = self.curved else { return out.fill(T::ZERO) };
         self.values(memory, x);
         self.tangents_of(memory, v);

@@ -318,16 +318,13 @@ fn cat(dim: usize, inputs: &[&Type]) -> Result<Vec<Dim>> {
                 format_shape(&ty.shape)
             )));
         }
-        for d in 0..x.rank() {
-            shape[d] = if d != dim {
-                merge(&shape[d], &ty.shape[d])
-            } else {
-                match (shape[d].size(), ty.shape[d].size()) {
-                    (Some(a), Some(b)) => {
-                        Dim::Size(a.checked_add(b).ok_or_else(|| Error::argument("the joined size overflows"))?)
-                    }
-                    _ => Dim::Unknown,
+        for (d, (size, other)) in shape.iter_mut().zip(&ty.shape).enumerate() {
+            *size = match (d == dim, size.size(), other.size()) {
+                (false, ..) => merge(size, other),
+                (true, Some(a), Some(b)) => {
+                    Dim::Size(a.checked_add(b).ok_or_else(|| Error::argument("the joined size overflows"))?)
                 }
+                (true, ..) => Dim::Unknown,
             };
         }
     }

@@ -6,6 +6,8 @@
 //! - in reverse, adjoints of several outputs stand one below the other: `[row, element]`.
 //!
 //! Derivatives are those at one point.
+// A kernel's arguments are the matrices that it multiplies; bundling them would only hide that.
+#![allow(clippy::too_many_arguments)]
 
 mod arithmetic;
 mod convolution;
@@ -114,7 +116,6 @@ pub(super) trait Kernel<T: Real>: Send + Sync {
 
     /// `out = D t`, where D is the second derivative of `lambda' op(x)` by the pair's operands and `t` a tangent of
     /// the second one; `t` and `out` are `[element, column]`. Called for the pairs in [`Kernel::curved`] only.
-    #[allow(clippy::too_many_arguments)]
     fn curvature(
         &self,
         _pair: (usize, usize),

@@ -123,7 +123,7 @@ fn largest<T: Real>(reads: &[u32], x: impl Fn(u32) -> T) -> Option<u32> {
     let mut value = x(first);
     for &p in rest {
         let candidate = x(p);
-        if candidate > value || candidate != candidate {
+        if candidate > value || candidate.to_f64().is_nan() {
             (place, value) = (p, candidate);
         }
     }

@@ -1,0 +1,76 @@
+//! What the tests need beside cargo and a C compiler, and how it is installed on Debian.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Instant,
+};
+
+use crate::process::{capture, exists, run};
+
+/// Runs an installation, saying what is installed and how long it took.
+fn install(what: &str, action: impl FnOnce() -> bool) -> bool {
+    println!("installing {what} ..");
+    let started = Instant::now();
+    let success = action();
+    let outcome = if success { "installed" } else { "could not install" };
+    println!("{outcome} {what} in {:.0} s", started.elapsed().as_secs_f64());
+    success
+}
+
+fn apt(arguments: &[&str]) -> bool {
+    let mut command = Command::new("apt-get");
+    command.env("DEBIAN_FRONTEND", "noninteractive").args(["-qq", "-o", "Dpkg::Use-Pty=0"]).args(arguments);
+    run(&mut command).success
+}
+
+/// A C++ compiler, for the header's tests.
+pub fn cpp_compiler() -> bool {
+    exists("g++") || install("g++", || apt(&["update"]) && apt(&["install", "--yes", "g++"]))
+}
+
+/// The Julia to test with: `$JULIA`, `julia` on the PATH, or Debian 11's.
+pub fn julia() -> Option<PathBuf> {
+    let named = std::env::var("JULIA").ok().filter(|julia| !julia.is_empty());
+    let program = named.unwrap_or_else(|| "julia".to_owned());
+    if exists(&program) || (program == "julia" && install("Debian 11's julia", debian_julia)) {
+        return Some(program.into());
+    }
+    println!("{program} does not start");
+    None
+}
+
+/// Installs Debian 11's julia beside the newer packages of this Debian. Its archive is the one that apt uses already;
+/// the source is known to this call alone and leaves the machine's configuration as it is.
+fn debian_julia() -> bool {
+    let folder = std::env::temp_dir().join(format!("native-torch-apt-{}", std::process::id()));
+    let done = debian_11(&folder).is_some_and(|options| {
+        let with = |rest: &[&str]| {
+            let mut arguments: Vec<&str> = options.iter().map(String::as_str).collect();
+            arguments.extend_from_slice(rest);
+            apt(&arguments)
+        };
+        with(&["update"]) && with(&["install", "--yes", "--no-install-recommends", "julia"])
+    });
+    // What is left behind is a few megabytes in a temporary folder.
+    let _ = std::fs::remove_dir_all(&folder);
+    done
+}
+
+/// The options that let apt know Debian 11 beside what it knows, with its state in `folder`.
+fn debian_11(folder: &Path) -> Option<Vec<String>> {
+    let release = std::fs::read_to_string("/etc/os-release").ok()?;
+    let codename = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="))?;
+    let mut targets = Command::new("apt-get");
+    targets.args(["indextargets", "--format", "$(REPO_URI) $(CODENAME) $(ORIGIN)"]);
+    let targets = capture(&mut targets).lines;
+    let archive = targets.iter().find_map(|line| line.strip_suffix(&format!(" {codename} Debian")))?;
+    let lists = folder.join("lists");
+    std::fs::create_dir_all(lists.join("partial")).ok()?;
+    let known = std::fs::read_to_string("/etc/apt/sources.list").unwrap_or_default();
+    let keys = "/usr/share/keyrings/debian-archive-keyring.gpg";
+    let sources = folder.join("sources.list");
+    std::fs::write(&sources, format!("{known}\ndeb [signed-by={keys}] {archive} bullseye main\n")).ok()?;
+    let option = |name: &str, path: &Path| ["-o".to_owned(), format!("{name}={}", path.display())];
+    Some([option("Dir::Etc::sourcelist", &sources), option("Dir::State::lists", &lists)].concat())
+}
