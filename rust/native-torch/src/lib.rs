@@ -10,11 +10,13 @@
 //! - `bounds`, `lower`, `solve`: intervals, formulations, solvers
 #![deny(unsafe_code)]
 
+pub mod bounds;
 pub mod diff;
 mod error;
 pub mod eval;
 pub mod graph;
 pub mod load;
+pub mod lower;
 pub mod tensor;
 
 pub use error::{Error, ErrorKind, Result};

@@ -1,0 +1,257 @@
+//! What the elements of a result are made of: sums with fixed coefficients, maxima of windows, copies, groups.
+//!
+//! Bounds and lowerings are the same loops over different numbers; the loops over layers' geometry are here.
+
+use crate::{
+    Error, Result,
+    graph::{AvgPool, Conv, Graph, MaxPool, Node, Padding, Source, ValueId, Windows, average_divisors},
+};
+
+/// One summand: `coefficient` times an element of an operand.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Term {
+    /// The position among the node's operands.
+    pub operand: usize,
+    /// The element, flat and row-major.
+    pub element: usize,
+    /// The factor.
+    pub coefficient: f64,
+}
+
+/// Where an element is copied from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Place {
+    /// An element of an operand.
+    Element {
+        /// The position among the node's operands.
+        operand: usize,
+        /// The element, flat and row-major.
+        element: usize,
+    },
+    /// A number.
+    Constant(f64),
+}
+
+/// The stored numbers of an operand; an error if the model computes it, or if one is not finite.
+pub(crate) fn stored(graph: &Graph, node: &Node, operand: usize, what: &str) -> Result<Vec<f64>> {
+    let Source::Parameter(index) = graph.values()[node.inputs[operand].index()].source else {
+        return Err(Error::unsupported(format!(
+            "{}: the {what} is computed by the model; bounds and formulations need a stored one",
+            node.scope
+        )));
+    };
+    numbers(graph, index).map_err(|e| e.at(&node.scope))
+}
+
+/// The numbers of a parameter, all finite.
+pub(crate) fn numbers(graph: &Graph, parameter: usize) -> Result<Vec<f64>> {
+    let parameter = &graph.parameters()[parameter];
+    let values = parameter.tensor.to_vec::<f64>().map_err(|e| e.at(format!("parameter `{}`", parameter.name)))?;
+    match values.iter().position(|v| !v.is_finite()) {
+        Some(i) => Err(Error::argument(format!(
+            "parameter `{}` holds {} at {i}; bounds and formulations need finite numbers",
+            parameter.name, values[i]
+        ))),
+        None => Ok(values),
+    }
+}
+
+/// A linear layer, row by row.
+pub(crate) fn linear(
+    graph: &Graph,
+    node: &Node,
+    mut emit: impl FnMut(usize, &[Term], f64) -> Result<()>,
+) -> Result<()> {
+    let weight = stored(graph, node, 1, "weight")?;
+    let bias = if node.inputs.len() > 2 { stored(graph, node, 2, "bias")? } else { Vec::new() };
+    let sizes = graph.sizes(node.inputs[1]);
+    let (out, features) = (sizes[0], sizes[1]);
+    let batch = elements(graph, node.outputs[0]) / out.max(1);
+    let mut terms = Vec::with_capacity(features);
+    for n in 0..batch {
+        for o in 0..out {
+            terms.clear();
+            let row = &weight[o * features..(o + 1) * features];
+            terms.extend(row.iter().enumerate().map(|(i, &coefficient)| Term {
+                operand: 0,
+                element: n * features + i,
+                coefficient,
+            }));
+            emit(n * out + o, &terms, bias.get(o).copied().unwrap_or(0.0))?;
+        }
+    }
+    Ok(())
+}
+
+/// The sum of two operands with these factors.
+pub(crate) fn sum(
+    graph: &Graph,
+    node: &Node,
+    factors: [f64; 2],
+    mut emit: impl FnMut(usize, &[Term], f64) -> Result<()>,
+) -> Result<()> {
+    for element in 0..elements(graph, node.outputs[0]) {
+        let term = |operand: usize| Term { operand, element, coefficient: factors[operand] };
+        emit(element, &[term(0), term(1)], 0.0)?;
+    }
+    Ok(())
+}
+
+/// A convolution, row by row.
+pub(crate) fn convolution(
+    graph: &Graph,
+    node: &Node,
+    conv: &Conv,
+    mut emit: impl FnMut(usize, &[Term], f64) -> Result<()>,
+) -> Result<()> {
+    let weight = stored(graph, node, 1, "weight")?;
+    let bias = if node.inputs.len() > 2 { stored(graph, node, 2, "bias")? } else { Vec::new() };
+    let sizes = graph.sizes(node.inputs[1]);
+    let (out, channels, kernel) = (sizes[0], sizes[1], &sizes[2..]);
+    let image = Image::new(graph, node, kernel.len());
+    // Windows on the padded plane hold every tap of the kernel; padding is what reads nothing.
+    let padded: Vec<usize> = image.sizes.iter().zip(&conv.padding).map(|(n, (a, b))| n + a + b).collect();
+    let unpadded = Conv { padding: vec![(0, 0); kernel.len()], ..conv.clone() };
+    let windows = Windows::convolution(&unpadded, kernel, &padded, &image.result);
+    let inside = Windows::padding(&conv.padding, Padding::Constant(0.0), &image.sizes);
+    let taps: usize = kernel.iter().product();
+    let mut terms = Vec::new();
+    for n in 0..image.batch {
+        for o in 0..out {
+            let group = o / (out / conv.groups);
+            for (window, places) in windows.iter() {
+                terms.clear();
+                for c in 0..channels {
+                    let plane = (n * image.channels + group * channels + c) * image.plane;
+                    let filter = &weight[(o * channels + c) * taps..][..taps];
+                    for (&place, &coefficient) in places.iter().zip(filter) {
+                        let read = inside.reads(place as usize).first();
+                        let term = |&at: &u32| Term { operand: 0, element: plane + at as usize, coefficient };
+                        terms.extend(read.map(term));
+                    }
+                }
+                let row = (n * out + o) * windows.len() + window;
+                emit(row, &terms, bias.get(o).copied().unwrap_or(0.0))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// An average pool, row by row.
+pub(crate) fn average_pool(
+    graph: &Graph,
+    node: &Node,
+    pool: &AvgPool,
+    mut emit: impl FnMut(usize, &[Term], f64) -> Result<()>,
+) -> Result<()> {
+    let image = Image::new(graph, node, pool.kernel.len());
+    let windows = Windows::average(pool, &image.sizes);
+    let divisors = average_divisors(pool, &image.sizes);
+    let mut terms = Vec::new();
+    for plane in 0..image.batch * image.channels {
+        for (window, places) in windows.iter() {
+            let term = |&at: &u32| Term {
+                operand: 0,
+                element: plane * image.plane + at as usize,
+                coefficient: 1.0 / divisors[window],
+            };
+            terms.clear();
+            terms.extend(places.iter().map(term));
+            emit(plane * windows.len() + window, &terms, 0.0)?;
+        }
+    }
+    Ok(())
+}
+
+/// A maximum pool: the elements of each window that lie inside the input.
+pub(crate) fn max_pool(
+    graph: &Graph,
+    node: &Node,
+    pool: &MaxPool,
+    mut emit: impl FnMut(usize, &[usize]) -> Result<()>,
+) -> Result<()> {
+    let image = Image::new(graph, node, pool.kernel.len());
+    let windows = Windows::maximum(pool, &image.sizes);
+    let mut candidates = Vec::new();
+    for plane in 0..image.batch * image.channels {
+        for (window, places) in windows.iter() {
+            candidates.clear();
+            candidates.extend(places.iter().map(|&at| plane * image.plane + at as usize));
+            if candidates.is_empty() {
+                return Err(Error::unsupported(format!(
+                    "{}: a window lies wholly in the padding, where the maximum is -inf",
+                    node.scope
+                )));
+            }
+            emit(plane * windows.len() + window, &candidates)?;
+        }
+    }
+    Ok(())
+}
+
+/// Padding of the last dimensions.
+pub(crate) fn pad(graph: &Graph, node: &Node, amounts: &[(usize, usize)], padding: Padding) -> Vec<Place> {
+    let sizes = graph.sizes(node.inputs[0]);
+    let (outer, plane) = sizes.split_at(sizes.len() - amounts.len());
+    let windows = Windows::padding(amounts, padding, plane);
+    let size: usize = plane.iter().product();
+    let constant = if let Padding::Constant(c) = padding { c } else { 0.0 };
+    let place = |o: usize, reads: &[u32]| match reads.first() {
+        Some(&at) => Place::Element { operand: 0, element: o * size + at as usize },
+        None => Place::Constant(constant),
+    };
+    (0..outer.iter().product()).flat_map(|o| windows.iter().map(move |(_, reads)| place(o, reads))).collect()
+}
+
+/// Operands one after another along a dimension.
+pub(crate) fn cat(graph: &Graph, node: &Node, dim: usize) -> Vec<Place> {
+    let rows: Vec<usize> = node.inputs.iter().map(|&v| graph.sizes(v)[dim..].iter().product()).collect();
+    let outer: usize = graph.sizes(node.outputs[0])[..dim].iter().product();
+    let mut places = Vec::with_capacity(elements(graph, node.outputs[0]));
+    for o in 0..outer {
+        for (operand, &row) in rows.iter().enumerate() {
+            places.extend((o * row..(o + 1) * row).map(|element| Place::Element { operand, element }));
+        }
+    }
+    places
+}
+
+/// The elements that a softmax over `dim` makes sum to one, group by group.
+pub(crate) fn softmax_groups(graph: &Graph, node: &Node, dim: usize) -> Vec<Vec<usize>> {
+    let sizes = graph.sizes(node.inputs[0]);
+    let (size, inner) = (sizes[dim], sizes[dim + 1..].iter().product::<usize>());
+    let outer: usize = sizes[..dim].iter().product();
+    let group = |o: usize, i: usize| (0..size).map(|k| (o * size + k) * inner + i).collect();
+    (0..outer).flat_map(|o| (0..inner).map(move |i| group(o, i))).collect()
+}
+
+/// The number of elements of a value.
+pub(crate) fn elements(graph: &Graph, value: ValueId) -> usize {
+    graph.sizes(value).iter().product()
+}
+
+/// The dimensions of a batched or single image and of what is computed from it.
+struct Image {
+    batch: usize,
+    channels: usize,
+    /// Spatial sizes of the operand and of the result.
+    sizes: Vec<usize>,
+    result: Vec<usize>,
+    /// Elements of one channel of the operand.
+    plane: usize,
+}
+
+impl Image {
+    fn new(graph: &Graph, node: &Node, spatial: usize) -> Self {
+        let (sizes, result) = (graph.sizes(node.inputs[0]), graph.sizes(node.outputs[0]));
+        let start = sizes.len() - spatial;
+        Self {
+            batch: if start == 2 { sizes[0] } else { 1 },
+            channels: sizes[start - 1],
+            plane: sizes[start..].iter().product(),
+            sizes: sizes[start..].to_vec(),
+            result: result[start..].to_vec(),
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! Interval propagation: from boxes of inputs to boxes of every value of a graph.
+//!
+//! A bound holds for the exact value and for what a forward pass in f64 computes: sums are moved outward by the error
+//! bound of a dot product, functions by a few units in the last place. Bounds may be infinite and are never NaN.
+
+pub(crate) mod form;
+mod interval;
+mod unary;
+
+pub use interval::Interval;
+use interval::Sum;
+pub(crate) use unary::value as unary_value;
+
+use crate::{
+    Error, Result,
+    graph::{Graph, Node, Op, Source, ValueId},
+};
+use form::{Place, Term};
+
+/// The intervals of every value of a graph.
+#[derive(Clone, Debug)]
+pub struct Bounds {
+    values: Vec<Vec<Interval>>,
+}
+
+impl Bounds {
+    /// The intervals of a value's elements, flat and row-major.
+    pub fn of(&self, value: ValueId) -> &[Interval] {
+        &self.values[value.index()]
+    }
+}
+
+/// The intervals of all values, from those of the inputs: one for each element, the inputs in signature order, each
+/// flat and row-major. Sizes must be known.
+///
+/// ```
+/// use native_torch::{bounds::{Interval, propagate}, graph::{Builder, Dim, Unary}, tensor::Tensor};
+///
+/// let mut b = Builder::new();
+/// let x = b.input("x", vec![Dim::Size(2)]);
+/// let weight = b.parameter("weight", Tensor::from_slice(&[1, 2], &[1.0, -2.0]));
+/// let z = b.linear(x, weight, None)?;
+/// let y = b.unary(Unary::Relu, z)?;
+/// let graph = b.finish(&[("y", y)])?;
+/// let bounds = propagate(&graph, &[Interval::new(0.0, 1.0), Interval::new(0.0, 1.0)])?;
+/// assert!(bounds.of(z)[0].contains(-2.0) && bounds.of(z)[0].contains(1.0));
+/// assert_eq!(bounds.of(y)[0].lower, 0.0);
+/// # Ok::<(), native_torch::Error>(())
+/// ```
+pub fn propagate(graph: &Graph, inputs: &[Interval]) -> Result<Bounds> {
+    graph.check_concrete()?;
+    check_inputs(graph, inputs)?;
+    let mut bounds = Bounds { values: vec![Vec::new(); graph.values().len()] };
+    let mut rest = inputs;
+    for input in graph.inputs() {
+        let (own, others) = rest.split_at(form::elements(graph, input.value));
+        bounds.values[input.value.index()] = own.to_vec();
+        rest = others;
+    }
+    for output in graph.outputs() {
+        bounds.load_parameter(graph, output.value)?;
+    }
+    for node in graph.nodes() {
+        let result = bounds.rule(graph, node)?;
+        bounds.values[node.outputs[0].index()] = result;
+    }
+    Ok(bounds)
+}
+
+fn check_inputs(graph: &Graph, inputs: &[Interval]) -> Result<()> {
+    let n: usize = graph.inputs().iter().map(|input| form::elements(graph, input.value)).sum();
+    if inputs.len() != n {
+        return Err(Error::argument(format!(
+            "the model has {n} input elements, but {} bounds were given",
+            inputs.len()
+        )));
+    }
+    match inputs.iter().position(|x| !x.is_valid()) {
+        Some(i) => Err(Error::argument(format!(
+            "the bounds of x[{i}] are [{}, {}]; the lower must not exceed the upper, and a number must lie between",
+            inputs[i].lower, inputs[i].upper
+        ))),
+        None => Ok(()),
+    }
+}
+
+impl Bounds {
+    /// The rule of each operation.
+    fn rule(&mut self, graph: &Graph, node: &Node) -> Result<Vec<Interval>> {
+        let stored = match node.op {
+            Op::Linear | Op::Conv(_) | Op::LayerNorm { .. } => 1,
+            _ => node.inputs.len(),
+        };
+        for &operand in &node.inputs[..stored] {
+            self.load_parameter(graph, operand)?;
+        }
+        let mut out = vec![Interval::ALL; form::elements(graph, node.outputs[0])];
+        let sums = |row: usize, terms: &[Term], constant: f64| {
+            out[row] = self.sum(node, terms, constant);
+            Ok(())
+        };
+        match &node.op {
+            Op::Unary(unary) => return Ok(self.map(node, |x| unary::range(*unary, x))),
+            Op::Add => form::sum(graph, node, [1.0, 1.0], sums)?,
+            Op::Sub => form::sum(graph, node, [1.0, -1.0], sums)?,
+            Op::Mul => return Ok(self.product(node)),
+            Op::Linear => form::linear(graph, node, sums)?,
+            Op::Conv(conv) => form::convolution(graph, node, conv, sums)?,
+            Op::AvgPool(pool) => form::average_pool(graph, node, pool, sums)?,
+            Op::MaxPool(pool) => form::max_pool(graph, node, pool, |row, candidates| {
+                let x = self.of(node.inputs[0]);
+                let largest =
+                    |end: fn(Interval) -> f64| candidates.iter().map(|&c| end(x[c])).fold(f64::NEG_INFINITY, f64::max);
+                out[row] = Interval::new(largest(|x| x.lower), largest(|x| x.upper));
+                Ok(())
+            })?,
+            Op::Pad { amounts, padding } => return Ok(self.gather(node, &form::pad(graph, node, amounts, *padding))),
+            Op::LayerNorm { axes, eps } => return self.layer_norm(graph, node, *axes, *eps),
+            Op::Softmax { dim } => {
+                for group in form::softmax_groups(graph, node, *dim) {
+                    softmax(self.of(node.inputs[0]), &group, &mut out);
+                }
+            }
+            Op::Flatten { .. } => return Ok(self.map(node, |x| x)),
+            Op::Cat { dim } => return Ok(self.gather(node, &form::cat(graph, node, *dim))),
+        }
+        Ok(out)
+    }
+
+    /// Parameters become points where they are elements like any other.
+    fn load_parameter(&mut self, graph: &Graph, value: ValueId) -> Result<()> {
+        if let Source::Parameter(index) = graph.values()[value.index()].source
+            && self.of(value).is_empty()
+        {
+            self.values[value.index()] = form::numbers(graph, index)?.into_iter().map(Interval::point).collect();
+        }
+        Ok(())
+    }
+
+    fn map(&self, node: &Node, rule: impl Fn(Interval) -> Interval) -> Vec<Interval> {
+        self.of(node.inputs[0]).iter().map(|&x| rule(x)).collect()
+    }
+
+    fn sum(&self, node: &Node, terms: &[Term], constant: f64) -> Interval {
+        let mut sum = Sum::new(constant);
+        for term in terms {
+            sum.add(term.coefficient, self.of(node.inputs[term.operand])[term.element]);
+        }
+        sum.finish()
+    }
+
+    fn product(&self, node: &Node) -> Vec<Interval> {
+        let (a, b) = (self.of(node.inputs[0]), self.of(node.inputs[1]));
+        let square = node.inputs[0] == node.inputs[1];
+        let rule = |(&a, &b): (&Interval, &Interval)| {
+            let product = a.times(b);
+            if square { product.intersect(Interval::new(0.0, f64::INFINITY)) } else { product }
+        };
+        a.iter().zip(b).map(rule).collect()
+    }
+
+    fn gather(&self, node: &Node, places: &[Place]) -> Vec<Interval> {
+        let take = |place: &Place| match *place {
+            Place::Element { operand, element } => self.of(node.inputs[operand])[element],
+            Place::Constant(c) => Interval::point(c),
+        };
+        places.iter().map(take).collect()
+    }
+
+    fn layer_norm(&self, graph: &Graph, node: &Node, axes: usize, eps: f64) -> Result<Vec<Interval>> {
+        let x = self.of(node.inputs[0]);
+        let sizes = graph.sizes(node.inputs[0]);
+        let size: usize = sizes[sizes.len() - axes..].iter().product();
+        let weight = (node.inputs.len() > 1).then(|| form::stored(graph, node, 1, "weight")).transpose()?;
+        let bias = (node.inputs.len() > 2).then(|| form::stored(graph, node, 2, "bias")).transpose()?;
+        let mut out = Vec::with_capacity(x.len());
+        for group in x.chunks(size.max(1)) {
+            for (i, normal) in normalised(group, eps).into_iter().enumerate() {
+                let mut sum = Sum::new(bias.as_ref().map_or(0.0, |bias| bias[i]));
+                sum.add(weight.as_ref().map_or(1.0, |weight| weight[i]), normal);
+                out.push(sum.finish());
+            }
+        }
+        Ok(out)
+    }
+}
+
+/// The interval of the mean.
+pub(crate) fn mean(x: &[Interval]) -> Interval {
+    let mut sum = Sum::new(0.0);
+    x.iter().for_each(|&v| sum.add(1.0 / x.len() as f64, v));
+    sum.finish()
+}
+
+/// The interval of `log(sum of exp(x))`, which rises with every element.
+pub(crate) fn log_sum_exp(x: &[Interval]) -> Interval {
+    let at = |end: fn(&Interval) -> f64| {
+        let largest = x.iter().map(end).fold(f64::NEG_INFINITY, f64::max);
+        let shifted = |v: f64| if v == largest { 1.0 } else { libm::exp(v - largest) };
+        largest + libm::log(x.iter().map(end).map(shifted).sum())
+    };
+    let ends = Interval::new(at(|x| x.lower), at(|x| x.upper));
+    ends.widen((x.len() as f64 + 8.0) * f64::EPSILON * (1.0 + ends.magnitude()))
+}
+
+/// The interval of `x_i - mean(x)` for every element.
+pub(crate) fn deviations(x: &[Interval]) -> Vec<Interval> {
+    let n = x.len() as f64;
+    let deviation = |i: usize| {
+        let mut sum = Sum::new(0.0);
+        for (j, &x) in x.iter().enumerate() {
+            sum.add(if i == j { 1.0 - 1.0 / n } else { -1.0 / n }, x);
+        }
+        sum.finish()
+    };
+    // Sums over n elements for each of n would be n^2: all but one term are shared where every end is finite.
+    if x.len() <= 64 || !x.iter().all(|x| x.is_finite()) {
+        return (0..x.len()).map(deviation).collect();
+    }
+    let mean = mean(x);
+    let rest = |x: Interval| {
+        let others = Interval::new(mean.lower - x.lower / n, mean.upper - x.upper / n);
+        let own = 1.0 - 1.0 / n;
+        let exact = Interval::new(own * x.lower - others.upper, own * x.upper - others.lower);
+        exact.widen(8.0 * f64::EPSILON * (mean.magnitude() + x.magnitude()))
+    };
+    x.iter().map(|&x| rest(x)).collect()
+}
+
+/// The interval of `sqrt(var(x) + eps)`, from those of the deviations.
+pub(crate) fn deviation_scale(deviations: &[Interval], eps: f64) -> Interval {
+    let n = deviations.len() as f64;
+    let mut variance = Sum::new(eps);
+    for &d in deviations {
+        let nearest = if d.contains(0.0) { 0.0 } else { d.lower.abs().min(d.upper.abs()) };
+        let farthest = d.lower.abs().max(d.upper.abs());
+        variance.add(1.0 / n, Interval::function(nearest * nearest, farthest * farthest));
+    }
+    let variance = variance.finish();
+    Interval::function(variance.lower.max(0.0).sqrt(), variance.upper.sqrt())
+}
+
+/// The interval of `(x_i - mean) / sqrt(var + eps)`.
+///
+/// The deviations sum to zero, so `n var >= d_i^2 n / (n - 1)`, and the quotient is at most `d_i / sqrt(d_i^2 / (n - 1)
+/// plus eps)`, which grows with `d_i` and never exceeds `sqrt(n - 1)`. On the other side of zero the largest variance
+/// bounds it.
+pub(crate) fn normalised(x: &[Interval], eps: f64) -> Vec<Interval> {
+    let deviations = deviations(x);
+    let scale = deviation_scale(&deviations, eps);
+    let others = (x.len() - 1) as f64;
+    let steep = |d: f64| {
+        if d == 0.0 || others == 0.0 {
+            0.0
+        } else if d.is_infinite() || eps <= 0.0 {
+            d.signum() * others.sqrt()
+        } else {
+            let square = d * d / others + eps;
+            if square.is_finite() { d / square.sqrt() } else { d.signum() * others.sqrt() }
+        }
+    };
+    let flat = |d: f64| if d != 0.0 && scale.upper.is_finite() { d / scale.upper } else { 0.0 };
+    let rule = |d: &Interval| {
+        let lower = if d.lower < 0.0 { steep(d.lower) } else { flat(d.lower) };
+        let upper = if d.upper > 0.0 { steep(d.upper) } else { flat(d.upper) };
+        Interval::function(lower, upper)
+    };
+    deviations.iter().map(rule).collect()
+}
+
+/// `p_i = 1 / (1 + sum over j != i of exp(x_j - x_i))`, which falls with every `x_j` and rises with `x_i`.
+fn softmax(x: &[Interval], group: &[usize], out: &mut [Interval]) {
+    for &i in group {
+        let probability = |own: f64, other: fn(Interval) -> f64| {
+            let others = group.iter().filter(|&&j| j != i);
+            1.0 / (1.0 + others.map(|&j| libm::exp(other(x[j]) - own)).sum::<f64>())
+        };
+        let range = Interval::new(probability(x[i].lower, |x| x.upper), probability(x[i].upper, |x| x.lower));
+        // exp(a - b) has the relative error of rounding a - b, which is |a - b| units; beyond 745 it is 0 or inf.
+        let margin = (group.len() as f64 + 1500.0) * f64::EPSILON;
+        out[i] = Interval::new((range.lower * (1.0 - margin)).max(0.0), (range.upper * (1.0 + margin)).min(1.0));
+    }
+}

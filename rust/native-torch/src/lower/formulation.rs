@@ -1,0 +1,332 @@
+//! The solver-neutral formulation: variables and what must hold between them.
+
+use super::{
+    Block, Complementarities, Cones, Definitions, Domain, Expression, Indicators, LinearRows, NO_NODE, QuadraticRows,
+    Rule, VarId, VariableLists, Variables,
+};
+use crate::{Error, Result, bounds::Interval};
+
+/// An optimisation model of a network: its variables, and rows that hold exactly where the outputs are the network's
+/// values at the inputs. The caller may add variables and rows.
+///
+/// All tables are flat arrays. [`Display`](std::fmt::Display) prints the whole of it.
+#[derive(Clone, Debug, Default)]
+pub struct Formulation {
+    pub(super) variables: Variables,
+    pub(super) blocks: Vec<Block>,
+    pub(super) rows: LinearRows,
+    pub(super) sos1: VariableLists,
+    pub(super) indicators: Indicators,
+    pub(super) quadratic: QuadraticRows,
+    pub(super) cones: Cones,
+    pub(super) complementarities: Complementarities,
+    pub(super) definitions: Definitions,
+    /// What [`Rule`]s refer to.
+    pub(super) lists: VariableLists,
+    pub(super) inputs: Vec<VarId>,
+    pub(super) outputs: Vec<VarId>,
+    pub(super) layers: Vec<String>,
+}
+
+impl Formulation {
+    /// The variables.
+    pub fn variables(&self) -> &Variables {
+        &self.variables
+    }
+
+    /// The blocks that the variables belong to.
+    pub fn blocks(&self) -> &[Block] {
+        &self.blocks
+    }
+
+    /// The linear rows.
+    pub fn rows(&self) -> &LinearRows {
+        &self.rows
+    }
+
+    /// Sets of variables of which at most one is not zero.
+    pub fn sos1(&self) -> &VariableLists {
+        &self.sos1
+    }
+
+    /// Linear rows that a binary switches on.
+    pub fn indicators(&self) -> &Indicators {
+        &self.indicators
+    }
+
+    /// Quadratic rows. No lowering makes any yet.
+    pub fn quadratic(&self) -> &QuadraticRows {
+        &self.quadratic
+    }
+
+    /// Cones. No lowering makes any yet.
+    pub fn cones(&self) -> &Cones {
+        &self.cones
+    }
+
+    /// Complementary pairs. No lowering makes any yet.
+    pub fn complementarities(&self) -> &Complementarities {
+        &self.complementarities
+    }
+
+    /// Nonlinear equations.
+    pub fn definitions(&self) -> &Definitions {
+        &self.definitions
+    }
+
+    /// The variables of the graph's inputs: each flat and row-major, in signature order.
+    pub fn inputs(&self) -> &[VarId] {
+        &self.inputs
+    }
+
+    /// The variables of the graph's outputs: each flat and row-major, in signature order. One variable may stand for
+    /// several outputs, and an input may be an output.
+    pub fn outputs(&self) -> &[VarId] {
+        &self.outputs
+    }
+
+    /// Where the graph's node stands in the model, as errors name it.
+    pub fn layer(&self, node: u32) -> &str {
+        self.layers.get(node as usize).map_or("the caller's part", String::as_str)
+    }
+
+    /// The graph's nodes in order, as errors name them.
+    pub fn layers(&self) -> &[String] {
+        &self.layers
+    }
+
+    /// A variable's name: `x[3]`, `layer 0.z[5]`.
+    pub fn name(&self, variable: VarId) -> String {
+        let i = variable.index();
+        format!("{}[{}]", self.blocks[self.variables.block[i] as usize].name, self.variables.index[i])
+    }
+
+    /// A variable's bounds.
+    pub fn bounds(&self, variable: VarId) -> Interval {
+        Interval::new(self.variables.lower[variable.index()], self.variables.upper[variable.index()])
+    }
+
+    /// Whether any variable is binary or integer.
+    pub fn is_discrete(&self) -> bool {
+        self.variables.domain.iter().any(|&d| d != Domain::Continuous)
+    }
+
+    /// A block of the caller's for variables to come.
+    pub fn add_block(&mut self, name: impl Into<String>) -> u32 {
+        self.push_block(name.into(), NO_NODE, None)
+    }
+
+    /// A variable in a block; its index counts the block's variables.
+    pub fn add_variable(&mut self, block: u32, bounds: Interval, domain: Domain) -> Result<VarId> {
+        if block as usize >= self.blocks.len() {
+            return Err(Error::argument(format!("block {block} of {}", self.blocks.len())));
+        }
+        if !bounds.is_valid() {
+            return Err(Error::argument(format!("the bounds [{}, {}] hold no number", bounds.lower, bounds.upper)));
+        }
+        let index = self.blocks[block as usize].len as usize;
+        Ok(self.push_variable(block, index, bounds, domain, Rule::Given))
+    }
+
+    /// The linear row `lower <= sum of a v <= upper`; gives its number.
+    pub fn add_row(&mut self, lower: f64, terms: &[(VarId, f64)], upper: f64) -> Result<usize> {
+        self.check_terms(terms)?;
+        check_limits(lower, upper)?;
+        Ok(self.push_row(lower, terms, upper, NO_NODE))
+    }
+
+    /// At most one of the variables is not zero; the weights give their order.
+    pub fn add_sos1(&mut self, entries: &[(VarId, f64)]) -> Result<()> {
+        self.check_terms(entries)?;
+        self.sos1.push(entries, NO_NODE);
+        Ok(())
+    }
+
+    /// The linear row holds where the binary has the value `active`.
+    pub fn add_indicator(
+        &mut self,
+        binary: VarId,
+        active: bool,
+        lower: f64,
+        terms: &[(VarId, f64)],
+        upper: f64,
+    ) -> Result<()> {
+        self.check_terms(terms)?;
+        self.check_terms(&[(binary, 1.0)])?;
+        check_limits(lower, upper)?;
+        if self.variables.domain[binary.index()] != Domain::Binary {
+            return Err(Error::argument(format!("{} switches a row, but is not binary", self.name(binary))));
+        }
+        self.indicators.binary.push(binary);
+        self.indicators.active.push(u8::from(active));
+        self.indicators.rows.push(lower, terms, upper, NO_NODE);
+        Ok(())
+    }
+
+    /// The nonlinear equation `variable == expression`.
+    pub fn add_definition(&mut self, variable: VarId, expression: &Expression) -> Result<()> {
+        self.check_terms(&[(variable, 1.0)])?;
+        self.definitions.push(variable, expression, NO_NODE)
+    }
+
+    /// Narrows a variable's bounds; an error if nothing is left.
+    pub fn restrict(&mut self, variable: VarId, bounds: Interval) -> Result<()> {
+        self.check_terms(&[(variable, 1.0)])?;
+        let old = self.bounds(variable);
+        let new = Interval::new(old.lower.max(bounds.lower), old.upper.min(bounds.upper));
+        if !new.is_valid() {
+            return Err(Error::argument(format!(
+                "{} in [{}, {}] cannot be in [{}, {}]",
+                self.name(variable),
+                old.lower,
+                old.upper,
+                bounds.lower,
+                bounds.upper
+            )));
+        }
+        self.variables.lower[variable.index()] = new.lower;
+        self.variables.upper[variable.index()] = new.upper;
+        Ok(())
+    }
+
+    /// Says how the values of a variable follow from those before it; for callers that add variables and want them
+    /// in [`evaluate`](Self::evaluate).
+    pub fn set_rule(&mut self, variable: VarId, rule: Rule) {
+        self.variables.rule[variable.index()] = rule;
+    }
+
+    /// A list for [`Rule`]s.
+    pub fn add_list(&mut self, entries: &[VarId]) -> u32 {
+        let entries: Vec<_> = entries.iter().map(|&v| (v, 1.0)).collect();
+        self.lists.push(&entries, NO_NODE);
+        to_u32(self.lists.len() - 1)
+    }
+
+    /// The values of all variables where the inputs have these values: the network's forward pass, with the binaries
+    /// that go with it. A variable that nothing defines gets its start value, or NaN.
+    pub fn evaluate(&self, inputs: &[f64]) -> Result<Vec<f64>> {
+        if inputs.len() != self.inputs.len() {
+            return Err(Error::argument(format!(
+                "{} values were given for {} input elements",
+                inputs.len(),
+                self.inputs.len()
+            )));
+        }
+        let mut values = vec![f64::NAN; self.variables.len()];
+        for (&variable, &value) in self.inputs.iter().zip(inputs) {
+            values[variable.index()] = value;
+        }
+        for i in 0..values.len() {
+            if values[i].is_nan() {
+                values[i] = self.rule_value(i, &values);
+            }
+        }
+        Ok(values)
+    }
+
+    fn rule_value(&self, i: usize, values: &[f64]) -> f64 {
+        let entries = |list: u32| self.lists.list(list as usize).map(|(v, _)| values[v.index()]);
+        match self.variables.rule[i] {
+            Rule::Given => self.variables.start[i],
+            Rule::Rows { first, count } => self.row_value(i, first as usize..(first + count) as usize, values),
+            Rule::Definition(d) => self.definitions.evaluate(d as usize, values),
+            Rule::Positive(of) => f64::from(values[of.index()] > 0.0),
+            Rule::Chosen { list, position } => {
+                let position = position as usize;
+                let own = entries(list).nth(position).unwrap_or(f64::NAN);
+                let beats = |(k, v): (usize, f64)| if k < position { own > v } else { own >= v };
+                f64::from(entries(list).enumerate().all(beats))
+            }
+            Rule::LogSumExp(list) => {
+                let largest = entries(list).fold(f64::NEG_INFINITY, f64::max);
+                largest + libm::log(entries(list).map(|v| libm::exp(v - largest)).sum())
+            }
+        }
+    }
+
+    /// The smallest value that rows allow, or the largest where they have an upper limit only.
+    fn row_value(&self, i: usize, rows: std::ops::Range<usize>, values: &[f64]) -> f64 {
+        let (mut smallest, mut largest) = (f64::NEG_INFINITY, f64::INFINITY);
+        for row in rows {
+            let (mut own, mut rest) = (0.0, 0.0);
+            for (variable, a) in self.rows.row(row) {
+                if variable.index() == i {
+                    own = a;
+                } else {
+                    rest += a * values[variable.index()];
+                }
+            }
+            let ends = [(self.rows.lower[row] - rest) / own, (self.rows.upper[row] - rest) / own];
+            smallest = smallest.max(ends[0].min(ends[1]));
+            largest = largest.min(ends[0].max(ends[1]));
+        }
+        // Bounds of an equation's variable hold by themselves; clamping to them would hide a wrong bound.
+        if smallest == f64::NEG_INFINITY {
+            largest
+        } else if largest == f64::INFINITY {
+            smallest.max(self.variables.lower[i])
+        } else {
+            smallest
+        }
+    }
+
+    /// Makes the forward pass at this point the start values of all variables.
+    pub fn set_start(&mut self, inputs: &[f64]) -> Result<()> {
+        self.variables.start = self.evaluate(inputs)?;
+        Ok(())
+    }
+
+    fn check_terms(&self, terms: &[(VarId, f64)]) -> Result<()> {
+        for &(variable, a) in terms {
+            if variable.index() >= self.variables.len() {
+                return Err(Error::argument(format!("variable {} of {}", variable.0, self.variables.len())));
+            }
+            if !a.is_finite() {
+                return Err(Error::argument(format!("{} has the coefficient {a}", self.name(variable))));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn push_block(&mut self, name: String, node: u32, value: Option<u32>) -> u32 {
+        self.blocks.push(Block { name, node, value, len: 0 });
+        to_u32(self.blocks.len() - 1)
+    }
+
+    pub(super) fn push_variable(
+        &mut self,
+        block: u32,
+        index: usize,
+        bounds: Interval,
+        domain: Domain,
+        rule: Rule,
+    ) -> VarId {
+        self.blocks[block as usize].len += 1;
+        let table = &mut self.variables;
+        table.lower.push(bounds.lower);
+        table.upper.push(bounds.upper);
+        table.domain.push(domain);
+        table.start.push(f64::NAN);
+        table.block.push(block);
+        table.index.push(to_u32(index));
+        table.rule.push(rule);
+        VarId(to_u32(table.len() - 1))
+    }
+
+    pub(super) fn push_row(&mut self, lower: f64, terms: &[(VarId, f64)], upper: f64, node: u32) -> usize {
+        self.rows.push(lower, terms, upper, node);
+        self.rows.len() - 1
+    }
+}
+
+fn check_limits(lower: f64, upper: f64) -> Result<()> {
+    if Interval::new(lower, upper).is_valid() {
+        return Ok(());
+    }
+    Err(Error::argument(format!("no number lies between a row's limits {lower} and {upper}")))
+}
+
+/// Positions are 32 bits wide in every table; a formulation beyond that does not fit into memory.
+pub(super) fn to_u32(position: usize) -> u32 {
+    u32::try_from(position).expect("fewer than 2^32 entries")
+}

@@ -1,0 +1,223 @@
+//! Smooth layers as nonlinear equations `variable == expression`.
+
+use super::{Domain, Element, Expression, Lowering, Opcode, Rule, VarId, formulation::to_u32};
+use crate::{
+    Error, Result,
+    bounds::{self, Interval, form, unary_value},
+    graph::{GeluKind, Node, Unary},
+};
+
+/// Above this the exponential overflows.
+const EXP_LIMIT: f64 = 700.0;
+
+fn add(a: impl Into<Expression>, b: impl Into<Expression>) -> Expression {
+    Expression::call(Opcode::Add, [a.into(), b.into()])
+}
+
+fn mul(a: impl Into<Expression>, b: impl Into<Expression>) -> Expression {
+    Expression::call(Opcode::Mul, [a.into(), b.into()])
+}
+
+fn sub(a: impl Into<Expression>, b: impl Into<Expression>) -> Expression {
+    Expression::call(Opcode::Sub, [a.into(), b.into()])
+}
+
+fn div(a: impl Into<Expression>, b: impl Into<Expression>) -> Expression {
+    Expression::call(Opcode::Div, [a.into(), b.into()])
+}
+
+fn call(opcode: Opcode, a: impl Into<Expression>) -> Expression {
+    Expression::call(opcode, [a.into()])
+}
+
+impl From<VarId> for Expression {
+    fn from(variable: VarId) -> Self {
+        Expression::Variable(variable)
+    }
+}
+
+/// `f(z)`. Sigmoids are written with tanh, which cannot overflow.
+fn expression(unary: Unary, z: VarId, range: Interval) -> Expression {
+    match unary {
+        Unary::Relu => Expression::call(Opcode::Max, [z.into(), 0.0.into()]),
+        Unary::LeakyRelu { slope } => {
+            let positive = Expression::call(Opcode::Greater, [z.into(), 0.0.into()]);
+            Expression::call(Opcode::IfElse, [positive, z.into(), mul(slope, z)])
+        }
+        Unary::Gelu(GeluKind::Exact) => {
+            let erf = call(Opcode::Erf, mul(std::f64::consts::FRAC_1_SQRT_2, z));
+            mul(mul(0.5, z), add(1.0, erf))
+        }
+        Unary::Gelu(GeluKind::Tanh) => {
+            let cube = Expression::call(Opcode::Pow, [z.into(), 3.0.into()]);
+            let argument = mul((2.0 / std::f64::consts::PI).sqrt(), add(z, mul(0.044715, cube)));
+            mul(mul(0.5, z), add(1.0, call(Opcode::Tanh, argument)))
+        }
+        Unary::Sigmoid => add(0.5, mul(0.5, call(Opcode::Tanh, mul(0.5, z)))),
+        Unary::Tanh => call(Opcode::Tanh, z),
+        Unary::Softplus { beta, threshold } => softplus(beta, threshold, z, range),
+    }
+}
+
+/// torch's softplus with its threshold, where the function jumps by `log(1 + exp(-threshold)) / beta`. A branch that
+/// the bounds exclude is left out; the other one is guarded, so that what is not chosen does not overflow.
+fn softplus(beta: f64, threshold: f64, z: VarId, range: Interval) -> Expression {
+    let smooth = |t: Expression| div(call(Opcode::Log1p, call(Opcode::Exp, t)), beta);
+    let t = Interval::point(beta).times(range);
+    if t.upper <= threshold && t.upper <= EXP_LIMIT {
+        return smooth(mul(beta, z));
+    }
+    let limit = threshold.min(EXP_LIMIT);
+    let guarded = smooth(Expression::call(Opcode::Min, [mul(beta, z), limit.into()]));
+    // Beyond the limit of exp, softplus is its argument to the last bit.
+    let above = Expression::call(Opcode::Greater, [mul(beta, z), limit.into()]);
+    let linear = if beta > 0.0 || threshold <= EXP_LIMIT { z.into() } else { 0.0.into() };
+    Expression::call(Opcode::IfElse, [above, linear, guarded])
+}
+
+impl Lowering<'_> {
+    /// `y == f(z)`.
+    pub(super) fn smooth(&mut self, at: u32, node: &Node, unary: Unary) -> Result<()> {
+        let inputs = self.operand(node, 0)?.to_vec();
+        let mut block = None;
+        let mut out = Vec::with_capacity(inputs.len());
+        for (i, element) in inputs.into_iter().enumerate() {
+            let (y, z) = (self.bounds.of(node.outputs[0])[i], self.bounds.of(node.inputs[0])[i]);
+            out.push(match (element, unary) {
+                (_, Unary::Softplus { beta: 0.0, .. }) => {
+                    return Err(Error::unsupported(format!("{}: softplus with beta = 0 is not finite", node.scope)));
+                }
+                (Element::Constant(c), _) => Element::Constant(unary_value(unary, c)),
+                (_, Unary::Softplus { beta, threshold }) if Interval::point(beta).times(z).lower > threshold => element,
+                (Element::Variable(variable), _) => {
+                    let block = *block.get_or_insert_with(|| self.block(at, "y", Some(node.outputs[0])));
+                    Element::Variable(self.define(at, block, i, y, &expression(unary, variable, z))?)
+                }
+            });
+        }
+        self.set(node, out);
+        Ok(())
+    }
+
+    /// `y == a b`; linear where one of them is a number.
+    pub(super) fn product(&mut self, at: u32, node: &Node) -> Result<()> {
+        let a = self.operand(node, 0)?.to_vec();
+        let b = self.operand(node, 1)?.to_vec();
+        let block = self.block(at, "y", Some(node.outputs[0]));
+        let mut out = Vec::with_capacity(a.len());
+        for (i, pair) in a.into_iter().zip(b).enumerate() {
+            let y = self.bounds.of(node.outputs[0])[i];
+            out.push(match pair {
+                (Element::Constant(a), Element::Constant(b)) => Element::Constant(a * b),
+                (Element::Constant(c), Element::Variable(x)) | (Element::Variable(x), Element::Constant(c)) => {
+                    self.terms.clear();
+                    if c != 0.0 {
+                        self.terms.push((x, -c));
+                    }
+                    self.equation(at, block, i, y, 0.0)
+                }
+                (Element::Variable(a), Element::Variable(b)) => {
+                    Element::Variable(self.define(at, block, i, y, &mul(a, b))?)
+                }
+            });
+        }
+        self.set(node, out);
+        Ok(())
+    }
+
+    /// Per group `mean == sum x / n`, `scale == sqrt(sum (x - mean)^2 / n + eps)`, `normal == (x - mean) / scale`, and
+    /// the affine part `y == w normal + b` where there is one.
+    pub(super) fn layer_norm(&mut self, at: u32, node: &Node, axes: usize, eps: f64) -> Result<()> {
+        let inputs = self.operand(node, 0)?.to_vec();
+        let sizes = self.graph.sizes(node.inputs[0]);
+        let size = sizes[sizes.len() - axes..].iter().product::<usize>().max(1);
+        let value = node.outputs[0];
+        let weight = (node.inputs.len() > 1).then(|| form::stored(self.graph, node, 1, "weight")).transpose()?;
+        let bias = (node.inputs.len() > 2).then(|| form::stored(self.graph, node, 2, "bias")).transpose()?;
+        let affine = weight.is_some() || bias.is_some();
+        let means = self.block(at, "mean", None);
+        let scales = self.block(at, "scale", None);
+        let normals = self.block(at, "normal", (!affine).then_some(value));
+        let block = if affine { self.block(at, "y", Some(value)) } else { normals };
+        let variables = self.as_variables(at, &inputs);
+        let mut out = Vec::with_capacity(inputs.len());
+        for (g, group) in variables.chunks(size).enumerate() {
+            let ranges = self.bounds.of(node.inputs[0])[g * size..][..size].to_vec();
+            let n = size as f64;
+            self.terms.clear();
+            self.terms.extend(group.iter().map(|&x| (x, -1.0 / n)));
+            let mean_range = bounds::mean(&ranges);
+            let Element::Variable(mean) = self.equation(at, means, g, mean_range, 0.0) else { continue };
+            let square = |&x: &VarId| Expression::call(Opcode::Pow, [sub(x, mean), 2.0.into()]);
+            let squares = Expression::call(Opcode::Add, group.iter().map(square).collect::<Vec<_>>());
+            let scale_range = bounds::deviation_scale(&bounds::deviations(&ranges), eps);
+            let scale_expression = call(Opcode::Sqrt, add(div(squares, n), eps));
+            let scale = self.define(at, scales, g, scale_range, &scale_expression)?;
+            for (k, (&x, range)) in group.iter().zip(bounds::normalised(&ranges, eps)).enumerate() {
+                let i = g * size + k;
+                let normal = self.define(at, normals, i, range, &div(sub(x, mean), scale))?;
+                if !affine {
+                    out.push(Element::Variable(normal));
+                    continue;
+                }
+                self.terms.clear();
+                match weight.as_ref().map_or(1.0, |weight| weight[k]) {
+                    0.0 => {}
+                    w => self.terms.push((normal, -w)),
+                }
+                let y = self.bounds.of(value)[i];
+                out.push(self.equation(at, block, i, y, bias.as_ref().map_or(0.0, |bias| bias[k])));
+            }
+        }
+        self.set(node, out);
+        Ok(())
+    }
+
+    /// With `shift = log sum exp(x)`: `p == exp(x - shift)` and `sum p == 1`, which determines the shift and keeps
+    /// every exponent below zero.
+    pub(super) fn softmax(&mut self, at: u32, node: &Node, dim: usize) -> Result<()> {
+        let inputs = self.operand(node, 0)?.to_vec();
+        let value = node.outputs[0];
+        let groups = form::softmax_groups(self.graph, node, dim);
+        let mut out = vec![Element::Constant(1.0); inputs.len()];
+        if groups.iter().all(|group| group.len() == 1) {
+            self.set(node, out);
+            return Ok(());
+        }
+        let variables = self.as_variables(at, &inputs);
+        let shifts = self.block(at, "shift", None);
+        let block = self.block(at, "y", Some(value));
+        for (g, group) in groups.iter().enumerate() {
+            let ranges: Vec<Interval> = group.iter().map(|&i| self.bounds.of(node.inputs[0])[i]).collect();
+            let members: Vec<VarId> = group.iter().map(|&i| variables[i]).collect();
+            let rule = Rule::LogSumExp(self.formulation.add_list(&members));
+            let range = bounds::log_sum_exp(&ranges);
+            let shift = self.formulation.push_variable(shifts, g, range, Domain::Continuous, rule);
+            let mut total = Vec::with_capacity(group.len());
+            for (&i, &x) in group.iter().zip(&members) {
+                let y = self.bounds.of(value)[i];
+                let p = self.define(at, block, i, y, &call(Opcode::Exp, sub(x, shift)))?;
+                out[i] = Element::Variable(p);
+                total.push((p, 1.0));
+            }
+            self.formulation.push_row(1.0, &total, 1.0, at);
+        }
+        self.set(node, out);
+        Ok(())
+    }
+
+    /// A new variable with its nonlinear equation.
+    fn define(
+        &mut self,
+        at: u32,
+        block: u32,
+        index: usize,
+        bounds: Interval,
+        expression: &Expression,
+    ) -> Result<VarId> {
+        let rule = Rule::Definition(to_u32(self.formulation.definitions.len()));
+        let variable = self.formulation.push_variable(block, index, bounds, Domain::Continuous, rule);
+        self.formulation.definitions.push(variable, expression, at)?;
+        Ok(variable)
+    }
+}
