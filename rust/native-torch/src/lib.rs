@@ -17,6 +17,7 @@ pub mod eval;
 pub mod graph;
 pub mod load;
 pub mod lower;
+pub mod solve;
 pub mod tensor;
 
 pub use error::{Error, ErrorKind, Result};

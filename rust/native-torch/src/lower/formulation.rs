@@ -276,6 +276,11 @@ impl Formulation {
         Ok(())
     }
 
+    /// The start value of one variable.
+    pub fn set_start_value(&mut self, variable: VarId, value: f64) {
+        self.variables.start[variable.index()] = value;
+    }
+
     fn check_terms(&self, terms: &[(VarId, f64)]) -> Result<()> {
         for &(variable, a) in terms {
             if variable.index() >= self.variables.len() {

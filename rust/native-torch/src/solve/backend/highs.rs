@@ -1,0 +1,85 @@
+//! HiGHS, through its C++ library.
+
+use ::highs::{HighsModelStatus, HighsSolutionStatus};
+use good_lp::{SolverModel, solvers::highs::highs};
+
+use super::model;
+use crate::{
+    Error, Result,
+    lower::Formulation,
+    solve::{Objective, Options, Sense, Solution, Status},
+};
+
+/// The same tolerances as microlp's, and no gap.
+const SETTINGS: [(&str, f64); 5] = [
+    ("mip_rel_gap", 0.0),
+    ("mip_abs_gap", 1e-9),
+    ("mip_feasibility_tolerance", 1e-9),
+    ("primal_feasibility_tolerance", 1e-9),
+    ("dual_feasibility_tolerance", 1e-9),
+];
+
+pub(super) fn run(
+    linear: &Formulation,
+    objective: &Objective,
+    options: &Options,
+    start: Option<&[f64]>,
+) -> Result<Solution> {
+    let (problem, columns) = model::columns(linear, options.relaxed);
+    let mut model = problem.minimise(model::objective(objective, &columns)).using(highs);
+    for row in model::rows(linear, &columns) {
+        model.add_constraint(row);
+    }
+    // good_lp drops the bound and tells no unbounded problem from an infeasible one: its inner model does.
+    let failed = |error| Error::solver(format!("HiGHS failed: {error:?}"));
+    let mut inner = model.try_into_inner().map_err(|error| Error::solver(format!("HiGHS failed: {error}")))?;
+    inner.make_quiet();
+    for (name, value) in SETTINGS {
+        inner.set_option(name, value);
+    }
+    if let Some(limit) = options.time_limit {
+        inner.set_option("time_limit", limit.as_secs_f64());
+    }
+    if let Some(start) = start {
+        inner.set_solution(Some(start), None, None, None);
+    }
+    let solved = inner.try_solve().map_err(failed)?;
+    let sign = if objective.sense == Sense::Minimize { 1.0 } else { -1.0 };
+    let user = |internal: f64| sign * internal + objective.constant;
+    let values = || {
+        let found = solved.primal_solution_status() == HighsSolutionStatus::Feasible;
+        found.then(|| solved.get_solution().columns().to_vec())
+    };
+    let discrete = linear.is_discrete() && !options.relaxed;
+    let status = match solved.status() {
+        HighsModelStatus::Optimal => Status::Optimal,
+        HighsModelStatus::Infeasible => Status::Infeasible,
+        HighsModelStatus::Unbounded => Status::Unbounded,
+        HighsModelStatus::UnboundedOrInfeasible if objective.terms.is_empty() => Status::Infeasible,
+        HighsModelStatus::UnboundedOrInfeasible => {
+            // Without an objective nothing is unbounded: what remains is whether there is a point.
+            let nothing = Objective { terms: Vec::new(), ..objective.clone() };
+            match run(linear, &nothing, options, None)?.status {
+                Status::Optimal => Status::Unbounded,
+                other => other,
+            }
+        }
+        HighsModelStatus::ReachedTimeLimit => Status::TimeLimit,
+        other => return Err(Error::solver(format!("HiGHS ended with the status {other:?}"))),
+    };
+    if matches!(status, Status::Infeasible | Status::Unbounded) {
+        return Ok(Solution::without_values(status, None));
+    }
+    let bound = if discrete {
+        solved.double_info_value(c"mip_dual_bound").ok()
+    } else {
+        (status == Status::Optimal).then(|| solved.objective_value())
+    };
+    let values = values();
+    Ok(Solution {
+        status,
+        objective: values.as_ref().map(|_| user(solved.objective_value())),
+        bound: bound.filter(|b| b.is_finite()).map(user),
+        values,
+    })
+}
