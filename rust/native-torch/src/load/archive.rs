@@ -32,7 +32,7 @@ impl Archive {
         let mut index = HashMap::with_capacity(entries.len());
         for (i, entry) in entries.iter().enumerate() {
             if index.insert(entry.name.clone(), i).is_some() {
-                return Err(Error::format(format!("the archive has two records `{}`", entry.name)));
+                return Err(Error::format(format!("the archive has record `{}` twice", entry.name)));
             }
         }
         Ok(Self { mapping, folder, entries, index })
@@ -217,8 +217,9 @@ fn header(cursor: &mut Cursor) -> Result<Header> {
     }
     if method != 0 {
         return Err(Error::unsupported(format!(
-            "record `{name}` is compressed (zip method {method}), but tensors are mapped as they lie in the file; unpack \
-             the archive and pack it with `zip -0 -r`"
+            "record `{name}` is compressed (zip method {method}{}), but tensors are mapped as they lie in the file; unpack \
+             the archive and pack it with `zip -0 -r`",
+            if method == 8 { ", deflate" } else { "" }
         )));
     }
     if packed != unpacked {
@@ -242,8 +243,9 @@ fn name(bytes: &[u8]) -> Result<String> {
     let name = std::str::from_utf8(bytes).map_err(|_| {
         Error::format(format!("a record of the archive has a name that is not UTF-8: {}", bytes.escape_ascii()))
     })?;
-    if name.contains('\0') {
-        return Err(Error::format(format!("a record of the archive has a NUL in its name: {}", bytes.escape_ascii())));
+    if name.contains(char::is_control) {
+        let name = bytes.escape_ascii();
+        return Err(Error::format(format!("a record of the archive has control characters in its name: {name}")));
     }
     Ok(name.to_owned())
 }
@@ -332,27 +334,51 @@ fn directory(bytes: &[u8]) -> Result<(String, Vec<Entry>)> {
     let Central { range, count } = central(bytes)?;
     let before = &bytes[..range.start];
     let mut cursor = Cursor::new(&bytes[..range.end], range.start, "header of the zip directory");
+    let mut headers = Vec::with_capacity(count);
+    for _ in 0..count {
+        headers.push(header(&mut cursor)?);
+    }
+    if cursor.at != range.end {
+        return Err(Error::format(format!(
+            "the zip directory says that it has {count} entries, but {} bytes follow them",
+            range.end - cursor.at
+        )));
+    }
+    // Once with the least that each record takes, since the local headers of overlapping records contradict each other.
+    let least = headers.iter().map(|header| {
+        let end = header.local.saturating_add(30 + header.name.len()).saturating_add(header.size);
+        header.local..end
+    });
+    check_overlap(least.collect(), &headers)?;
     let mut entries = Vec::with_capacity(count);
     let mut extents = Vec::with_capacity(count);
-    for _ in 0..count {
-        let header = header(&mut cursor)?;
-        let (extent, data) = local(before, &header).map_err(|e| e.at(quoted(&header.name)))?;
-        extents.push((extent, entries.len()));
-        entries.push(Entry { name: header.name, range: data, crc32: header.crc32 });
+    for header in &headers {
+        let (extent, data) = local(before, header).map_err(|e| e.at(quoted(&header.name)))?;
+        extents.push(extent);
+        entries.push(Entry { name: header.name.clone(), range: data, crc32: header.crc32 });
     }
-    extents.sort_by_key(|(extent, _)| extent.start);
-    for pair in extents.windows(2) {
-        if pair[0].0.end > pair[1].0.start {
-            let [a, b] = [&entries[pair[0].1].name, &entries[pair[1].1].name];
-            return Err(Error::format(format!("the records `{a}` and `{b}` overlap in the file")));
-        }
-    }
+    check_overlap(extents, &headers)?;
     let folder = folder(&entries)?;
     entries.retain(|entry| entry.name.len() > folder.len() && entry.name.starts_with(&folder));
     for entry in &mut entries {
         entry.name.drain(..folder.len());
     }
     Ok((folder.trim_end_matches('/').to_owned(), entries))
+}
+
+fn check_overlap(extents: Vec<Range<usize>>, headers: &[Header]) -> Result<()> {
+    let mut extents: Vec<_> = extents.into_iter().zip(headers).collect();
+    extents.sort_by_key(|(extent, _)| extent.start);
+    for pair in extents.windows(2) {
+        let [(a, first), (b, second)] = pair else { continue };
+        if a.end > b.start {
+            return Err(Error::format(format!(
+                "the records `{}` and `{}` overlap in the file, or one claims more bytes than it has",
+                first.name, second.name
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// The folder of `data.pkl`, or the first record's where there is none, with its slash.

@@ -1,16 +1,21 @@
 //! The attributes of a module, read by name and type as Python would look them up.
 
-use std::{cell::RefCell, collections::HashSet, sync::Arc};
+use std::{
+    cell::RefCell,
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use super::{
     module::ModuleTensor,
-    records::{Object, RecordId},
+    records::{Object, RecordId, printable},
     value::{Attributes, Records, Value, View},
+    walk::cut,
 };
 use crate::{Error, Result, tensor::Tensor};
 
 /// What `nn.Module` itself keeps in `__dict__`. None of it changes a layer's values; hooks are looked at apart.
-const BOOKKEEPING: [&str; 21] = [
+const BOOKKEEPING: [&str; 19] = [
     "training",
     "_parameters",
     "_buffers",
@@ -30,9 +35,10 @@ const BOOKKEEPING: [&str; 21] = [
     "_load_state_dict_post_hooks",
     "_backend",
     "_compiled_call_impl",
-    "device",
-    "dtype",
 ];
+
+/// Kernels, strides, paddings and dilations beyond this are refused, so that sums of them cannot overflow.
+const EACH_LIMIT: usize = i32::MAX as usize;
 
 /// The attributes of one module object.
 pub(crate) struct Fields<'a> {
@@ -42,11 +48,12 @@ pub(crate) struct Fields<'a> {
     buffers: Vec<(&'a str, RecordId)>,
     children: Vec<(&'a str, RecordId)>,
     read: RefCell<HashSet<&'static str>>,
+    path: &'a str,
 }
 
 impl<'a> Fields<'a> {
     /// The attributes of an object, which must be a module.
-    pub fn new(records: &'a Arc<Records>, object: &'a Object) -> Result<Self> {
+    pub fn new(records: &'a Arc<Records>, object: &'a Object, path: &'a str) -> Result<Self> {
         let attributes =
             records.attributes(object).ok_or_else(|| Error::format("its state is no dict of names and values"))?;
         let mut fields = Self {
@@ -56,6 +63,7 @@ impl<'a> Fields<'a> {
             buffers: Vec::new(),
             children: Vec::new(),
             read: RefCell::default(),
+            path,
         };
         for (name, required) in [("_parameters", true), ("_buffers", false), ("_modules", true)] {
             let Some(dict) = fields.attributes.get(name) else {
@@ -108,7 +116,11 @@ impl<'a> Fields<'a> {
                 match self.records.view(id) {
                     View::None => {}
                     View::Tensor(tensor) => {
-                        tensors.push(ModuleTensor { name: name.to_owned(), tensor: tensor.clone(), is_parameter });
+                        tensors.push(ModuleTensor {
+                            name: printable(name).into_owned(),
+                            tensor: tensor.clone(),
+                            is_parameter,
+                        });
                     }
                     _ => return Err(self.wrong(name, id, "a tensor")),
                 }
@@ -121,7 +133,42 @@ impl<'a> Fields<'a> {
     pub fn others(&self) -> Vec<(String, Value)> {
         let read = self.read.borrow();
         let others = self.attributes.iter().filter(|(name, _)| !BOOKKEEPING.contains(name) && !read.contains(name));
-        others.map(|(name, id)| (name.to_owned(), Value::new(self.records, id))).collect()
+        others.map(|(name, id)| (printable(name).into_owned(), Value::new(self.records, id))).collect()
+    }
+
+    /// What keeps torch's forward from being all that there is: registered tensors, and children of a layer that calls
+    /// none, which no reader asked for.
+    pub fn unread(&self, with_children: bool) -> Option<String> {
+        let read = self.read.borrow();
+        let children = if with_children { &self.children[..] } else { &[] };
+        let kinds = [("parameter", &self.parameters[..]), ("buffer", &self.buffers[..]), ("child", children)];
+        for (kind, entries) in kinds {
+            if let Some((name, _)) = entries.iter().find(|entry| !read.contains(entry.0)) {
+                let name = printable(name);
+                return Some(format!(
+                    "it has the {kind} `{name}`, which its class does not have; remove it before saving"
+                ));
+            }
+        }
+        None
+    }
+
+    /// Checks that the attributes that no reader asked for are plain values, neither cyclic nor nested too deep.
+    pub fn check_others(&self) -> Result<()> {
+        let read = self.read.borrow();
+        let mut heights = HashMap::new();
+        for (name, id) in self.attributes.iter().filter(|(name, _)| !BOOKKEEPING.contains(name) && !read.contains(name))
+        {
+            self.records
+                .check_nesting(id, &mut heights)
+                .map_err(|e| e.at(format!("attribute `{}`", printable(name))))?;
+        }
+        Ok(())
+    }
+
+    /// The name of one of its tensors in the state dict.
+    fn full(&self, name: &str) -> String {
+        if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", cut(self.path)) }
     }
 
     /// The kind of the first entry of a dict attribute: of a hook, its function or class.
@@ -163,14 +210,39 @@ impl<'a> Fields<'a> {
         let id = self.find(name).ok_or_else(|| Self::missing(name))?;
         match self.records.view(id) {
             View::None => Ok(None),
-            View::Tensor(tensor) => tensor.clone().map(Some).map_err(|e| e.at(format!("`{name}`"))),
+            View::Tensor(tensor) => {
+                let tensor = tensor.clone().map_err(|e| e.at(format!("`{}`", self.full(name))))?;
+                if !tensor.dtype().is_float() {
+                    return Err(Error::unsupported(format!(
+                        "`{}` is a {} tensor in storage `{}`; floating point is expected",
+                        self.full(name),
+                        tensor.dtype().name(),
+                        tensor.storage().name()
+                    )));
+                }
+                Ok(Some(tensor))
+            }
             _ => Err(self.wrong(name, id, "a tensor")),
         }
     }
 
+    /// A tensor of the shape that other attributes ask for, or `None` where the file says `None`.
+    pub fn tensor_of(&self, name: &'static str, shape: &[usize], because: &str) -> Result<Option<Tensor>> {
+        let tensor = self.tensor(name)?;
+        match &tensor {
+            Some(found) if found.shape() != shape => Err(Error::format(format!(
+                "`{}` has shape {:?}, but {because} ask for {shape:?}",
+                self.full(name),
+                found.shape()
+            ))),
+            _ => Ok(tensor),
+        }
+    }
+
     /// A tensor that must be there.
-    pub fn required_tensor(&self, name: &'static str) -> Result<Tensor> {
-        self.tensor(name)?.ok_or_else(|| Error::format(format!("`{name}` is None; a tensor is expected")))
+    pub fn required_tensor(&self, name: &'static str, shape: &[usize], because: &str) -> Result<Tensor> {
+        let tensor = self.tensor_of(name, shape, because)?;
+        tensor.ok_or_else(|| Error::format(format!("`{}` is None; a tensor is expected", self.full(name))))
     }
 
     /// A bool, or the default that a torch class had before it stored the attribute.
@@ -189,6 +261,14 @@ impl<'a> Fields<'a> {
             View::Float(value) if value.is_finite() => Ok(value),
             View::Int(value) => Ok(value as f64),
             _ => Err(self.wrong(name, id, "a finite number")),
+        }
+    }
+
+    /// A number that may be infinite, or a default.
+    pub fn threshold_or(&self, name: &'static str, default: f64) -> Result<f64> {
+        match self.find(name).map(|id| self.records.view(id)) {
+            Some(View::Float(value)) if value.is_infinite() => Ok(value),
+            _ => self.float_or(name, default),
         }
     }
 
@@ -267,8 +347,9 @@ impl<'a> Fields<'a> {
             &[one] => Some([one; N]),
             several => several.try_into().ok(),
         });
-        let each = each.filter(|each: &[usize; N]| each.iter().all(|&size| size >= least));
-        each.ok_or_else(|| self.wrong(name, id, &format!("an int or a tuple of {N} ints of at least {least}")))
+        let each = each.filter(|each: &[usize; N]| each.iter().all(|size| (least..=EACH_LIMIT).contains(size)));
+        let expected = || format!("an int or a tuple of {N} ints from {least} to {EACH_LIMIT}");
+        each.ok_or_else(|| self.wrong(name, id, &expected()))
     }
 
     /// The same, or a default where the attribute is missing.
@@ -298,12 +379,4 @@ impl<'a> Fields<'a> {
         // No layer has more dimensions than a tensor can have.
         if elements.len() > 64 { None } else { elements.iter().map(count).collect() }
     }
-}
-
-/// An error that a stored size and a tensor's shape contradict each other.
-pub(crate) fn expect_shape(name: &str, tensor: &Tensor, shape: &[usize], because: &str) -> Result<()> {
-    if tensor.shape() == shape {
-        return Ok(());
-    }
-    Err(Error::format(format!("`{name}` has shape {:?}, but {because} ask for {shape:?}", tensor.shape())))
 }

@@ -66,6 +66,7 @@ fn read(mapping: Arc<Mapping>) -> Result<Checkpoint> {
     let pickle = pickle::read(bytes, "data.pkl")?;
     let tensors = Tensors::new(&pickle, archive.storages(), big_endian);
     let records = Arc::new(Records { pickle, tensors });
+    records.check_names()?;
     records.check_tensors()?;
     Ok(Checkpoint { records, folder: archive.folder().to_owned(), big_endian })
 }
@@ -99,18 +100,28 @@ fn big_endian(archive: &Archive) -> Result<bool> {
 }
 
 impl Records {
+    /// Fails on a class or function that no model needs, with the place in the model.
+    fn check_names(&self) -> Result<()> {
+        let Some((id, position)) = self.pickle.hostile() else { return Ok(()) };
+        let error = Error::unsupported(format!(
+            "the file names {}, which no model needs: it would run a program where Python loads it. Nothing was called \
+             here; do not open this file with torch.load",
+            self.kind(id)
+        ));
+        let error = error.at(format!("data.pkl, byte {position}"));
+        Err(match self.locate(id) {
+            Some(path) => error.at(format!("`{path}`")),
+            None => error,
+        })
+    }
+
     /// Fails on the first malformed tensor, with its name where it has one.
     fn check_tensors(&self) -> Result<()> {
-        let malformed = self.tensors.malformed();
-        let Some((_, error)) = malformed.iter().min_by_key(|entry| *entry.0) else { return Ok(()) };
-        let mut first = None;
-        // Where the names cannot be had, the byte position in the error must do.
-        let _ = self.walk_tensors(self.pickle.root(), &mut |name, id| {
-            if let Some(&error) = malformed.get(&id) {
-                first.get_or_insert_with(|| error.clone().at(format!("tensor `{}`", walk::cut(name))));
-            }
-        });
-        Err(first.unwrap_or_else(|| (*error).clone()))
+        let Some((id, error)) = self.tensors.malformed() else { return Ok(()) };
+        Err(match self.locate(id) {
+            Some(path) => error.clone().at(format!("tensor `{path}`")),
+            None => error.clone(),
+        })
     }
 
     pub(crate) fn root(&self) -> RecordId {
@@ -171,7 +182,7 @@ impl Checkpoint {
                 });
                 match module {
                     Some(&(key, _)) => format!("a dict whose entry {} is a module", self.records.printed(key)),
-                    None => "a state dict (a dict of tensors), but not the layers".to_owned(),
+                    None => "a dict (a state_dict?), but not the layers".to_owned(),
                 }
             }
             View::Tensor(_) => "a tensor, but no module".to_owned(),

@@ -9,7 +9,7 @@ use std::{
 use super::{
     fields::Fields,
     layers::{self, Standard},
-    records::{Global, RecordId},
+    records::{Global, Object, RecordId, printable},
     value::{Records, Value, View},
     walk::{DEPTH_LIMIT, cut},
 };
@@ -249,7 +249,7 @@ impl Reader<'_> {
         self.bytes += path.len();
         if self.modules > MODULES_LIMIT || self.bytes > PATHS_LIMIT {
             return Err(Error::unsupported(format!(
-                "the model has more than {MODULES_LIMIT} modules, or more than {PATHS_LIMIT} bytes of paths"
+                "the model has too many modules: at most {MODULES_LIMIT}, with {PATHS_LIMIT} bytes of paths, are read"
             )));
         }
         if !self.open.insert(id) {
@@ -265,16 +265,26 @@ impl Reader<'_> {
 
     fn body(&self, path: &str, id: RecordId) -> Result<(Arc<Body>, Vec<(String, RecordId)>)> {
         let View::Object(object) = self.records.view(id) else {
-            return Err(Error::format(format!("module `{}` is a {}", cut(path), self.records.kind(id))));
+            return Err(Error::format(format!(
+                "`{}` stands among the modules (`_modules`), but is a {}",
+                cut(path),
+                self.records.kind(id)
+            )));
         };
         let class = self.records.class(object);
         let class = class.ok_or_else(|| Error::format(format!("module `{}` has no class", cut(path))))?;
         let in_place = |error: Error| error.at(place(path, &class.to_string()));
-        let fields = Fields::new(self.records, object).map_err(in_place)?;
+        if class.module.starts_with("torch.") && !self.is_bare(object) {
+            return Err(in_place(Error::format("it is made with arguments, which no module of torch's is")));
+        }
+        let fields = Fields::new(self.records, object, path).map_err(in_place)?;
         let layer = layer(class, &fields).map_err(in_place)?;
+        if matches!(layer, Layer::Sequential | Layer::Standard(_)) {
+            fields.check_others().map_err(in_place)?;
+        }
         let tensors = fields.tensors().map_err(in_place)?;
         let attributes = if matches!(layer, Layer::Custom(_)) { Vec::new() } else { fields.others() };
-        let children = fields.children().iter().map(|&(name, id)| (name.to_owned(), id));
+        let children = fields.children().iter().map(|&(name, id)| (printable(name).into_owned(), id));
         // A child may be None; only a Sequential would call it.
         let is_none = |id| matches!(self.records.view(id), View::None);
         if matches!(layer, Layer::Sequential)
@@ -287,20 +297,30 @@ impl Reader<'_> {
     }
 }
 
+impl Reader<'_> {
+    /// Whether an object is made of its class alone; protocols 0 and 1 make it of `(class, object, None)`.
+    fn is_bare(&self, object: &Object) -> bool {
+        let arguments = self.records.pickle.tuple(object.args).map_or(0, <[_]>::len);
+        let reconstructed = self.records.pickle.global(object.callable).is_some_and(|g| g.module == "copyreg");
+        object.keywords.is_none() && arguments == if reconstructed { 3 } else { 0 }
+    }
+}
+
 /// What a module of this class computes.
 fn layer(class: &Global, fields: &Fields) -> Result<Layer> {
     if let Some(reason) = altered(class, fields) {
         return Ok(Layer::Unsupported { reason });
     }
+    let refused = |reason: Option<String>, layer: Layer| reason.map_or(layer, |reason| Layer::Unsupported { reason });
     if class.module != "torch" && !class.module.starts_with("torch.") {
         return Ok(Layer::Custom(Custom { attributes: fields.others() }));
     }
     if (class.module.as_str(), class.name.as_str()) == ("torch.nn.modules.container", "Sequential") {
-        return Ok(Layer::Sequential);
+        return Ok(refused(fields.unread(false), Layer::Sequential));
     }
     let Some(read) = layers::reader(class) else { return Ok(Layer::Unsupported { reason: unknown(class) }) };
     match read(fields) {
-        Ok(layer) => Ok(Layer::Standard(layer)),
+        Ok(layer) => Ok(refused(fields.unread(true), Layer::Standard(layer))),
         Err(error) if error.kind() == ErrorKind::Unsupported => {
             Ok(Layer::Unsupported { reason: error.message().to_owned() })
         }

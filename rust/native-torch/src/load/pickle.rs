@@ -16,7 +16,7 @@ const DIGIT_LIMIT: usize = 4300;
 pub(crate) fn read(bytes: &[u8], name: &str) -> Result<Pickle> {
     let mut machine = Machine::new(bytes);
     match machine.run() {
-        Ok(root) => Ok(Pickle { records: machine.records, root }),
+        Ok(root) => Ok(Pickle { records: machine.records, root, hostile: machine.hostile }),
         Err(error) => {
             let opcode = match bytes.get(machine.opcode_at) {
                 Some(&code) => opcode_name(code),
@@ -42,12 +42,22 @@ struct Machine<'a> {
     /// Heights of the stack at the marks that are open.
     marks: Vec<usize>,
     memo: HashMap<u64, RecordId>,
+    hostile: Option<(RecordId, usize)>,
 }
 
 impl<'a> Machine<'a> {
     fn new(bytes: &'a [u8]) -> Self {
         let records = vec![Record::None, Record::Bool(false), Record::Bool(true), Record::Tuple(Box::new([]))];
-        Self { bytes, at: 0, opcode_at: 0, records, stack: Vec::new(), marks: Vec::new(), memo: HashMap::new() }
+        Self {
+            bytes,
+            at: 0,
+            opcode_at: 0,
+            records,
+            stack: Vec::new(),
+            marks: Vec::new(),
+            memo: HashMap::new(),
+            hostile: None,
+        }
     }
 
     fn run(&mut self) -> Result<RecordId> {
@@ -192,7 +202,8 @@ impl<'a> Machine<'a> {
             // Names and what would be called.
             b'c' => {
                 let global = self.global_lines()?;
-                self.push(Record::Global(global))?;
+                let id = self.global(global)?;
+                self.stack.push(id);
             }
             0x93 => self.stack_global()?,
             0x82..=0x84 => {
@@ -214,7 +225,7 @@ impl<'a> Machine<'a> {
             b'i' => {
                 let global = self.global_lines()?;
                 let args = self.pop_mark()?;
-                let callable = self.add(Record::Global(global))?;
+                let callable = self.global(global)?;
                 let args = self.add(Record::Tuple(args.into()))?;
                 self.object(callable, args, None)?;
             }
@@ -290,7 +301,7 @@ impl<'a> Machine<'a> {
     fn global_lines(&mut self) -> Result<Box<Global>> {
         let module = self.text_line()?;
         let name = self.text_line()?;
-        global(module, name)
+        Ok(global(module, name))
     }
 
     // The stack.
@@ -458,10 +469,21 @@ impl<'a> Machine<'a> {
         let name = self.pop()?;
         let module = self.pop()?;
         let global = match (&self.records[module.0 as usize], &self.records[name.0 as usize]) {
-            (Record::Str(module), Record::Str(name)) => global(module, name)?,
+            (Record::Str(module), Record::Str(name)) => global(module, name),
             _ => return Err(Error::format("the name of a class or function must be text; the file is damaged")),
         };
-        self.push(Record::Global(global))
+        let id = self.global(global)?;
+        self.stack.push(id);
+        Ok(())
+    }
+
+    fn global(&mut self, global: Box<Global>) -> Result<RecordId> {
+        let hostile = is_hostile(&global);
+        let id = self.add(Record::Global(global))?;
+        if hostile {
+            self.hostile.get_or_insert((id, self.opcode_at));
+        }
+        Ok(id)
     }
 
     fn object(&mut self, callable: RecordId, args: RecordId, keywords: Option<RecordId>) -> Result<()> {
@@ -535,20 +557,18 @@ const HOSTILE_MODULES: [&str; 16] = [
 const HOSTILE_BUILTINS: [&str; 8] =
     ["eval", "exec", "execfile", "compile", "open", "__import__", "input", "breakpoint"];
 
-fn global(module: &str, name: &str) -> Result<Box<Global>> {
+fn is_hostile(global: &Global) -> bool {
+    let Global { module, name } = global;
+    HOSTILE_MODULES.contains(&module.as_str()) || (module == "builtins" && HOSTILE_BUILTINS.contains(&name.as_str()))
+}
+
+fn global(module: &str, name: &str) -> Box<Global> {
     let module = match module {
         "__builtin__" => "builtins",
         "copy_reg" => "copyreg",
         other => other,
     };
-    let hostile = HOSTILE_MODULES.contains(&module) || (module == "builtins" && HOSTILE_BUILTINS.contains(&name));
-    if hostile {
-        return Err(Error::unsupported(format!(
-            "the file names `{module}.{name}`, which no model needs: it would run a program where Python loads it. \
-             Nothing was called; do not open this file with torch.load"
-        )));
-    }
-    Ok(Box::new(Global { module: module.to_owned(), name: name.to_owned() }))
+    Box::new(Global { module: module.to_owned(), name: name.to_owned() })
 }
 
 /// The integer of these little-endian two's complement bytes.

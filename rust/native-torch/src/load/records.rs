@@ -3,6 +3,8 @@
 //! Records refer to each other by [`RecordId`], so sharing and cycles are representable, and dropping the arena is flat
 //! however deep the file nests.
 
+use std::borrow::Cow;
+
 /// The position of a record in its [`Pickle`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct RecordId(pub(super) u32);
@@ -40,8 +42,17 @@ pub(crate) struct Global {
 
 impl std::fmt::Display for Global {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}.{}", self.module, self.name)
+        write!(f, "{}.{}", printable(&self.module), printable(&self.name))
     }
+}
+
+/// A text from the file with its control characters escaped, so that no message sends them to a terminal.
+pub(super) fn printable(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    Cow::Owned(text.chars().map(escaped).collect())
 }
 
 /// Something that Python would make by calling `callable`; here it is never called.
@@ -68,12 +79,19 @@ pub(crate) struct Object {
 pub(crate) struct Pickle {
     pub(super) records: Vec<Record>,
     pub(super) root: RecordId,
+    /// The first name that no model needs, with the byte where it stands.
+    pub(super) hostile: Option<(RecordId, usize)>,
 }
 
 impl Pickle {
     /// The record that the pickle stands for.
     pub fn root(&self) -> RecordId {
         self.root
+    }
+
+    /// The first class or function that the file names and no model needs, with the byte where it stands.
+    pub fn hostile(&self) -> Option<(RecordId, usize)> {
+        self.hostile
     }
 
     /// A record.

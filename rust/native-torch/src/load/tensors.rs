@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::records::{Global, Object, Pickle, Record, RecordId};
+use super::records::{Global, Object, Pickle, Record, RecordId, printable};
 use crate::{
     Error, ErrorKind, Result,
     tensor::{DType, Storage, Tensor},
@@ -42,10 +42,10 @@ impl Tensors {
         &self.records
     }
 
-    /// The malformed tensors.
-    pub fn malformed(&self) -> HashMap<RecordId, &Error> {
+    /// The first malformed tensor.
+    pub fn malformed(&self) -> Option<(RecordId, &Error)> {
         let errors = self.tensors.iter().filter_map(|(&id, tensor)| Some((id, tensor.as_ref().err()?)));
-        errors.filter(|(_, error)| error.kind() != ErrorKind::Unsupported).collect()
+        errors.filter(|(_, error)| error.kind() != ErrorKind::Unsupported).min_by_key(|(id, _)| *id)
     }
 }
 
@@ -73,8 +73,9 @@ impl Rebuild<'_> {
             }
             ("torch._tensor", "_rebuild_from_type" | "_rebuild_from_type_v2") => self.subclass(args),
             ("torch._utils", name) if name.starts_with("_rebuild_") => Err(Error::unsupported(format!(
-                "{} tensors are not supported; store it as a plain dense tensor",
-                kind(name)
+                "{} (`{}`) is not supported; store a plain dense tensor",
+                kind(name),
+                printable(name)
             ))),
             ("torch.nn.parameter", "UninitializedParameter" | "UninitializedBuffer") => {
                 Err(Error::unsupported("it is not initialised; call the model once in Python before saving it"))
@@ -106,9 +107,17 @@ impl Rebuild<'_> {
 
     /// `(storage, offset, sizes, strides, requires_grad, hooks, metadata)`; version 3 has a dtype before the metadata.
     fn strided(&self, function: &str, args: &[RecordId]) -> Result<Tensor> {
+        let counts = match function {
+            "_rebuild_tensor" => 4..=4,
+            "_rebuild_tensor_v2" => 6..=7,
+            _ => 7..=8,
+        };
         let &[storage, offset, sizes, strides, ref rest @ ..] = args else {
             return Err(Error::format(format!("`{function}` with {} arguments", args.len())));
         };
+        if !counts.contains(&args.len()) {
+            return Err(Error::format(format!("`{function}` with {} arguments", args.len())));
+        }
         let Record::Persistent(storage) = *self.pickle.get(storage) else {
             return Err(Error::format("a tensor without a storage"));
         };
@@ -216,12 +225,12 @@ const RANK_LIMIT: usize = 64;
 /// What kind of tensor a function of `torch._utils` rebuilds.
 fn kind(function: &str) -> &str {
     match function {
-        "_rebuild_sparse_tensor" | "_rebuild_sparse_csr_tensor" => "sparse",
-        "_rebuild_qtensor" => "quantized",
-        "_rebuild_nested_tensor" => "nested",
-        "_rebuild_meta_tensor_no_storage" => "meta (they hold no data)",
-        "_rebuild_wrapper_subclass" => "wrapper subclass",
-        other => other,
+        "_rebuild_sparse_tensor" | "_rebuild_sparse_csr_tensor" => "a sparse tensor",
+        "_rebuild_qtensor" => "a quantized tensor",
+        "_rebuild_nested_tensor" => "a nested tensor",
+        "_rebuild_meta_tensor_no_storage" => "a tensor on the meta device, which holds no data,",
+        "_rebuild_wrapper_subclass" => "a tensor without data of its own",
+        _ => "a tensor of an unknown kind",
     }
 }
 

@@ -1,9 +1,9 @@
 //! The tensors of a file under their names, without recursion and within stated limits.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::{
-    records::{Object, RecordId},
+    records::{Object, Record, RecordId, printable},
     value::{Records, View},
 };
 use crate::{Error, Result, tensor::Tensor};
@@ -68,7 +68,7 @@ impl Records {
         match key {
             Key::Index(i) => i.to_string(),
             Key::Record(id) => match self.view(*id) {
-                View::Str(text) => text.to_owned(),
+                View::Str(text) => printable(text).into_owned(),
                 _ => self.printed(*id),
             },
         }
@@ -131,6 +131,134 @@ struct Frame {
     id: RecordId,
     name: String,
     parts: std::vec::IntoIter<(Key, RecordId)>,
+}
+
+/// Classes of `builtins` whose values may be attributes; a function there, `getattr`, serves attacks.
+const PLAIN_BUILTINS: [&str; 6] = ["complex", "range", "slice", "object", "bytes", "bytearray"];
+
+/// How a record leads to another one.
+#[derive(Clone, Copy)]
+enum Step {
+    /// By a position in a list or tuple.
+    Index(usize),
+    /// By a key.
+    Key(RecordId),
+    /// As a part of it that has no name of its own.
+    Part,
+}
+
+impl Records {
+    /// The records that one refers to.
+    fn references(&self, id: RecordId) -> Vec<(Step, RecordId)> {
+        let numbered = |elements: &[RecordId]| -> Vec<(Step, RecordId)> {
+            elements.iter().enumerate().map(|(i, &id)| (Step::Index(i), id)).collect()
+        };
+        let keyed = |entries: &[(RecordId, RecordId)]| -> Vec<(Step, RecordId)> {
+            entries.iter().flat_map(|&(key, value)| [(Step::Part, key), (Step::Key(key), value)]).collect()
+        };
+        // Arguments and states come as tuples whose positions say nothing.
+        let parts = |id: RecordId| -> Vec<(Step, RecordId)> {
+            let elements = self.pickle.tuple(id).unwrap_or(std::slice::from_ref(&id)).to_vec();
+            elements.into_iter().map(|id| (Step::Part, id)).collect()
+        };
+        match self.pickle.get(id) {
+            Record::List(elements) | Record::Set(elements) => numbered(elements),
+            Record::Tuple(elements) => numbered(elements),
+            Record::Dict(entries) => keyed(entries),
+            Record::Persistent(id) => parts(*id),
+            Record::Object(object) => {
+                let mut references = vec![(Step::Part, object.callable)];
+                references.extend(parts(object.args));
+                references.extend(object.keywords.map(|id| (Step::Part, id)));
+                references.extend(object.states.iter().flat_map(|&id| parts(id)));
+                references.extend(numbered(&object.elements));
+                references.extend(keyed(&object.items));
+                references
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// The shortest path to a record from the root, as the model's user would write it; `None` where there is none.
+    pub fn locate(&self, target: RecordId) -> Option<String> {
+        let root = self.pickle.root();
+        let mut parents: HashMap<RecordId, (RecordId, Step)> = HashMap::new();
+        let mut queue = VecDeque::from([root]);
+        while let Some(id) = queue.pop_front() {
+            if id == target {
+                break;
+            }
+            for (step, next) in self.references(id) {
+                if next != root && !parents.contains_key(&next) {
+                    parents.insert(next, (id, step));
+                    queue.push_back(next);
+                }
+            }
+        }
+        let mut names = Vec::new();
+        let mut at = target;
+        // A path that is longer than that is of no use to anybody.
+        while at != root && names.len() < 100 {
+            let &(parent, step) = parents.get(&at)?;
+            match step {
+                Step::Index(i) => names.push(i.to_string()),
+                Step::Key(key) => match self.pickle.str(key) {
+                    Some("_modules" | "_parameters" | "_buffers") => {}
+                    Some(text) => names.push(printable(&text.chars().take(60).collect::<String>()).into_owned()),
+                    None => names.push(self.printed(key)),
+                },
+                Step::Part => {}
+            }
+            at = parent;
+        }
+        names.reverse();
+        Some(names.join(".")).filter(|path| !path.is_empty())
+    }
+
+    /// Checks that a value is plain, does not contain itself, and is not nested too deep. `heights` holds what has been
+    /// checked, so that shared values are walked once.
+    pub fn check_nesting(&self, root: RecordId, heights: &mut HashMap<RecordId, usize>) -> Result<()> {
+        let mut open = HashSet::new();
+        let mut frames: Vec<(RecordId, usize, std::vec::IntoIter<(Step, RecordId)>)> = Vec::new();
+        let mut next = Some(root);
+        loop {
+            if let Some(id) = next.take() {
+                if !open.insert(id) {
+                    return Err(Error::format("it contains itself"));
+                }
+                if let View::Object(object) = self.view(id)
+                    && let Some(callable) = self.pickle.global(object.callable)
+                    && callable.module == "builtins"
+                    && !PLAIN_BUILTINS.contains(&callable.name.as_str())
+                {
+                    return Err(Error::unsupported(format!(
+                        "the file asks for a call of `{callable}`, which no model needs; nothing was called"
+                    )));
+                }
+                frames.push((id, 0, self.references(id).into_iter()));
+            }
+            let depth = frames.len();
+            let Some((id, height, rest)) = frames.last_mut() else { return Ok(()) };
+            if depth + *height > DEPTH_LIMIT {
+                return Err(Error::unsupported(format!("it is nested more than {DEPTH_LIMIT} levels deep")));
+            }
+            match rest.next() {
+                Some((_, child)) => match heights.get(&child) {
+                    Some(&known) => *height = (*height).max(known + 1),
+                    None => next = Some(child),
+                },
+                None => {
+                    let (id, height) = (*id, *height);
+                    open.remove(&id);
+                    heights.insert(id, height);
+                    frames.pop();
+                    if let Some(parent) = frames.last_mut() {
+                        parent.1 = parent.1.max(height + 1);
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// A name, shortened in its middle so that it fits an error message.

@@ -53,7 +53,7 @@ pub(super) fn tanh(_: &Fields) -> Result<Standard> {
 }
 
 pub(super) fn softplus(fields: &Fields) -> Result<Standard> {
-    let (beta, threshold) = (fields.float_or("beta", 1.0)?, fields.float_or("threshold", 20.0)?);
+    let (beta, threshold) = (fields.float_or("beta", 1.0)?, fields.threshold_or("threshold", 20.0)?);
     if beta == 0.0 {
         return Err(Error::unsupported("beta=0 makes every value infinite, which is not supported"));
     }

@@ -4,7 +4,6 @@ use super::{Expects, Fields, Place, Rule, Standard, python_bool, python_tuple};
 use crate::{
     Error, Result,
     graph::{Conv, Dim, Op, Padding, ValueId},
-    load::fields::expect_shape,
     tensor::Tensor,
 };
 
@@ -77,12 +76,9 @@ pub(super) fn conv2d(fields: &Fields) -> Result<Standard> {
     }
     let because =
         format!("in_channels={in_channels}, out_channels={out_channels}, kernel_size={kernel:?} and groups={groups}");
-    let weight = fields.required_tensor("weight")?;
-    expect_shape("weight", &weight, &[out_channels, in_channels / groups, kernel[0], kernel[1]], &because)?;
-    let bias = fields.tensor("bias")?;
-    if let Some(bias) = &bias {
-        expect_shape("bias", bias, &[out_channels], &because)?;
-    }
+    let shape = [out_channels, in_channels / groups, kernel[0], kernel[1]];
+    let weight = fields.required_tensor("weight", &shape, &because)?;
+    let bias = fields.tensor_of("bias", &[out_channels], &because)?;
 
     let (padding, amounts) = padding(fields, kernel, dilation)?;
     let pad = match mode.entry().2 {

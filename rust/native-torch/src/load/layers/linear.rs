@@ -4,7 +4,6 @@ use super::{Expects, Fields, Place, Rule, Standard, python_bool};
 use crate::{
     Result,
     graph::{Dim, ValueId},
-    load::fields::expect_shape,
     tensor::Tensor,
 };
 
@@ -19,12 +18,8 @@ struct Linear {
 pub(super) fn linear(fields: &Fields) -> Result<Standard> {
     let (in_features, out_features) = (fields.size("in_features")?, fields.size("out_features")?);
     let because = format!("in_features={in_features} and out_features={out_features}");
-    let weight = fields.required_tensor("weight")?;
-    expect_shape("weight", &weight, &[out_features, in_features], &because)?;
-    let bias = fields.tensor("bias")?;
-    if let Some(bias) = &bias {
-        expect_shape("bias", bias, &[out_features], &because)?;
-    }
+    let weight = fields.required_tensor("weight", &[out_features, in_features], &because)?;
+    let bias = fields.tensor_of("bias", &[out_features], &because)?;
     Ok(Standard::new(Linear { in_features, out_features, weight, bias }))
 }
 

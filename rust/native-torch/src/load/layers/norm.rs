@@ -4,7 +4,7 @@ use super::{Expects, Fields, Place, Rule, Standard, python_bool, python_tuple};
 use crate::{
     Error, Result,
     graph::{Dim, Op, ValueId},
-    load::{fields::expect_shape, value::python_float},
+    load::value::python_float,
     tensor::Tensor,
 };
 
@@ -24,13 +24,11 @@ pub(super) fn layer_norm(fields: &Fields) -> Result<Standard> {
     }
     let eps = fields.float("eps")?;
     let affine = fields.bool_or("elementwise_affine", true)?;
-    let (weight, bias) = (fields.tensor("weight")?, fields.tensor("bias")?);
-    for (name, tensor) in [("weight", &weight), ("bias", &bias)] {
-        let Some(tensor) = tensor else { continue };
-        if !affine {
-            return Err(Error::format(format!("elementwise_affine=False, but `{name}` is a tensor")));
-        }
-        expect_shape(name, tensor, &shape, &format!("normalized_shape={}", python_tuple(&shape)))?;
+    let because = format!("the sizes normalized_shape={}", python_tuple(&shape));
+    let [weight, bias] = ["weight", "bias"].map(|name| fields.tensor_of(name, &shape, &because));
+    let (weight, bias) = (weight?, bias?);
+    if !affine && (weight.is_some() || bias.is_some()) {
+        return Err(Error::format("elementwise_affine=False, but it has a weight or a bias"));
     }
     if weight.is_none() && bias.is_some() {
         return Err(Error::unsupported("a `bias` without a `weight`; give it a weight of ones before saving"));
