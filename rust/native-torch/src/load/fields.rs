@@ -65,13 +65,8 @@ impl<'a> Fields<'a> {
             read: RefCell::default(),
             path,
         };
-        for (name, required) in [("_parameters", true), ("_buffers", false), ("_modules", true)] {
-            let Some(dict) = fields.attributes.get(name) else {
-                if required {
-                    return Err(Error::format(format!("it is no module: it has no `{name}`")));
-                }
-                continue;
-            };
+        for name in ["_parameters", "_buffers", "_modules"] {
+            let Some(dict) = fields.attributes.get(name) else { continue };
             let names = fields.names(name, dict)?;
             match name {
                 "_parameters" => fields.parameters = names,

@@ -167,7 +167,7 @@ impl Checkpoint {
         const ADVICE: &str = "save the whole module with torch.save(model, path)";
         let root = self.records.root();
         let held = match self.records.view(root) {
-            View::Object(object) if self.records.module_dicts(object).is_some() => return module::read(&self.records),
+            View::Object(object) if self.records.is_module(object) => return module::read(&self.records),
             View::Object(_) => {
                 return Err(Error::unsupported(format!(
                     "the file holds a value of {}, which is not a torch module (nothing was called); {ADVICE}",
@@ -177,7 +177,7 @@ impl Checkpoint {
             View::Dict(entries) => {
                 let mut entries = entries.iter();
                 let module = entries.find(|(_, value)| match self.records.view(*value) {
-                    View::Object(object) => self.records.module_dicts(object).is_some(),
+                    View::Object(object) => self.records.is_module(object),
                     _ => false,
                 });
                 match module {

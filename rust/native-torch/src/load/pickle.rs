@@ -510,6 +510,8 @@ impl<'a> Machine<'a> {
         let target = self.top()?;
         match &mut self.records[target.0 as usize] {
             Record::Object(object) => object.states.push(state),
+            // The file is refused all the same, with the place of the name.
+            Record::Global(global) if is_hostile(global) => {}
             _ => return Err(Error::format("only an object has state; the file is damaged")),
         }
         Ok(())

@@ -210,10 +210,7 @@ impl Rebuild<'_> {
         };
         let elements = elements.ok_or_else(|| Error::format(format!("a tensor whose {what}s are no tuple")))?;
         if elements.len() > RANK_LIMIT {
-            return Err(Error::format(format!(
-                "a tensor with {} dimensions; torch allows {RANK_LIMIT}",
-                elements.len()
-            )));
+            return Err(Error::format(format!("a tensor with {} {what}s; torch allows {RANK_LIMIT}", elements.len())));
         }
         elements.iter().map(|&id| self.count(id, what)).collect()
     }

@@ -24,19 +24,17 @@ pub struct NamedTensor {
     pub tensor: Result<Tensor>,
 }
 
-/// The dicts of an object that is a module.
-pub(crate) struct ModuleDicts {
-    pub parameters: RecordId,
-    pub buffers: Option<RecordId>,
-    pub modules: RecordId,
-}
-
 impl Records {
-    /// The dicts of a module, or `None` if the object is none.
-    pub fn module_dicts(&self, object: &Object) -> Option<ModuleDicts> {
-        let attributes = self.attributes(object)?;
-        let [parameters, modules] = [attributes.get("_parameters")?, attributes.get("_modules")?];
-        Some(ModuleDicts { parameters, buffers: attributes.get("_buffers"), modules })
+    /// Whether an object is a module: by its class, or by the dicts that every `nn.Module` has.
+    pub fn is_module(&self, object: &Object) -> bool {
+        let by_class = self.class(object).is_some_and(|class| class.module.starts_with("torch.nn.modules."));
+        by_class || !self.module_dicts(object).is_empty()
+    }
+
+    /// The dicts in which a module registers its tensors and its children.
+    fn module_dicts(&self, object: &Object) -> Vec<RecordId> {
+        let Some(attributes) = self.attributes(object) else { return Vec::new() };
+        ["_parameters", "_buffers", "_modules"].iter().filter_map(|name| attributes.get(name)).collect()
     }
 
     /// What a container holds, by key.
@@ -46,13 +44,9 @@ impl Records {
         match self.view(id) {
             View::Dict(entries) => entries.iter().map(|&(key, value)| (Key::Record(key), value)).collect(),
             View::List(elements) | View::Tuple(elements) => numbered(elements),
-            View::Object(object) => match self.module_dicts(object) {
-                Some(dicts) => {
-                    let dicts = [Some(dicts.parameters), dicts.buffers, Some(dicts.modules)];
-                    dicts.into_iter().flatten().flat_map(|dict| self.parts_of_dict(dict)).collect()
-                }
-                None => Vec::new(),
-            },
+            View::Object(object) => {
+                self.module_dicts(object).into_iter().flat_map(|dict| self.parts_of_dict(dict)).collect()
+            }
             _ => Vec::new(),
         }
     }
