@@ -1,2 +1,51 @@
-//! Placeholder.
-fn main() {}
+//! The command `native-torch`: PyTorch models looked at, evaluated with their derivatives, and solved.
+
+mod evaluate;
+mod info;
+mod input;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use native_torch::Result;
+
+/// Trained PyTorch models, without Python: values, derivatives and optimisation.
+#[derive(Parser)]
+#[command(name = "native-torch", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Show the layers, shapes, parameters and tensors of a model, and what of it is not supported
+    Info(info::Arguments),
+    /// Compute the model's outputs
+    Eval(evaluate::Arguments),
+    /// Compute the outputs and the Jacobian of all output elements by all input elements
+    Jacobian(evaluate::Arguments),
+    /// Compute the outputs and the Hessian of the sum of the outputs, weighted by --mu
+    Hessian(evaluate::HessianArguments),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Info(arguments) => info::run(&arguments),
+        Command::Eval(arguments) => evaluate::eval(&arguments),
+        Command::Jacobian(arguments) => evaluate::jacobian(&arguments),
+        Command::Hessian(arguments) => evaluate::hessian(&arguments),
+    }
+}

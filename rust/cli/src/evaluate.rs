@@ -1,0 +1,173 @@
+//! `native-torch eval | jacobian | hessian`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use native_torch::{
+    Error, Result,
+    eval::{Function, Order, Workspace},
+    graph::Dim,
+    load,
+    tensor::DType,
+};
+use serde_json::{Value, json};
+
+use crate::{input, output};
+
+/// What is evaluated, where, and how it is printed.
+#[derive(Args)]
+pub struct Arguments {
+    /// The model, as torch.save(model) wrote it
+    file: PathBuf,
+    /// The model's input; repeated for several
+    #[arg(long, required = true, allow_hyphen_values = true, value_name = "IN", help = format!("The model's input, once for each: {}", input::ARRAY))]
+    input: Vec<String>,
+    /// The input's shape where a flat list needs one, as 1,3,8,8; repeats with --input
+    #[arg(long, value_name = "SIZES")]
+    shape: Vec<String>,
+    /// The precision of the computation
+    #[arg(long, value_enum, default_value_t = Precision::F64)]
+    dtype: Precision,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// The same with the outputs' weights.
+#[derive(Args)]
+pub struct HessianArguments {
+    #[command(flatten)]
+    arguments: Arguments,
+    /// The weights of the outputs, all ones unless given
+    #[arg(long, allow_hyphen_values = true, value_name = "MU", help = format!("The weights of the outputs, ones unless given: {}", input::ARRAY))]
+    mu: Option<String>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Precision {
+    F32,
+    F64,
+}
+
+/// A model at a point, with its outputs.
+struct Evaluation {
+    function: Function,
+    workspace: Workspace,
+    x: Vec<f64>,
+    y: Vec<f64>,
+}
+
+impl Arguments {
+    fn evaluate(&self) -> Result<Evaluation> {
+        if self.shape.len() > self.input.len() {
+            return Err(Error::argument(format!(
+                "{} shapes were given for {} input(s)",
+                self.shape.len(),
+                self.input.len()
+            )));
+        }
+        if self.input.iter().filter(|input| *input == "-").count() > 1 {
+            return Err(Error::argument("standard input can be read once"));
+        }
+        let module = load::open(&self.file)?.module()?;
+        let mut arrays = Vec::new();
+        for (i, argument) in self.input.iter().enumerate() {
+            let array = input::read(argument)?;
+            arrays.push(match self.shape.get(i) {
+                Some(shape) => array.reshape(input::shape(shape)?)?,
+                None => array,
+            });
+        }
+        let [array] = <[input::Array; 1]>::try_from(arrays)
+            .map_err(|arrays| Error::argument(format!("the model has 1 input, but {} were given", arrays.len())))?;
+        let shape: Vec<Dim> = array.shape.iter().map(|&d| Dim::Size(d)).collect();
+        let dtype = match self.dtype {
+            Precision::F32 => DType::F32,
+            Precision::F64 => DType::F64,
+        };
+        let function = Function::compile(&module.graph(Some(&shape))?, dtype)?;
+        let mut workspace = function.workspace();
+        let mut y = vec![0.0; function.m()];
+        if function.n() > 0 {
+            function.value(&mut workspace, &array.data, &mut y)?;
+        }
+        Ok(Evaluation { function, workspace, x: array.data, y })
+    }
+}
+
+impl Evaluation {
+    /// The outputs and, under its name, a matrix.
+    fn print(&self, json: bool, matrix: Option<(&str, [usize; 2], &[f64])>) -> Result<()> {
+        let mut rest = &self.y[..];
+        let mut outputs = Vec::new();
+        let mut text = Vec::new();
+        for signature in self.function.outputs() {
+            let (data, tail) = rest.split_at(signature.shape.iter().product());
+            rest = tail;
+            if json {
+                outputs.push(json!({
+                    "name": signature.name,
+                    "dtype": self.function.dtype().name(),
+                    "shape": signature.shape,
+                    "data": output::numbers(data),
+                }));
+            } else {
+                text.push(format!("{} {:?}", signature.name, signature.shape));
+                text.push(output::array(&signature.shape, data));
+            }
+        }
+        let mut object = json!({ "outputs": Value::Array(outputs) });
+        if let Some((name, shape, data)) = matrix {
+            if json {
+                object[name] = json!({ "shape": shape, "data": output::numbers(data) });
+            } else {
+                text.push(format!("{name} {shape:?}"));
+                text.push(output::array(&shape, data));
+            }
+        }
+        output::print(&if json { object.to_string() } else { text.join("\n") })
+    }
+}
+
+/// An array of `a x b` zeros, if that is not beyond all measure.
+fn matrix(a: usize, b: usize) -> Result<Vec<f64>> {
+    const LIMIT: usize = 1 << 31;
+    let length = a.checked_mul(b).filter(|&length| length <= LIMIT);
+    length
+        .map(|length| vec![0.0; length])
+        .ok_or_else(|| Error::unsupported(format!("a dense {a} x {b} matrix; at most {LIMIT} entries are computed")))
+}
+
+/// Prints the outputs.
+pub fn eval(arguments: &Arguments) -> Result<()> {
+    arguments.evaluate()?.print(arguments.json, None)
+}
+
+/// Prints the outputs and the Jacobian.
+pub fn jacobian(arguments: &Arguments) -> Result<()> {
+    let mut at = arguments.evaluate()?;
+    let (n, m) = (at.function.n(), at.function.m());
+    let mut jacobian = matrix(m, n)?;
+    if n > 0 {
+        at.function.jacobian(&mut at.workspace, &at.x, Order::RowMajor, &mut jacobian)?;
+    }
+    at.print(arguments.json, Some(("jacobian", [m, n], &jacobian)))
+}
+
+/// Prints the outputs and the Hessian of mu'f.
+pub fn hessian(arguments: &HessianArguments) -> Result<()> {
+    let mut at = arguments.arguments.evaluate()?;
+    let (n, m) = (at.function.n(), at.function.m());
+    let mu = match &arguments.mu {
+        Some(mu) => input::read(mu)?.data,
+        None => vec![1.0; m],
+    };
+    if mu.len() != m {
+        return Err(Error::argument(format!("--mu has {} elements, but the outputs have {m}", mu.len())));
+    }
+    let mut hessian = matrix(n, n)?;
+    if n > 0 {
+        at.function.hessian(&mut at.workspace, &at.x, &mu, &mut hessian)?;
+    }
+    at.print(arguments.arguments.json, Some(("hessian", [n, n], &hessian)))
+}

@@ -1,0 +1,230 @@
+//! `native-torch info`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use native_torch::{
+    Error, Result,
+    graph::{Dim, Graph, Type, format_shape},
+    load::{self, Checkpoint, Layer, Module, NamedTensor},
+};
+use serde_json::{Value, json};
+
+use crate::{input, output};
+
+/// What is shown of which file.
+#[derive(Args)]
+pub struct Arguments {
+    /// The file, as torch.save wrote it
+    file: PathBuf,
+    /// Read the whole file and check every record's CRC-32
+    #[arg(long)]
+    verify: bool,
+    /// The input's shape, as 1,3,8,8; by default what the first layer asks for
+    #[arg(long, value_name = "SIZES")]
+    shape: Option<String>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prints what the file holds.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let checkpoint = load::open(&arguments.file)?;
+    if arguments.verify {
+        verify(&checkpoint)?;
+    }
+    let shape = arguments.shape.as_deref().map(input::shape).transpose()?;
+    let shape: Option<Vec<Dim>> = shape.map(|shape| shape.into_iter().map(Dim::Size).collect());
+    let model = match checkpoint.module() {
+        Ok(module) => {
+            let graph = module.graph(shape.as_deref());
+            // A shape that the user gave must fit; what the model itself lacks is only told.
+            if let (Err(error), true, true) = (&graph, shape.is_some(), module.unsupported().is_empty()) {
+                return Err(error.clone());
+            }
+            Ok(Model { module, graph })
+        }
+        Err(error) => Err(error),
+    };
+    let tensors = checkpoint.tensors()?;
+    let report = Report { arguments, checkpoint: &checkpoint, model, tensors };
+    output::print(&if arguments.json { report.json().to_string() } else { report.text() })
+}
+
+fn verify(checkpoint: &Checkpoint) -> Result<()> {
+    let style = ProgressStyle::with_template("checking {bar:40} {bytes}/{total_bytes} {eta}")
+        .map_err(|e| Error::internal(format!("the progress bar's template: {e}")))?;
+    // Drawn on standard error, if that is a terminal.
+    let bar = ProgressBar::new(0).with_style(style);
+    let checked = checkpoint.verify(&mut |done, total| {
+        bar.set_length(total);
+        bar.set_position(done);
+    });
+    bar.finish_and_clear();
+    checked
+}
+
+struct Model {
+    module: Module,
+    graph: Result<Graph>,
+}
+
+impl Model {
+    /// The shape behind each layer, in the order of the layers; `None` where it is not known.
+    fn shapes(&self) -> Vec<Option<&Type>> {
+        let mut current = self.graph.as_ref().ok().map(|graph| graph.ty(graph.inputs()[0].value));
+        let layers = self.module.layers().map(|layer| {
+            if let Ok(graph) = &self.graph {
+                // A layer without operations, like Dropout, passes its input on.
+                let node = graph.nodes().iter().rev().find(|node| node.scope == layer.place());
+                current = node.map(|node| graph.ty(node.outputs[0])).or(current);
+            }
+            current
+        });
+        layers.collect()
+    }
+
+    fn parameter_count(&self) -> usize {
+        self.module.modules().fold(0, |n, module| n.saturating_add(module.parameter_count()))
+    }
+}
+
+struct Report<'a> {
+    arguments: &'a Arguments,
+    checkpoint: &'a Checkpoint,
+    model: Result<Model>,
+    tensors: Vec<NamedTensor>,
+}
+
+fn kind(layer: &Module) -> &'static str {
+    match layer.layer() {
+        Layer::Custom(_) => "custom",
+        Layer::Unsupported { .. } => "unsupported",
+        Layer::Sequential | Layer::Standard(_) => "layer",
+    }
+}
+
+fn shape(ty: Option<&Type>) -> String {
+    ty.map_or_else(|| "?".to_owned(), |ty| format_shape(&ty.shape))
+}
+
+impl Report<'_> {
+    fn byte_order(&self) -> &'static str {
+        if self.checkpoint.is_big_endian() { "big" } else { "little" }
+    }
+
+    fn text(&self) -> String {
+        let mut parts = vec![format!(
+            "{}: zip archive of torch.save, {}-endian{}",
+            self.arguments.file.display(),
+            self.byte_order(),
+            if self.arguments.verify { ", every CRC-32 is right" } else { "" }
+        )];
+        match &self.model {
+            Ok(model) => {
+                parts[0] += &format!("\n{}, {} parameters", model.module.describe(), model.parameter_count());
+                match &model.graph {
+                    Ok(graph) => {
+                        for (what, values) in [("input", graph.inputs()), ("output", graph.outputs())] {
+                            for value in values {
+                                parts[0] +=
+                                    &format!("\n{what} `{}` {}", value.name, shape(Some(graph.ty(value.value))));
+                            }
+                        }
+                    }
+                    Err(error) => parts[0] += &format!("\nno graph: {error}"),
+                }
+                let rows: Vec<Vec<String>> = model
+                    .module
+                    .layers()
+                    .zip(model.shapes())
+                    .map(|(layer, ty)| {
+                        let count = layer.parameter_count().to_string();
+                        vec![layer.path().to_owned(), layer.describe(), shape(ty), count, kind(layer).to_owned()]
+                    })
+                    .collect();
+                parts.push(output::table(&["path", "layer", "output shape", "parameters", "kind"], &rows));
+            }
+            Err(error) => parts.push(format!("no model: {error}")),
+        }
+        if !self.tensors.is_empty() {
+            let rows: Vec<Vec<String>> = self
+                .tensors
+                .iter()
+                .map(|NamedTensor { name, tensor }| match tensor {
+                    Ok(t) => vec![name.clone(), t.dtype().name().to_owned(), format!("{:?}", t.shape())],
+                    Err(error) => vec![name.clone(), error.to_string(), String::new()],
+                })
+                .collect();
+            parts.push(output::table(&["tensor", "dtype", "shape"], &rows));
+        }
+        let unsupported: Vec<String> =
+            self.unsupported().iter().map(|(place, why)| format!("{place}: {why}")).collect();
+        if !unsupported.is_empty() {
+            parts.push(format!("not supported\n{}", unsupported.join("\n")));
+        }
+        parts.join("\n\n")
+    }
+
+    fn unsupported(&self) -> Vec<(String, String)> {
+        let modules = self.model.iter().flat_map(|model| model.module.unsupported());
+        modules.map(|(module, reason)| (module.place(), reason)).collect()
+    }
+
+    fn json(&self) -> Value {
+        let dims = |ty: Option<&Type>| {
+            ty.map(|ty| {
+                ty.shape.iter().map(|d| d.size().map_or_else(|| d.to_string().into(), Value::from)).collect::<Value>()
+            })
+        };
+        let model = self.model.as_ref().ok();
+        let layers: Vec<Value> = model
+            .iter()
+            .flat_map(|model| model.module.layers().zip(model.shapes()))
+            .map(|(layer, ty)| {
+                json!({
+                    "path": layer.path(),
+                    "class": layer.class(),
+                    "layer": layer.describe(),
+                    "kind": kind(layer),
+                    "output_shape": dims(ty),
+                    "parameters": layer.parameter_count(),
+                })
+            })
+            .collect();
+        let signature = |select: fn(&Graph) -> &[native_torch::graph::Named]| -> Vec<Value> {
+            let graph = model.and_then(|model| model.graph.as_ref().ok());
+            let values = graph.iter().flat_map(|graph| select(graph).iter().map(|v| (v, graph.ty(v.value))));
+            values.map(|(v, ty)| json!({ "name": v.name, "shape": dims(Some(ty)) })).collect()
+        };
+        let tensors: Vec<Value> = self
+            .tensors
+            .iter()
+            .map(|NamedTensor { name, tensor }| match tensor {
+                Ok(t) => json!({ "name": name, "dtype": t.dtype().name(), "shape": t.shape() }),
+                Err(error) => json!({ "name": name, "error": error.to_string() }),
+            })
+            .collect();
+        let error = match &self.model {
+            Ok(model) => model.graph.as_ref().err().map(Error::to_string),
+            Err(error) => Some(error.to_string()),
+        };
+        let unsupported: Vec<Value> =
+            self.unsupported().into_iter().map(|(place, reason)| json!({ "place": place, "reason": reason })).collect();
+        json!({
+            "file": self.arguments.file.display().to_string(),
+            "format": "torch.save (zip)",
+            "byte_order": self.byte_order(),
+            "verified": self.arguments.verify,
+            "inputs": signature(Graph::inputs),
+            "outputs": signature(Graph::outputs),
+            "parameters": model.map(Model::parameter_count),
+            "layers": layers,
+            "tensors": tensors,
+            "unsupported": unsupported,
+            "error": error,
+        })
+    }
+}
