@@ -71,6 +71,12 @@ impl Archive {
     }
 }
 
+/// Checks the directory of a zip file in memory.
+#[cfg(test)]
+pub(super) fn check(bytes: &[u8]) -> Result<()> {
+    directory(bytes).map(drop)
+}
+
 /// A reader of little-endian numbers at a position, each checked against the end.
 #[derive(Clone)]
 struct Cursor<'a> {
@@ -395,4 +401,60 @@ fn folder(entries: &[Entry]) -> Result<String> {
         )));
     }
     Ok(top(&first.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::testing::{message, zip},
+        *,
+    };
+
+    fn names(bytes: &[u8]) -> Result<Vec<String>> {
+        Ok(directory(bytes)?.1.into_iter().map(|entry| entry.name).collect())
+    }
+
+    #[test]
+    fn load_finds_the_records_with_and_without_zip64() {
+        for zip64 in [false, true] {
+            let bytes = zip(&[("data.pkl", b"N."), ("data/0", b"1234"), ("empty", b"")], zip64);
+            let (folder, entries) = directory(&bytes).unwrap();
+            assert_eq!(folder, "model");
+            assert_eq!(&bytes[entries[1].range.clone()], b"1234");
+            assert_eq!(names(&bytes).unwrap(), ["data.pkl", "data/0", "empty"]);
+        }
+    }
+
+    #[test]
+    fn load_takes_the_end_record_from_behind_a_comment() {
+        let mut bytes = zip(&[("data.pkl", b"N.")], false);
+        let end = bytes.len() - 2;
+        bytes[end] = 5;
+        assert!(message(names(&bytes)).contains("no directory at its end"));
+        bytes.extend(b"hello");
+        assert_eq!(names(&bytes).unwrap(), ["data.pkl"]);
+    }
+
+    #[test]
+    fn load_refuses_a_directory_that_contradicts_the_file() {
+        let good = zip(&[("data.pkl", b"N."), ("data/0", b"1234")], false);
+        let replaced = |from: &[u8], to: &[u8], last: bool| {
+            let mut bytes = good.clone();
+            let positions: Vec<usize> =
+                (0..bytes.len() - from.len()).filter(|&i| bytes[i..].starts_with(from)).collect();
+            let at = if last { positions[positions.len() - 1] } else { positions[0] };
+            bytes[at..at + to.len()].copy_from_slice(to);
+            message(names(&bytes))
+        };
+        let cases = [
+            (replaced(b"model/data/0", b"model/data/1", false), "`model/data/0`: its local header and the directory"),
+            (replaced(b"model/data/0", b"model/data/\xff", true), "not UTF-8"),
+            (replaced(b"model/data/0", b"model/data/\x1b", true), "control characters"),
+            (replaced(b"PK\x01\x02", b"PK\x01\x03", true), "there is no header of the zip directory"),
+            (replaced(b"PK\x03\x04", b"PK\x03\x05", true), "there is no local header"),
+        ];
+        for (message, expected) in cases {
+            assert!(message.contains(expected), "{message}");
+        }
+    }
 }

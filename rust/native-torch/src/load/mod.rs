@@ -18,7 +18,11 @@ mod layers;
 mod module;
 mod pickle;
 mod records;
+#[cfg(test)]
+mod robustness;
 mod tensors;
+#[cfg(test)]
+mod testing;
 mod value;
 mod walk;
 
@@ -34,7 +38,10 @@ pub use value::Value;
 use value::{Records, View};
 pub use walk::NamedTensor;
 
-use crate::{Error, Result, tensor::Mapping};
+use crate::{
+    Error, Result,
+    tensor::{Mapping, Storage},
+};
 
 /// A file that `torch.save` wrote: its records, checked but for the numbers of the tensors, which are read when they are
 /// first used.
@@ -63,12 +70,19 @@ fn read(mapping: Arc<Mapping>) -> Result<Checkpoint> {
     check_version(&archive)?;
     let big_endian = big_endian(&archive)?;
     let bytes = archive.read("data.pkl")?.unwrap_or_default();
-    let pickle = pickle::read(bytes, "data.pkl")?;
-    let tensors = Tensors::new(&pickle, archive.storages(), big_endian);
+    let storages = archive.storages().map(|storage| storage.with_big_endian(big_endian));
+    let records = assemble(bytes, storages)?;
+    Ok(Checkpoint { records, folder: archive.folder().to_owned(), big_endian })
+}
+
+/// The records of a pickle and the tensors that they make of storages, checked.
+fn assemble(pickle: &[u8], storages: impl Iterator<Item = Storage>) -> Result<Arc<Records>> {
+    let pickle = pickle::read(pickle, "data.pkl")?;
+    let tensors = Tensors::new(&pickle, storages);
     let records = Arc::new(Records { pickle, tensors });
     records.check_names()?;
     records.check_tensors()?;
-    Ok(Checkpoint { records, folder: archive.folder().to_owned(), big_endian })
+    Ok(records)
 }
 
 /// The versions of the archive that torch 2.13 reads.

@@ -112,7 +112,8 @@ impl Module {
         self.tensors().iter().find(|tensor| tensor.name == name).map(|tensor| &tensor.tensor)
     }
 
-    /// Attributes of a class of torch's that the class does not define, so that its forward never reads them.
+    /// Attributes of one of torch's layers that its class does not define, so that its forward never reads them; of a
+    /// layer that is not supported, all attributes.
     pub fn other_attributes(&self) -> &[(String, Value)] {
         &self.body.attributes
     }
@@ -131,12 +132,18 @@ impl Module {
     /// The class's short name with its attributes: `Linear(in_features=64, out_features=32, bias=True)`.
     pub fn describe(&self) -> String {
         let name = self.class().rsplit('.').next().unwrap_or_default();
+        // Of a class that has no rule, what is a number, a bool or a text.
+        let plain = |attributes: &[(String, Value)]| -> Vec<String> {
+            let is_plain =
+                |value: &Value| value.as_f64().is_some() || value.as_bool().is_some() || value.as_str().is_some();
+            let plain = attributes.iter().filter(|(_, value)| is_plain(value));
+            plain.take(8).map(|(name, value)| format!("{name}={value}")).collect()
+        };
         let arguments: Vec<String> = match self.layer() {
             Layer::Standard(layer) => layer.arguments().iter().map(|(name, value)| format!("{name}={value}")).collect(),
-            Layer::Custom(custom) => {
-                custom.attributes.iter().take(8).map(|(name, value)| format!("{name}={value}")).collect()
-            }
-            Layer::Sequential | Layer::Unsupported { .. } => Vec::new(),
+            Layer::Custom(custom) => plain(&custom.attributes),
+            Layer::Unsupported { .. } => plain(self.other_attributes()),
+            Layer::Sequential => Vec::new(),
         };
         format!("{name}({})", arguments.join(", "))
     }
@@ -235,9 +242,16 @@ struct Frame {
     rest: std::vec::IntoIter<(String, RecordId)>,
 }
 
+/// A module as it is wherever it is used, with the names and records of its children.
+#[derive(Clone)]
+struct Shared {
+    body: Arc<Body>,
+    children: Vec<(String, RecordId)>,
+}
+
 struct Reader<'a> {
     records: &'a Arc<Records>,
-    bodies: HashMap<RecordId, (Arc<Body>, Vec<(String, RecordId)>)>,
+    bodies: HashMap<RecordId, Shared>,
     open: HashSet<RecordId>,
     modules: usize,
     bytes: usize,
@@ -259,11 +273,11 @@ impl Reader<'_> {
             let body = self.body(&path, id)?;
             self.bodies.insert(id, body);
         }
-        let (body, children) = self.bodies[&id].clone();
+        let Shared { body, children } = self.bodies[&id].clone();
         Ok(Frame { id, module: Module { path, body, children: Vec::new() }, rest: children.into_iter() })
     }
 
-    fn body(&self, path: &str, id: RecordId) -> Result<(Arc<Body>, Vec<(String, RecordId)>)> {
+    fn body(&self, path: &str, id: RecordId) -> Result<Shared> {
         let View::Object(object) = self.records.view(id) else {
             return Err(Error::format(format!(
                 "`{}` stands among the modules (`_modules`), but is a {}",
@@ -274,7 +288,7 @@ impl Reader<'_> {
         let class = self.records.class(object);
         let class = class.ok_or_else(|| Error::format(format!("module `{}` has no class", cut(path))))?;
         let in_place = |error: Error| error.at(place(path, &class.to_string()));
-        if class.module.starts_with("torch.") && !self.is_bare(object) {
+        if is_torch(class) && !self.is_bare(object) {
             return Err(in_place(Error::format("it is made with arguments, which no module of torch's is")));
         }
         let fields = Fields::new(self.records, object, path).map_err(in_place)?;
@@ -293,7 +307,7 @@ impl Reader<'_> {
             return Err(in_place(Error::format(format!("its child `{}` is None", name.escape_debug()))));
         }
         let children = children.filter(|entry| !is_none(entry.1)).collect();
-        Ok((Arc::new(Body { class: class.to_string(), layer, tensors, attributes }), children))
+        Ok(Shared { body: Arc::new(Body { class: class.to_string(), layer, tensors, attributes }), children })
     }
 }
 
@@ -306,13 +320,17 @@ impl Reader<'_> {
     }
 }
 
+fn is_torch(class: &Global) -> bool {
+    class.module == "torch" || class.module.starts_with("torch.")
+}
+
 /// What a module of this class computes.
 fn layer(class: &Global, fields: &Fields) -> Result<Layer> {
     if let Some(reason) = altered(class, fields) {
         return Ok(Layer::Unsupported { reason });
     }
     let refused = |reason: Option<String>, layer: Layer| reason.map_or(layer, |reason| Layer::Unsupported { reason });
-    if class.module != "torch" && !class.module.starts_with("torch.") {
+    if !is_torch(class) {
         return Ok(Layer::Custom(Custom { attributes: fields.others() }));
     }
     if (class.module.as_str(), class.name.as_str()) == ("torch.nn.modules.container", "Sequential") {
@@ -373,15 +391,289 @@ fn altered(class: &Global, fields: &Fields) -> Option<String> {
         };
         return Some(format!("it has a {what} ({hook}) that may change what it computes; {advice}"));
     }
-    let parametrized = class.name.starts_with("Parametrized") && class.module.starts_with("torch.");
+    let parametrized = class.name.starts_with("Parametrized") && is_torch(class);
     if parametrized || fields.children().iter().any(|entry| entry.0 == "parametrizations") {
         return Some(
             "it has parametrizations; call torch.nn.utils.parametrize.remove_parametrizations(layer, name) before saving"
                 .to_owned(),
         );
     }
+    if !is_torch(class) {
+        return None;
+    }
     let method = METHODS.iter().find(|method| fields.is_set(method));
     method.map(|method| {
         format!("its attribute `{method}` stands in front of the method of its class; save the model without it")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::testing::{
+            self, Code, boolean, call, dict, float, global, int, message, none, object, read_module, tensor, text,
+            tuple,
+        },
+        *,
+    };
+    use crate::graph::{AvgPool, Dim, GeluKind, MaxPool, Op, Unary, format_shape};
+
+    const SEQUENTIAL: &str = "torch.nn.modules.container.Sequential";
+
+    fn layer(class: &str, attributes: &[(&str, Code)]) -> Code {
+        object(&format!("torch.nn.modules.{class}"), &[], &[], attributes)
+    }
+
+    fn relu() -> Code {
+        layer("activation.ReLU", &[])
+    }
+
+    fn linear(attributes: &[(&str, Code)]) -> Code {
+        let mut all = vec![("in_features", int(3)), ("out_features", int(2))];
+        all.extend_from_slice(attributes);
+        let parameters = [("weight", tensor("0", 6, &[2, 3])), ("bias", none())];
+        object("torch.nn.modules.linear.Linear", &parameters, &[], &all)
+    }
+
+    fn sequential(children: &[(&str, Code)]) -> Code {
+        object(SEQUENTIAL, &[], children, &[])
+    }
+
+    fn read(value: Code) -> Result<Module> {
+        read_module(value, &[("0", 6)])
+    }
+
+    fn ops(value: Code, shape: &[usize]) -> Vec<Op> {
+        let shape: Vec<Dim> = shape.iter().map(|&size| Dim::Size(size)).collect();
+        let graph = read(value).and_then(|module| module.graph(Some(&shape))).unwrap();
+        graph.nodes().iter().map(|node| node.op.clone()).collect()
+    }
+
+    #[test]
+    fn load_gives_attributes_that_old_files_lack_their_old_defaults() {
+        let kernel = [("kernel_size", int(2))];
+        let image = [1, 1, 4, 4];
+        let max = MaxPool {
+            kernel: vec![2; 2],
+            stride: vec![2; 2],
+            padding: vec![0; 2],
+            dilation: vec![1; 2],
+            ceil_mode: false,
+        };
+        let average = AvgPool {
+            kernel: vec![2; 2],
+            stride: vec![2; 2],
+            padding: vec![0; 2],
+            ceil_mode: false,
+            count_include_pad: true,
+            divisor: None,
+        };
+        let cases = [
+            (layer("pooling.MaxPool2d", &kernel), &image[..], Op::MaxPool(max)),
+            (layer("pooling.AvgPool2d", &kernel), &image, Op::AvgPool(average)),
+            (layer("activation.GELU", &[]), &image, Op::Unary(Unary::Gelu(GeluKind::Exact))),
+            (layer("activation.LeakyReLU", &[]), &image, Op::Unary(Unary::LeakyRelu { slope: 0.01 })),
+            (layer("activation.Softplus", &[]), &image, Op::Unary(Unary::Softplus { beta: 1.0, threshold: 20.0 })),
+            (layer("flatten.Flatten", &[]), &image, Op::Flatten { start: 1, end: 3 }),
+            (layer("activation.Softmax", &[]), &image, Op::Softmax { dim: 1 }),
+            (layer("activation.Softmax", &[]), &image[1..], Op::Softmax { dim: 0 }),
+            (layer("activation.Softmax", &[]), &image[2..], Op::Softmax { dim: 1 }),
+            (layer("activation.Softmax", &[]), &image[3..], Op::Softmax { dim: 0 }),
+        ];
+        for (value, shape, expected) in cases {
+            assert_eq!(ops(value, shape), [expected]);
+        }
+        let norm = [("normalized_shape", call("torch.Size", &[tuple(&[int(3)])])), ("eps", float(1e-5))];
+        let parameters = [("weight", tensor("0", 3, &[3])), ("bias", tensor("0", 3, &[3]))];
+        let norm = object("torch.nn.modules.normalization.LayerNorm", &parameters, &[], &norm);
+        let module = read_module(norm, &[("0", 3)]).unwrap();
+        assert!(module.describe().contains("elementwise_affine=True"), "{}", module.describe());
+    }
+
+    #[test]
+    fn load_refuses_hooks_and_parametrizations_by_name() {
+        let hook = |dict: &str, hook: Code| {
+            let hooks = [call("collections.OrderedDict", &[]), int(0), hook, b"s".to_vec()].concat();
+            let module = read(sequential(&[("0", linear(&[(dict, hooks)]))])).unwrap();
+            message(module.graph(None))
+        };
+        let function = global("mine.f");
+        let cases = [
+            (
+                hook("_forward_hooks", function.clone()),
+                "layer `0` (torch.nn.modules.linear.Linear): it has a forward hook",
+            ),
+            (hook("_forward_pre_hooks", function.clone()), "forward pre-hook (`mine.f`)"),
+            (hook("_backward_hooks", function.clone()), "backward hook"),
+            (hook("_backward_pre_hooks", function), "backward pre-hook"),
+            (hook("_forward_pre_hooks", call("torch.nn.utils.weight_norm.WeightNorm", &[])), "remove_weight_norm"),
+        ];
+        for (message, expected) in cases {
+            assert!(message.contains(expected), "{message}");
+        }
+        let state_dict_hook = ("_state_dict_hooks", dict(&[("0", global("mine.f"))]));
+        read(linear(&[state_dict_hook])).unwrap().graph(None).unwrap();
+        let parametrized = object(
+            "torch.nn.utils.parametrize.ParametrizedLinear",
+            &[],
+            &[("parametrizations", layer("container.ModuleDict", &[]))],
+            &[],
+        );
+        assert!(read(parametrized).unwrap().unsupported()[0].1.contains("parametrizations"));
+    }
+
+    #[test]
+    fn load_keeps_shared_modules_and_their_names() {
+        let value = [sequential(&[("a", linear(&[])), ("r", relu())]), b"q\x07".to_vec()].concat();
+        let root = read(sequential(&[("x", value), ("y", b"h\x07".to_vec())])).unwrap();
+        let paths: Vec<&str> = root.modules().map(Module::path).collect();
+        assert_eq!(paths, ["", "x", "x.a", "x.r", "y", "y.a", "y.r"]);
+        let [a, b] =
+            ["x.a", "y.a"].map(|path| root.submodule(path).unwrap().tensor("weight").unwrap().clone().unwrap());
+        assert!(Arc::ptr_eq(a.storage(), b.storage()));
+        assert!(root.submodule("z").is_none());
+    }
+
+    #[test]
+    fn load_takes_the_input_from_the_first_layer_that_fixes_it() {
+        let input = |value: Code| {
+            let graph = read(value).and_then(|module| module.graph(None));
+            graph.map(|graph| format_shape(&graph.ty(graph.inputs()[0].value).shape))
+        };
+        assert_eq!(input(sequential(&[("0", relu()), ("1", linear(&[]))])).unwrap(), "[N, 3]");
+        let flatten = layer("flatten.Flatten", &[]);
+        let late = message(input(sequential(&[("0", relu()), ("1", flatten), ("2", linear(&[]))])));
+        assert!(late.starts_with("layer `1` (torch.nn.modules.flatten.Flatten): it needs to know"), "{late}");
+        assert!(message(input(sequential(&[]))).contains("give the shape"));
+        let empty = read(sequential(&[])).unwrap().graph(Some(&[Dim::Size(2)])).unwrap();
+        assert_eq!(empty.inputs()[0].value, empty.outputs()[0].value);
+    }
+
+    #[test]
+    fn load_lets_the_caller_supply_custom_layers() {
+        let custom =
+            object("mine.Twice", &[], &[("inner", relu())], &[("factor", int(2)), ("forward", global("mine.f"))]);
+        let module = read(sequential(&[("0", linear(&[])), ("1", custom)])).unwrap();
+        let refusal = message(module.graph(None));
+        assert!(refusal.starts_with("layer `1` (mine.Twice): torch does not define this class"), "{refusal}");
+        let graph = module.graph_with(None, &mut |module, custom, builder, x| {
+            assert_eq!((module.path(), custom.attribute("factor").unwrap().as_i64()), ("1", Some(2)));
+            assert_eq!(module.children()[0].class(), "torch.nn.modules.activation.ReLU");
+            builder.add(x, x)
+        });
+        assert_eq!(graph.unwrap().nodes()[1].op, Op::Add);
+    }
+
+    #[test]
+    fn load_looks_attributes_up_as_python_does() {
+        // A weight in `__dict__` stands in front of the parameter of its name.
+        let shadowed = linear(&[("weight", tensor("0", 6, &[3, 2]))]);
+        assert!(message(read(shadowed)).contains("`weight` has shape [3, 2]"));
+        let forward = read(linear(&[("forward", global("mine.f"))])).unwrap();
+        assert!(forward.unsupported()[0].1.contains("`forward`"));
+        let noted = read(linear(&[("note", text("hi"))])).unwrap();
+        noted.graph(None).unwrap();
+        assert_eq!(noted.other_attributes()[0].0, "note");
+    }
+
+    #[test]
+    fn load_uses_the_padding_that_torch_stored() {
+        let conv = |attributes: &[(&str, Code)]| {
+            let pair = || tuple(&[int(1), int(1)]);
+            let mut all = vec![
+                ("in_channels", int(1)),
+                ("out_channels", int(1)),
+                ("kernel_size", tuple(&[int(2), int(3)])),
+                ("stride", pair()),
+                ("padding", pair()),
+                ("dilation", pair()),
+                ("groups", int(1)),
+            ];
+            for (name, value) in attributes {
+                all.retain(|entry| entry.0 != *name);
+                all.push((name, value.clone()));
+            }
+            let parameters = [("weight", tensor("0", 6, &[1, 1, 2, 3])), ("bias", none())];
+            object("torch.nn.modules.conv.Conv2d", &parameters, &[], &all)
+        };
+        let padding = |attributes: &[(&str, Code)]| {
+            let ops = ops(conv(attributes), &[1, 1, 5, 5]);
+            let pad = match &ops[0] {
+                Op::Pad { amounts, .. } => amounts.clone(),
+                _ => vec![],
+            };
+            match ops.last() {
+                Some(Op::Conv(conv)) => (pad, conv.padding.clone()),
+                _ => panic!("{ops:?}"),
+            }
+        };
+        let mode = |name: &str| ("padding_mode", text(name));
+        let stored = ("_reversed_padding_repeated_twice", tuple(&[int(1), int(2), int(3), int(0)]));
+        assert_eq!(padding(&[]), (vec![], vec![(1, 1); 2]));
+        assert_eq!(padding(&[mode("zeros"), stored.clone()]), (vec![], vec![(1, 1); 2]));
+        assert_eq!(padding(&[mode("circular")]), (vec![(1, 1); 2], vec![(0, 0); 2]));
+        assert_eq!(padding(&[mode("circular"), stored]), (vec![(3, 0), (1, 2)], vec![(0, 0); 2]));
+        assert_eq!(padding(&[("padding", text("same"))]), (vec![], vec![(0, 1), (1, 1)]));
+        assert_eq!(padding(&[("padding", text("valid"))]), (vec![], vec![(0, 0); 2]));
+        let strided = conv(&[("padding", text("same")), ("stride", int(2))]);
+        assert!(message(read(strided)).contains("padding='same'"));
+    }
+
+    #[test]
+    fn load_names_what_is_wrong_with_an_attribute() {
+        let cases = [
+            (
+                linear(&[("in_features", boolean(true))]),
+                "the model (torch.nn.modules.linear.Linear): attribute `in_features` is True",
+            ),
+            (
+                linear(&[("in_features", int(4))]),
+                "`weight` has shape [2, 3], but in_features=4 and out_features=2 ask for [2, 4]",
+            ),
+            (layer("activation.Softplus", &[("beta", float(f64::NAN))]), "attribute `beta` is nan; a finite number"),
+            (layer("pooling.AvgPool2d", &[]), "attribute `kernel_size` is missing"),
+            (sequential(&[("a.b", relu())]), "its `_modules` has the key 'a.b', which is no name"),
+            (sequential(&[("a", relu()), ("a", relu())]), "its `_modules` has two entries `a`"),
+        ];
+        for (value, expected) in cases {
+            let message = message(read(value));
+            assert!(message.contains(expected), "{message}");
+        }
+    }
+
+    #[test]
+    fn load_reads_deep_models_up_to_the_limit() {
+        let nested = |depth: usize| {
+            let (mut before, mut after) = (Vec::new(), Vec::new());
+            for _ in 0..depth {
+                before.extend(
+                    [global(SEQUENTIAL), b")\x81}".to_vec(), text("_modules"), b"}".to_vec(), text("0")].concat(),
+                );
+                after.extend(b"ssb");
+            }
+            [before, relu(), after].concat()
+        };
+        let deep = read(nested(DEPTH_LIMIT - 1)).unwrap();
+        assert_eq!(deep.modules().count(), DEPTH_LIMIT);
+        deep.graph(Some(&[Dim::Size(2)])).unwrap();
+        assert!(message(read(nested(DEPTH_LIMIT))).contains("nested more than 1000 levels deep"));
+    }
+
+    #[test]
+    fn load_says_what_a_file_without_a_module_holds() {
+        let checkpoint = |value: Code| {
+            let records = testing::records(value, &[("0", 6)]).unwrap();
+            super::super::Checkpoint { records, folder: String::new(), big_endian: false }
+        };
+        let state_dict = checkpoint(dict(&[("0.weight", tensor("0", 6, &[2, 3]))]));
+        assert!(message(state_dict.module()).contains("state_dict"));
+        assert_eq!(state_dict.tensors().unwrap()[0].name, "0.weight");
+        assert!(
+            message(checkpoint(dict(&[("net", relu())])).module()).contains("a dict whose entry 'net' is a module")
+        );
+        assert!(message(checkpoint(tensor("0", 6, &[6])).module()).contains("holds a tensor"));
+        assert!(message(checkpoint(call("mine.Thing", &[])).module()).contains("`mine.Thing`"));
+        let cyclic = checkpoint(b"]q\x01h\x01a".to_vec());
+        assert!(message(cyclic.tensors()).contains("`0` contains itself"));
+    }
 }

@@ -519,7 +519,7 @@ impl<'a> Machine<'a> {
 }
 
 fn pairs(elements: &[RecordId]) -> Result<Vec<(RecordId, RecordId)>> {
-    if elements.len() % 2 != 0 {
+    if !elements.len().is_multiple_of(2) {
         return Err(Error::format("a key without a value; the file is damaged"));
     }
     Ok(elements.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect())
@@ -581,7 +581,8 @@ fn integer(bytes: &[u8]) -> Record {
     let needed = bytes.iter().rposition(|&b| b != fill).map_or(0, |i| i + 1);
     let fits = needed < 8 || (needed == 8 && (bytes[7] & 0x80 != 0) == negative);
     if !fits {
-        return Record::BigInt(bytes.into());
+        let sign = needed == 0 || (bytes[needed - 1] & 0x80 != 0) != negative;
+        return Record::BigInt(bytes[..needed + usize::from(sign)].into());
     }
     let mut value = [fill; 8];
     value[..needed].copy_from_slice(&bytes[..needed]);
@@ -755,3 +756,139 @@ const OPCODES: [(u8, &str); 68] = [
     (0x97, "NEXT_BUFFER"),
     (0x98, "READONLY_BUFFER"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{
+            testing::{message, root},
+            value::View,
+        },
+        *,
+    };
+
+    /// `{"a": [1, -2, 300, 70000, -3000000000, 2**70, -2**63], "b": (True, False, None, 1.5), "c": (), "d": (1,),
+    /// "e": {"k": (1, 2, 3)}, "u": "h\u00e4\u20ac\n", "y": b"\x00\xff", "s": {3}, "l": [[]]}` by CPython's
+    /// `pickle.dumps(.., protocol)`, protocols 0 to 5.
+    const PROTOCOLS: [&[u8]; 6] = [
+        b"(dp0\x0aVa\x0ap1\x0a(lp2\x0aI1\x0aaI-2\x0aaI300\x0aaI70000\x0aaL-3000000000L\x0aaL1180591620717411303424L\x0aaL-9223372036854775808L\x0aasVb\x0ap3\x0a(I01\x0aI00\x0aNF1.5\x0atp4\x0asVc\x0ap5\x0a(tsVd\x0ap6\x0a(I1\x0atp7\x0asVe\x0ap8\x0a(dp9\x0aVk\x0ap10\x0a(I1\x0aI2\x0aI3\x0atp11\x0assVu\x0ap12\x0aVh\xe4\x5cu20ac\x5cu000a\x0ap13\x0asVy\x0ap14\x0ac_codecs\x0aencode\x0ap15\x0a(V\x5cu0000\xff\x0ap16\x0aVlatin1\x0ap17\x0atp18\x0aRp19\x0asVs\x0ap20\x0ac__builtin__\x0aset\x0ap21\x0a((lp22\x0aI3\x0aatp23\x0aRp24\x0asVl\x0ap25\x0a(lp26\x0a(lp27\x0aas.",
+        b"}q\x00(X\x01\x00\x00\x00aq\x01]q\x02(K\x01J\xfe\xff\xff\xffM,\x01Jp\x11\x01\x00L-3000000000L\x0aL1180591620717411303424L\x0aL-9223372036854775808L\x0aeX\x01\x00\x00\x00bq\x03(I01\x0aI00\x0aNG?\xf8\x00\x00\x00\x00\x00\x00tq\x04X\x01\x00\x00\x00cq\x05)X\x01\x00\x00\x00dq\x06(K\x01tq\x07X\x01\x00\x00\x00eq\x08}q\x09X\x01\x00\x00\x00kq\x0a(K\x01K\x02K\x03tq\x0bsX\x01\x00\x00\x00uq\x0cX\x07\x00\x00\x00h\xc3\xa4\xe2\x82\xac\x0aq\x0dX\x01\x00\x00\x00yq\x0ec_codecs\x0aencode\x0aq\x0f(X\x03\x00\x00\x00\x00\xc3\xbfq\x10X\x06\x00\x00\x00latin1q\x11tq\x12Rq\x13X\x01\x00\x00\x00sq\x14c__builtin__\x0aset\x0aq\x15(]q\x16K\x03atq\x17Rq\x18X\x01\x00\x00\x00lq\x19]q\x1a]q\x1bau.",
+        b"\x80\x02}q\x00(X\x01\x00\x00\x00aq\x01]q\x02(K\x01J\xfe\xff\xff\xffM,\x01Jp\x11\x01\x00\x8a\x05\x00\xa2/M\xff\x8a\x09\x00\x00\x00\x00\x00\x00\x00\x00@\x8a\x08\x00\x00\x00\x00\x00\x00\x00\x80eX\x01\x00\x00\x00bq\x03(\x88\x89NG?\xf8\x00\x00\x00\x00\x00\x00tq\x04X\x01\x00\x00\x00cq\x05)X\x01\x00\x00\x00dq\x06K\x01\x85q\x07X\x01\x00\x00\x00eq\x08}q\x09X\x01\x00\x00\x00kq\x0aK\x01K\x02K\x03\x87q\x0bsX\x01\x00\x00\x00uq\x0cX\x07\x00\x00\x00h\xc3\xa4\xe2\x82\xac\x0aq\x0dX\x01\x00\x00\x00yq\x0ec_codecs\x0aencode\x0aq\x0fX\x03\x00\x00\x00\x00\xc3\xbfq\x10X\x06\x00\x00\x00latin1q\x11\x86q\x12Rq\x13X\x01\x00\x00\x00sq\x14c__builtin__\x0aset\x0aq\x15]q\x16K\x03a\x85q\x17Rq\x18X\x01\x00\x00\x00lq\x19]q\x1a]q\x1bau.",
+        b"\x80\x03}q\x00(X\x01\x00\x00\x00aq\x01]q\x02(K\x01J\xfe\xff\xff\xffM,\x01Jp\x11\x01\x00\x8a\x05\x00\xa2/M\xff\x8a\x09\x00\x00\x00\x00\x00\x00\x00\x00@\x8a\x08\x00\x00\x00\x00\x00\x00\x00\x80eX\x01\x00\x00\x00bq\x03(\x88\x89NG?\xf8\x00\x00\x00\x00\x00\x00tq\x04X\x01\x00\x00\x00cq\x05)X\x01\x00\x00\x00dq\x06K\x01\x85q\x07X\x01\x00\x00\x00eq\x08}q\x09X\x01\x00\x00\x00kq\x0aK\x01K\x02K\x03\x87q\x0bsX\x01\x00\x00\x00uq\x0cX\x07\x00\x00\x00h\xc3\xa4\xe2\x82\xac\x0aq\x0dX\x01\x00\x00\x00yq\x0eC\x02\x00\xffq\x0fX\x01\x00\x00\x00sq\x10cbuiltins\x0aset\x0aq\x11]q\x12K\x03a\x85q\x13Rq\x14X\x01\x00\x00\x00lq\x15]q\x16]q\x17au.",
+        b"\x80\x04\x95\x95\x00\x00\x00\x00\x00\x00\x00}\x94(\x8c\x01a\x94]\x94(K\x01J\xfe\xff\xff\xffM,\x01Jp\x11\x01\x00\x8a\x05\x00\xa2/M\xff\x8a\x09\x00\x00\x00\x00\x00\x00\x00\x00@\x8a\x08\x00\x00\x00\x00\x00\x00\x00\x80e\x8c\x01b\x94(\x88\x89NG?\xf8\x00\x00\x00\x00\x00\x00t\x94\x8c\x01c\x94)\x8c\x01d\x94K\x01\x85\x94\x8c\x01e\x94}\x94\x8c\x01k\x94K\x01K\x02K\x03\x87\x94s\x8c\x01u\x94\x8c\x07h\xc3\xa4\xe2\x82\xac\x0a\x94\x8c\x01y\x94C\x02\x00\xff\x94\x8c\x01s\x94\x8f\x94(K\x03\x90\x8c\x01l\x94]\x94]\x94au.",
+        b"\x80\x05\x95\x95\x00\x00\x00\x00\x00\x00\x00}\x94(\x8c\x01a\x94]\x94(K\x01J\xfe\xff\xff\xffM,\x01Jp\x11\x01\x00\x8a\x05\x00\xa2/M\xff\x8a\x09\x00\x00\x00\x00\x00\x00\x00\x00@\x8a\x08\x00\x00\x00\x00\x00\x00\x00\x80e\x8c\x01b\x94(\x88\x89NG?\xf8\x00\x00\x00\x00\x00\x00t\x94\x8c\x01c\x94)\x8c\x01d\x94K\x01\x85\x94\x8c\x01e\x94}\x94\x8c\x01k\x94K\x01K\x02K\x03\x87\x94s\x8c\x01u\x94\x8c\x07h\xc3\xa4\xe2\x82\xac\x0a\x94\x8c\x01y\x94C\x02\x00\xff\x94\x8c\x01s\x94\x8f\x94(K\x03\x90\x8c\x01l\x94]\x94]\x94au.",
+    ];
+
+    #[test]
+    fn load_reads_every_protocol_alike() {
+        for (protocol, bytes) in PROTOCOLS.iter().enumerate() {
+            let pickle = read(bytes, "data.pkl").unwrap();
+            let records = super::super::testing::plain(pickle);
+            let expected = "{'a': [1, -2, 300, 70000, -3000000000, an int of 9 bytes, -9223372036854775808], 'b': (True, False, \
+                            None, 1.5), 'c': (), ...}";
+            let printed = records.printed(records.root());
+            assert_eq!(printed, expected, "protocol {protocol}");
+            let View::Dict(entries) = records.view(records.root()) else { panic!() };
+            let rest: Vec<String> = entries[3..].iter().map(|entry| records.printed(entry.1)).collect();
+            assert_eq!(
+                rest,
+                ["(1,)", "{'k': (1, 2, 3)}", "'hä€\\n'", "bytes of length 2", "{3}", "[[]]"],
+                "protocol {protocol}"
+            );
+        }
+    }
+
+    #[test]
+    fn load_reads_every_opcode() {
+        let cases: [(&[u8], &str); 36] = [
+            (b"I01\n.", "Bool(true)"),
+            (b"I-7\n.", "Int(-7)"),
+            (b"L12L\n.", "Int(12)"),
+            (b"L9223372036854775808L\n.", "BigInt([0, 0, 0, 0, 0, 0, 0, 128, 0])"),
+            (b"L-9223372036854775809L\n.", "BigInt([255, 255, 255, 255, 255, 255, 255, 127, 255])"),
+            (b"L-9223372036854775808\n.", "Int(-9223372036854775808)"),
+            (b"\x8a\x00.", "Int(0)"),
+            (b"\x8a\x01\xff.", "Int(-1)"),
+            (b"\x8a\x09\x01\x00\x00\x00\x00\x00\x00\x00\x00.", "Int(1)"),
+            (b"\x8b\x02\x00\x00\x00\x00\x80.", "Int(-32768)"),
+            (b"M\x01\x02.", "Int(513)"),
+            (b"J\xff\xff\xff\xff.", "Int(-1)"),
+            (b"F-1.5e3\n.", "Float(-1500.0)"),
+            (b"G\x7f\xf0\x00\x00\x00\x00\x00\x00.", "Float(inf)"),
+            (b"S'a\\n\\x41\\101'\n.", "Str(\"a\\nAA\")"),
+            (b"S\"\\xff\"\n.", "Bytes([255])"),
+            (b"Va\\u20ac\\U0001f600\xe4\n.", "Str(\"a€😀ä\")"),
+            (b"U\x01a.", "Str(\"a\")"),
+            (b"T\x01\x00\x00\x00\xff.", "Bytes([255])"),
+            (b"\x8c\x02\xc3\xa4.", "Str(\"ä\")"),
+            (b"\x8d\x01\x00\x00\x00\x00\x00\x00\x00b.", "Str(\"b\")"),
+            (b"C\x01\x07.", "Bytes([7])"),
+            (b"\x96\x01\x00\x00\x00\x00\x00\x00\x00\x07.", "Bytes([7])"),
+            (b"(K\x01K\x02l.", "List([RecordId(4), RecordId(5)])"),
+            (b"(K\x01K\x02d.", "Dict([(RecordId(4), RecordId(5))])"),
+            (b"(K\x01K\x02t.", "Tuple([RecordId(4), RecordId(5)])"),
+            (b"]2a.", "List([RecordId(4)])"),
+            (b"](N2e.", "List([RecordId(0), RecordId(0)])"),
+            (b"}N\x88s.", "Dict([(RecordId(0), RecordId(2))])"),
+            (b"(N\x91.", "Set([RecordId(0)])"),
+            (b"\x8f(N\x90.", "Set([RecordId(0)])"),
+            (b"N(N10N.", "None"),
+            (b"K\x05p7\n0g7\n.", "Int(5)"),
+            (b"K\x05r\xff\xff\xff\xff0j\xff\xff\xff\xff.", "Int(5)"),
+            (b"\x95\x03\x00\x00\x00\x00\x00\x00\x00K\x01.", "Int(1)"),
+            (b"Pid\n.", "Persistent(RecordId(4))"),
+        ];
+        for (bytes, expected) in cases {
+            let found = root(bytes).map(|record| format!("{record:?}")).unwrap_or_else(|error| error.to_string());
+            assert_eq!(found, expected, "{}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn load_keeps_what_would_be_called() {
+        let same = "Global(Global { module: \"m\", name: \"C\" })";
+        for bytes in [&b"cm\nC\n."[..], b"\x8c\x01m\x8c\x01C\x93."] {
+            assert_eq!(format!("{:?}", root(bytes).unwrap()), same);
+        }
+        let calls: [&[u8]; 5] = [b"cm\nC\n)R.", b"cm\nC\n)\x81.", b"cm\nC\n)}\x92.", b"(im\nC\n.", b"(cm\nC\no."];
+        for bytes in calls {
+            let Record::Object(object) = root(bytes).unwrap() else { panic!("{}", bytes.escape_ascii()) };
+            assert!(object.states.is_empty() && object.keywords.is_some() == bytes.contains(&b'}'));
+        }
+        let Record::Object(object) = root(b"cm\nC\n)RNb(NNuNa.").unwrap() else { panic!() };
+        assert_eq!((object.states.len(), object.items.len(), object.elements.len()), (1, 1, 1));
+    }
+
+    #[test]
+    fn load_says_where_a_pickle_is_wrong() {
+        let cases: [(&[u8], &str); 14] = [
+            (b"", "data.pkl, byte 0, end of the record"),
+            (b"N", "data.pkl, byte 1, end of the record"),
+            (b"N(.", "byte 2, opcode STOP: the stack is empty"),
+            (b"\x80\x06N.", "byte 0, opcode PROTO: pickle protocol 6"),
+            (b"\xffN.", "byte 0, opcode 0xff"),
+            (b"X\xff\xff\xff\xffabc.", "byte 0, opcode BINUNICODE: 4294967295 bytes are claimed, but 4 remain"),
+            (b"\x8e\xff\xff\xff\xff\xff\xff\xff\xff.", "opcode BINBYTES8"),
+            (b"Iabc\n.", "`abc` is no integer"),
+            (b"N\x97.", "opcode NEXT_BUFFER: out-of-band buffers"),
+            (b"\x82\x01.", "opcode EXT1: codes of Python's extension registry"),
+            (b"NNb.", "opcode BUILD"),
+            (b"K\x01)R.", "opcode REDUCE: what would be called is no class or function"),
+            (b"cm\nC\nNR.", "opcode REDUCE: the arguments are no tuple"),
+            (b"N\x94\x94\x94\x94\x94\x94.", "more entries than there are values"),
+        ];
+        for (bytes, expected) in cases {
+            let message = message(root(bytes));
+            assert!(message.contains(expected), "{}: {message}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn load_knows_a_name_for_every_opcode() {
+        let known = |code: u8| !opcode_name(code).contains("0x");
+        for code in 0..=255 {
+            let refused = root(&[code]).err().map(|error| error.to_string()).unwrap_or_default();
+            assert_eq!(known(code), !refused.contains("no pickle has this opcode"), "{code:#x}");
+        }
+    }
+}

@@ -16,8 +16,8 @@ pub(crate) struct Tensors {
 
 impl Tensors {
     /// Rebuilds every tensor of the pickle. Tensors of an unsupported kind, and malformed ones, are kept as errors.
-    pub fn new(pickle: &Pickle, records: impl Iterator<Item = Storage>, big_endian: bool) -> Self {
-        let records: Vec<_> = records.map(|storage| Arc::new(storage.with_big_endian(big_endian))).collect();
+    pub fn new(pickle: &Pickle, records: impl Iterator<Item = Storage>) -> Self {
+        let records: Vec<_> = records.map(Arc::new).collect();
         let storages = records.iter().map(|storage| (storage.name(), storage)).collect();
         let mut rebuild = Rebuild { pickle, storages, tensors: HashMap::new() };
         for (id, record) in pickle.iter() {

@@ -206,9 +206,7 @@ impl Records {
         let mut list = |open: &str, elements: &[RecordId], close: &str| {
             out.push_str(open);
             for (i, &element) in elements.iter().enumerate() {
-                if i > 0 {
-                    out.push_str(", ");
-                }
+                out.push_str(if i > 0 { ", " } else { "" });
                 if depth == 0 || out.len() > PRINTED_LENGTH {
                     out.push_str("...");
                     break;
@@ -231,7 +229,20 @@ impl Records {
                 out.push_str(&format!("'{}'", cut.escape_debug()));
             }
             View::Bytes(bytes) => out.push_str(&format!("bytes of length {}", bytes.len())),
-            View::Dict(entries) => out.push_str(&format!("a dict of {} entries", entries.len())),
+            View::Dict(entries) => {
+                out.push('{');
+                for (i, &(key, value)) in entries.iter().enumerate() {
+                    out.push_str(if i > 0 { ", " } else { "" });
+                    if depth == 0 || out.len() > PRINTED_LENGTH {
+                        out.push_str("...");
+                        break;
+                    }
+                    self.print(key, depth - 1, out);
+                    out.push_str(": ");
+                    self.print(value, depth - 1, out);
+                }
+                out.push('}');
+            }
             View::Global(global) => out.push_str(&global.to_string()),
             View::Tensor(Ok(tensor)) => out.push_str(&format!("a tensor of shape {:?}", tensor.shape())),
             View::Tensor(Err(error)) => out.push_str(&format!("a tensor ({error})")),

@@ -130,6 +130,14 @@ struct Frame {
 /// Classes of `builtins` whose values may be attributes; a function there, `getattr`, serves attacks.
 const PLAIN_BUILTINS: [&str; 6] = ["complex", "range", "slice", "object", "bytes", "bytearray"];
 
+/// A value whose parts are being walked.
+struct Nested {
+    id: RecordId,
+    /// The greatest height of the parts that have been walked.
+    height: usize,
+    rest: std::vec::IntoIter<(Step, RecordId)>,
+}
+
 /// How a record leads to another one.
 #[derive(Clone, Copy)]
 enum Step {
@@ -213,7 +221,7 @@ impl Records {
     /// checked, so that shared values are walked once.
     pub fn check_nesting(&self, root: RecordId, heights: &mut HashMap<RecordId, usize>) -> Result<()> {
         let mut open = HashSet::new();
-        let mut frames: Vec<(RecordId, usize, std::vec::IntoIter<(Step, RecordId)>)> = Vec::new();
+        let mut frames: Vec<Nested> = Vec::new();
         let mut next = Some(root);
         loop {
             if let Some(id) = next.take() {
@@ -229,10 +237,10 @@ impl Records {
                         "the file asks for a call of `{callable}`, which no model needs; nothing was called"
                     )));
                 }
-                frames.push((id, 0, self.references(id).into_iter()));
+                frames.push(Nested { id, height: 0, rest: self.references(id).into_iter() });
             }
             let depth = frames.len();
-            let Some((id, height, rest)) = frames.last_mut() else { return Ok(()) };
+            let Some(Nested { id, height, rest }) = frames.last_mut() else { return Ok(()) };
             if depth + *height > DEPTH_LIMIT {
                 return Err(Error::unsupported(format!("it is nested more than {DEPTH_LIMIT} levels deep")));
             }
@@ -247,7 +255,7 @@ impl Records {
                     heights.insert(id, height);
                     frames.pop();
                     if let Some(parent) = frames.last_mut() {
-                        parent.1 = parent.1.max(height + 1);
+                        parent.height = parent.height.max(height + 1);
                     }
                 }
             }

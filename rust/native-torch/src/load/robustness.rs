@@ -1,0 +1,152 @@
+//! Damaged bytes: every truncation and many mutations of small files must be read or refused, quickly and without a
+//! panic. What is drawn is the same in every run.
+
+use std::time::{Duration, Instant};
+
+use super::{
+    archive, assemble, detect, module,
+    testing::{self, boolean, call, dict, float, int, none, object, text, tuple},
+};
+use crate::{Result, graph::Dim, tensor::Storage};
+
+/// A generator of pseudo-random numbers (Marsaglia, 2003: xorshift64).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % n as u64) as usize
+    }
+}
+
+/// A pickle with a layer of each kind of attribute, a shared module and values of every type.
+fn sample() -> Vec<u8> {
+    let linear = object(
+        "torch.nn.modules.linear.Linear",
+        &[("weight", testing::tensor("0", 6, &[2, 3])), ("bias", testing::tensor("1", 2, &[2]))],
+        &[],
+        &[("in_features", int(3)), ("out_features", int(2))],
+    );
+    let conv = object(
+        "torch.nn.modules.conv.Conv2d",
+        &[("weight", testing::tensor("0", 6, &[1, 1, 2, 3])), ("bias", none())],
+        &[],
+        &[
+            ("in_channels", int(1)),
+            ("out_channels", int(1)),
+            ("kernel_size", tuple(&[int(2), int(3)])),
+            ("stride", tuple(&[int(1), int(1)])),
+            ("padding", text("same")),
+            ("dilation", int(1)),
+            ("groups", int(1)),
+            ("padding_mode", text("reflect")),
+        ],
+    );
+    let softplus =
+        object("torch.nn.modules.activation.Softplus", &[], &[], &[("beta", int(1)), ("threshold", float(20.0))]);
+    let custom = object(
+        "mine.Block",
+        &[],
+        &[("inner", softplus.clone())],
+        &[("names", dict(&[("a", b"]".to_vec()), ("b", call("builtins.set", &[b"](K\x01e".to_vec()]))]))],
+    );
+    let shared =
+        [object("torch.nn.modules.activation.ReLU", &[], &[], &[("inplace", boolean(true))]), b"q\x05".to_vec()];
+    let root = object(
+        "torch.nn.modules.container.Sequential",
+        &[],
+        &[("0", linear), ("1", shared.concat()), ("2", b"h\x05".to_vec()), ("3", conv), ("4", softplus), ("5", custom)],
+        &[],
+    );
+    testing::pickle(root)
+}
+
+/// Reads a pickle as a model and uses what comes out of it.
+fn use_pickle(bytes: &[u8]) -> Result<()> {
+    let storages = [("data/0", 6), ("data/1", 2)].map(|(name, numel)| Storage::owned(name, vec![0; 4 * numel]));
+    let records = assemble(bytes, storages.into_iter())?;
+    records.walk_tensors(records.root(), &mut |_, id| {
+        if let Some(Ok(tensor)) = records.tensors.get(id) {
+            let _ = tensor.to_vec::<f32>();
+        }
+    })?;
+    records.printed(records.root());
+    let module = module::read(&records)?;
+    module.layers().map(|layer| layer.describe().len() + layer.parameter_count()).sum::<usize>();
+    module.unsupported();
+    module.graph(Some(&[1, 1, 4, 3].map(Dim::Size)))?;
+    Ok(())
+}
+
+fn use_archive(bytes: &[u8]) -> Result<()> {
+    detect::expect_zip(bytes)?;
+    archive::check(bytes)
+}
+
+const OPCODES: &[u8] = b"()]}.0125NRQbaeustqrhjcioPIgp\x81\x85\x86\x90\x92\x93\x94";
+
+/// Calls `read` with every truncation of `bytes` and with mutations of it; the longest that one call took.
+fn damage(bytes: &[u8], mutations: usize, read: fn(&[u8]) -> Result<()>) -> Duration {
+    let mut longest = Duration::ZERO;
+    let mut timed = |bytes: &[u8]| {
+        let start = Instant::now();
+        let _ = read(bytes);
+        longest = longest.max(start.elapsed());
+    };
+    for length in 0..bytes.len() {
+        timed(&bytes[..length]);
+    }
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    for at in 0..bytes.len() {
+        for bit in 0..8 {
+            let mut damaged = bytes.to_vec();
+            damaged[at] ^= 1 << bit;
+            timed(&damaged);
+        }
+    }
+    for _ in 0..mutations {
+        let mut damaged = bytes.to_vec();
+        for _ in 0..=random.below(4) {
+            let at = random.below(damaged.len());
+            match random.below(4) {
+                0 => damaged[at] = random.below(256) as u8,
+                // Opcodes are likelier than chance to lead deep into the reader.
+                1 => damaged[at] = OPCODES[random.below(OPCODES.len())],
+                2 => {
+                    let length = random.below(64).min(damaged.len() - at);
+                    let piece = damaged[at..at + length].to_vec();
+                    let to = random.below(damaged.len());
+                    damaged.splice(to..to, piece);
+                }
+                _ => {
+                    let length = random.below(16).min(damaged.len() - at);
+                    damaged.drain(at..at + length);
+                }
+            }
+            if damaged.is_empty() {
+                break;
+            }
+        }
+        timed(&damaged);
+    }
+    longest
+}
+
+#[test]
+fn load_survives_damaged_pickles() {
+    use_pickle(&sample()).expect_err("the custom layer has no forward");
+    assert!(damage(&sample(), 20_000, use_pickle) < Duration::from_secs(2));
+}
+
+#[test]
+fn load_survives_damaged_archives() {
+    let sample = sample();
+    for zip64 in [false, true] {
+        let bytes =
+            testing::zip(&[("data.pkl", &sample[..300]), ("byteorder", b"little"), ("data/0", &[0; 24])], zip64);
+        use_archive(&bytes).unwrap();
+        assert!(damage(&bytes, 20_000, use_archive) < Duration::from_secs(2));
+    }
+}
