@@ -8,7 +8,7 @@ mod interval;
 mod unary;
 
 pub use interval::Interval;
-use interval::Sum;
+pub(crate) use interval::Sum;
 pub(crate) use unary::value as unary_value;
 
 use crate::{

@@ -189,14 +189,8 @@ impl Formulation {
         Ok(())
     }
 
-    /// Says how the values of a variable follow from those before it; for callers that add variables and want them
-    /// in [`evaluate`](Self::evaluate).
-    pub fn set_rule(&mut self, variable: VarId, rule: Rule) {
-        self.variables.rule[variable.index()] = rule;
-    }
-
     /// A list for [`Rule`]s.
-    pub fn add_list(&mut self, entries: &[VarId]) -> u32 {
+    pub(super) fn add_list(&mut self, entries: &[VarId]) -> u32 {
         let entries: Vec<_> = entries.iter().map(|&v| (v, 1.0)).collect();
         self.lists.push(&entries, NO_NODE);
         to_u32(self.lists.len() - 1)
@@ -279,6 +273,12 @@ impl Formulation {
     /// The start value of one variable.
     pub fn set_start_value(&mut self, variable: VarId, value: f64) {
         self.variables.start[variable.index()] = value;
+    }
+
+    /// The start values of all variables; NaN where there is none. What is missing at the end has none.
+    pub fn set_start_values(&mut self, mut values: Vec<f64>) {
+        values.resize(self.variables.len(), f64::NAN);
+        self.variables.start = values;
     }
 
     fn check_terms(&self, terms: &[(VarId, f64)]) -> Result<()> {

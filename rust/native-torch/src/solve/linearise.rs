@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::{
     Error, Result,
     bounds::Interval,
-    lower::{Domain, Formulation, Rule, VarId},
+    lower::{Domain, Formulation, VarId},
 };
 
 /// The same formulation with rows and binaries alone; its first variables are those of the original.
@@ -38,7 +38,6 @@ fn sos1(linear: &mut Formulation, set: usize) -> Result<()> {
         linear.add_row(0.0, &[(v, 1.0), (on, -bounds.lower)], f64::INFINITY)?;
         let start = linear.variables().start[v.index()];
         if !start.is_nan() {
-            linear.set_rule(on, Rule::Given);
             linear.set_start_value(on, f64::from(start != 0.0));
         }
         choice.push((on, 1.0));

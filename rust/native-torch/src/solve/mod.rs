@@ -9,9 +9,15 @@
 //! the formulation and the network's own forward pass, and a claim that a known point refutes is an error.
 
 mod backend;
+mod embed;
+mod expression;
 mod linearise;
+mod parse;
+mod problem;
 
-use std::time::{Duration, Instant};
+pub use problem::{Answer, Problem};
+
+use std::time::Duration;
 
 use crate::{
     Error, Result,
@@ -140,25 +146,6 @@ impl Solution {
     /// A status without values.
     pub(crate) fn without_values(status: Status, bound: Option<f64>) -> Self {
         Self { status, objective: None, bound, values: None }
-    }
-}
-
-/// When the time is over.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Deadline(Option<Instant>);
-
-impl Deadline {
-    pub(crate) fn new(limit: Option<Duration>) -> Self {
-        // A limit beyond what the clock can count is none.
-        Self(limit.and_then(|limit| Instant::now().checked_add(limit)))
-    }
-
-    pub(crate) fn left(self) -> Option<Duration> {
-        self.0.map(|end| end.saturating_duration_since(Instant::now()))
-    }
-
-    pub(crate) fn is_over(self) -> bool {
-        self.left().is_some_and(|left| left.is_zero())
     }
 }
 
