@@ -88,9 +88,7 @@ impl Arguments {
         let function = Function::compile(&module.graph(Some(&shape))?, dtype)?;
         let mut workspace = function.workspace();
         let mut y = vec![0.0; function.m()];
-        if function.n() > 0 {
-            function.value(&mut workspace, &array.data, &mut y)?;
-        }
+        function.value(&mut workspace, &array.data, &mut y)?;
         Ok(Evaluation { function, workspace, x: array.data, y })
     }
 }
@@ -148,9 +146,7 @@ pub fn jacobian(arguments: &Arguments) -> Result<()> {
     let mut at = arguments.evaluate()?;
     let (n, m) = (at.function.n(), at.function.m());
     let mut jacobian = matrix(m, n)?;
-    if n > 0 {
-        at.function.jacobian(&mut at.workspace, &at.x, Order::RowMajor, &mut jacobian)?;
-    }
+    at.function.jacobian(&mut at.workspace, &at.x, Order::RowMajor, &mut jacobian)?;
     at.print(arguments.json, Some(("jacobian", [m, n], &jacobian)))
 }
 
@@ -166,8 +162,6 @@ pub fn hessian(arguments: &HessianArguments) -> Result<()> {
         return Err(Error::argument(format!("--mu has {} elements, but the outputs have {m}", mu.len())));
     }
     let mut hessian = matrix(n, n)?;
-    if n > 0 {
-        at.function.hessian(&mut at.workspace, &at.x, &mu, &mut hessian)?;
-    }
+    at.function.hessian(&mut at.workspace, &at.x, &mu, &mut hessian)?;
     at.print(arguments.arguments.json, Some(("hessian", [n, n], &hessian)))
 }

@@ -207,3 +207,30 @@ fn large_problems_are_computed_in_pieces() {
         }
     }
 }
+
+#[test]
+fn empty_inputs_and_outputs_are_no_special_case() {
+    use native_torch::{graph::Unary, tensor::Tensor};
+    for (input, output) in [(0, 3), (4, 0), (0, 0)] {
+        let graph = common::graph(&[input], |b, _, x| {
+            let weight = b.parameter("weight", Tensor::from_slice(&[output, input], &vec![1.0; output * input]));
+            let bias = b.parameter("bias", Tensor::from_slice(&[output], &vec![0.5; output]));
+            let z = b.linear(x, weight, Some(bias)).unwrap();
+            b.unary(Unary::Tanh, z).unwrap()
+        });
+        let f = Function::compile(&graph, DType::F64).unwrap();
+        let (n, m) = (f.n(), f.m());
+        assert_eq!((n, m), (input, output));
+        let (x, mut ws) = (vec![0.0; n], f.workspace());
+        assert_eq!(value(&f, &x), vec![0.5f64.tanh(); m]);
+        f.jacobian(&mut ws, &x, Order::RowMajor, &mut vec![0.0; n * m]).unwrap();
+        f.jacobian_values(&mut ws, &x, &mut vec![0.0; f.jacobian_pattern().len()]).unwrap();
+        let mut h = vec![1.0; n * n];
+        f.hessian(&mut ws, &x, &vec![1.0; m], &mut h).unwrap();
+        assert_eq!(h, vec![0.0; n * n]);
+        let mut hv = vec![1.0; n];
+        f.hvp(&mut ws, &x, &vec![1.0; m], &x, &mut hv).unwrap();
+        f.vjp(&mut ws, &x, &vec![1.0; m], &mut hv).unwrap();
+        f.jvp(&mut ws, &x, &x, &mut vec![0.0; m]).unwrap();
+    }
+}

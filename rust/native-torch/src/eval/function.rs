@@ -342,6 +342,9 @@ impl Function {
         mut emit: impl FnMut(usize, &dyn Fn(usize) -> f64),
     ) -> Result<()> {
         let (n, m) = (self.n(), self.m());
+        if n == 0 {
+            return Ok(());
+        }
         for p in 0..points {
             let (x, mu) = (&x[p * n..(p + 1) * n], &mu[p * m..(p + 1) * m]);
             match (&self.engine, &mut workspace.memory) {

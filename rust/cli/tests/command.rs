@@ -1,0 +1,166 @@
+//! The command as a user runs it: `info`, `eval`, `jacobian`, `hessian`.
+
+use std::{
+    io::Write,
+    path::PathBuf,
+    process::{Command, Output, Stdio},
+};
+
+use serde_json::Value;
+
+fn models() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../test/models")
+}
+
+fn model(name: &str) -> String {
+    models().join(format!("{name}.pt")).display().to_string()
+}
+
+fn expected(name: &str) -> Value {
+    let text = std::fs::read_to_string(models().join(format!("{name}.json"))).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+fn run_with_input(arguments: &[&str], input: &[u8]) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_native-torch"))
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A command that fails early does not read its input.
+    let _ = child.stdin.take().unwrap().write_all(input);
+    child.wait_with_output().unwrap()
+}
+
+fn run(arguments: &[&str]) -> Output {
+    run_with_input(arguments, &[])
+}
+
+/// The one JSON object that a successful run prints.
+#[track_caller]
+fn json(output: Output) -> Value {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// The message of a run that fails as it should.
+#[track_caller]
+fn failure(arguments: &[&str]) -> String {
+    let output = run(arguments);
+    assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+    assert!(output.stdout.is_empty());
+    String::from_utf8(output.stderr).unwrap()
+}
+
+fn numbers(value: &Value) -> Vec<f64> {
+    value.as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect()
+}
+
+#[track_caller]
+fn assert_close(a: &Value, b: &Value) {
+    let (a, b) = (numbers(a), numbers(b));
+    assert_eq!(a.len(), b.len());
+    let scale = b.iter().fold(0.0f64, |m, v| m.max(v.abs()));
+    assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() <= 1e-11 * scale), "{a:?} {b:?}");
+}
+
+#[test]
+fn values_and_derivatives_are_torchs() {
+    for name in ["nets/cnn", "nets/mlp_gelu_layernorm"] {
+        let (file, torch) = (model(name), expected(name));
+        let input = torch["x"].to_string();
+        let sizes: Vec<String> = torch["input_shape"].as_array().unwrap().iter().map(Value::to_string).collect();
+        let shape = sizes.join(",");
+        let point = ["--input", &input, "--shape", &shape, "--json"];
+        let eval = json(run(&[&["eval", &*file], &point[..]].concat()));
+        let output = &eval["outputs"][0];
+        assert_eq!((&output["name"], &output["dtype"]), (&"output".into(), &"float64".into()));
+        assert_eq!(output["shape"], torch["output_shape"]);
+        assert_close(&output["data"], &torch["y"]);
+        assert!(eval.get("jacobian").is_none());
+        let jacobian = json(run(&[&["jacobian", &*file], &point[..]].concat()));
+        let (m, n) = (numbers(&torch["y"]).len(), numbers(&torch["x"]).len());
+        assert_eq!(jacobian["jacobian"]["shape"], serde_json::json!([m, n]));
+        assert_close(&jacobian["jacobian"]["data"], &torch["jacobian"]);
+        let mu = torch["mu"].to_string();
+        let hessian = json(run(&[&["hessian", &*file, "--mu", &*mu], &point[..]].concat()));
+        assert_eq!(hessian["hessian"]["shape"], serde_json::json!([n, n]));
+        assert_close(&hessian["hessian"]["data"], &torch["hessian"]);
+        assert_close(&hessian["outputs"][0]["data"], &torch["y"]);
+        let single = json(run(&[&["eval", &*file, "--dtype", "f32"], &point[..]].concat()));
+        assert_eq!(single["outputs"][0]["dtype"], "float32");
+        let printed = run(&["eval", &file, "--input", &input, "--shape", &shape]);
+        assert!(String::from_utf8(printed.stdout).unwrap().starts_with("output ["));
+    }
+}
+
+#[test]
+fn inputs_come_from_text_files_and_standard_input() {
+    let name = "nets/mlp_tanh";
+    let (file, torch) = (model(name), expected(name));
+    let input = torch["x"].to_string();
+    let text = json(run(&["eval", &file, "--json", "--input", &input]));
+    let piped = json(run_with_input(&["eval", &file, "--json", "--input", "-"], input.as_bytes()));
+    let folder = std::env::temp_dir().join(format!("native-torch-cli-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("x.json");
+    std::fs::write(&path, &input).unwrap();
+    let read = json(run(&["eval", &file, "--json", "--input", &path.display().to_string()]));
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert_eq!((&text, &text), (&piped, &read));
+    // A nested list carries its shape: a batch of one.
+    let batch = json(run(&["eval", &file, "--json", "--input", &format!("[{input}]")]));
+    assert_eq!(batch["outputs"][0]["shape"][0], 1);
+    // Weights of one are the default.
+    let ones: Value = vec![1.0; numbers(&text["outputs"][0]["data"]).len()].into();
+    let given = json(run(&["hessian", &file, "--json", "--input", &input, "--mu", &ones.to_string()]));
+    assert_eq!(given, json(run(&["hessian", &file, "--json", "--input", &input])));
+}
+
+#[test]
+fn numbers_that_are_not_finite_are_strings() {
+    let file = model("layers/relu");
+    let output = json(run(&["eval", &file, "--json", "--input", r#"["NaN","Infinity","-Infinity",-0.0]"#]));
+    assert_eq!(output["outputs"][0]["data"], serde_json::json!(["NaN", "Infinity", 0.0, 0.0]));
+}
+
+#[test]
+fn info_shows_layers_and_what_is_not_supported() {
+    let digits = models().join("../../docs/examples/digits/digits.pt").display().to_string();
+    let info = json(run(&["info", &digits, "--verify", "--json"]));
+    assert_eq!(info["inputs"][0]["shape"], serde_json::json!(["N", 64]));
+    assert_eq!(info["layers"].as_array().unwrap().len(), 3);
+    assert_eq!(info["layers"][2]["output_shape"], serde_json::json!(["N", 10]));
+    assert_eq!((&info["parameters"], &info["verified"]), (&1210.into(), &true.into()));
+    assert_eq!(info["tensors"][0]["name"], "0.weight");
+    let text = String::from_utf8(run(&["info", &digits]).stdout).unwrap();
+    assert!(text.contains("Linear(in_features=64, out_features=16, bias=True)") && text.contains("1210 parameters"));
+    for name in ["refused/gru", "refused/custom_skip"] {
+        let file = model(name);
+        let info = json(run(&["info", &file, "--json"]));
+        assert!(!info["unsupported"].as_array().unwrap().is_empty(), "{name}");
+        let text = String::from_utf8(run(&["info", &file]).stdout).unwrap();
+        assert!(text.contains("not supported"), "{text}");
+    }
+}
+
+#[test]
+fn errors_name_the_thing_and_exit_with_2() {
+    let file = model("nets/mlp_tanh");
+    let cases: [(&[&str], &str); 8] = [
+        (&["eval", "no-such-file.pt", "--input", "[1]"], "no-such-file.pt"),
+        (&["eval", &file, "--input", "[1,2]"], "layer `0.0` (torch.nn.modules.linear.Linear)"),
+        (&["eval", &file, "--input", "[1,2]", "--shape", "3"], "do not fill the shape"),
+        (&["eval", &file, "--input", "[1]", "--input", "[2]"], "has 1 input"),
+        (&["eval", &file, "--input", "x"], "neither a file"),
+        (&["eval", &file], "--input"),
+        (&["hessian", &file, "--input", "[0,0,0,0,0,0,0,0,0,0]", "--mu", "[1,2]"], "--mu has 2 elements"),
+        (&["frobnicate"], "frobnicate"),
+    ];
+    for (arguments, words) in cases {
+        let message = failure(arguments);
+        assert!(message.contains(words), "{message}");
+    }
+}
