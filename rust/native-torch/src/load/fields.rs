@@ -149,14 +149,12 @@ impl<'a> Fields<'a> {
     }
 
     /// Checks that the attributes that no reader asked for are plain values, neither cyclic nor nested too deep.
-    pub fn check_others(&self) -> Result<()> {
+    /// `heights` holds what has been checked.
+    pub fn check_others(&self, heights: &mut HashMap<RecordId, usize>) -> Result<()> {
         let read = self.read.borrow();
-        let mut heights = HashMap::new();
         for (name, id) in self.attributes.iter().filter(|(name, _)| !BOOKKEEPING.contains(name) && !read.contains(name))
         {
-            self.records
-                .check_nesting(id, &mut heights)
-                .map_err(|e| e.at(format!("attribute `{}`", printable(name))))?;
+            self.records.check_nesting(id, heights).map_err(|e| e.at(format!("attribute `{}`", printable(name))))?;
         }
         Ok(())
     }

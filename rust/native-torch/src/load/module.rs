@@ -210,7 +210,8 @@ fn place(path: &str, class: &str) -> String {
 
 /// The tree of the module at the root of the file.
 pub(super) fn read(records: &Arc<Records>) -> Result<Module> {
-    let mut reader = Reader { records, bodies: HashMap::new(), open: HashSet::new(), modules: 0, bytes: 0 };
+    let mut reader =
+        Reader { records, bodies: HashMap::new(), open: HashSet::new(), heights: HashMap::new(), modules: 0, bytes: 0 };
     let mut frames = vec![reader.open(String::new(), records.root())?];
     loop {
         let depth = frames.len();
@@ -253,6 +254,8 @@ struct Reader<'a> {
     records: &'a Arc<Records>,
     bodies: HashMap<RecordId, Shared>,
     open: HashSet<RecordId>,
+    /// How deep the attributes nest that have been checked.
+    heights: HashMap<RecordId, usize>,
     modules: usize,
     bytes: usize,
 }
@@ -277,7 +280,7 @@ impl Reader<'_> {
         Ok(Frame { id, module: Module { path, body, children: Vec::new() }, rest: children.into_iter() })
     }
 
-    fn body(&self, path: &str, id: RecordId) -> Result<Shared> {
+    fn body(&mut self, path: &str, id: RecordId) -> Result<Shared> {
         let View::Object(object) = self.records.view(id) else {
             return Err(Error::format(format!(
                 "`{}` stands among the modules (`_modules`), but is a {}",
@@ -294,7 +297,7 @@ impl Reader<'_> {
         let fields = Fields::new(self.records, object, path).map_err(in_place)?;
         let layer = layer(class, &fields).map_err(in_place)?;
         if matches!(layer, Layer::Sequential | Layer::Standard(_)) {
-            fields.check_others().map_err(in_place)?;
+            fields.check_others(&mut self.heights).map_err(in_place)?;
         }
         let tensors = fields.tensors().map_err(in_place)?;
         let attributes = if matches!(layer, Layer::Custom(_)) { Vec::new() } else { fields.others() };

@@ -10,8 +10,10 @@ use crate::{Error, Result, tensor::Tensor};
 
 /// Containers may be nested this deep.
 pub(crate) const DEPTH_LIMIT: usize = 1000;
-/// A file that shares its containers may expand to this many places.
-const PLACES_LIMIT: usize = 1 << 22;
+/// A file that shares its containers may expand to this many containers and tensors ...
+const PLACES_LIMIT: usize = 1 << 20;
+/// ... and to this many values of any kind.
+const VALUES_LIMIT: usize = 1 << 25;
 /// All names together may take this many bytes.
 const NAMES_LIMIT: usize = 1 << 26;
 
@@ -74,30 +76,47 @@ impl Records {
             visit("", root);
             return Ok(());
         }
-        let (mut places, mut bytes) = (0, 0);
+        let (mut values, mut places, mut bytes) = (0, 0, 0);
         let mut open = HashSet::from([root]);
-        let mut frames = vec![Frame { id: root, name: String::new(), parts: self.parts(root).into_iter() }];
-        while let Some(frame) = frames.last_mut() {
-            let Some((key, id)) = frame.parts.next() else {
-                open.remove(&frame.id);
+        // Containers without a tensor below them, which need not be walked again where they are shared.
+        let mut barren = HashSet::new();
+        let frame = |id, name| Frame { id, name, parts: self.parts(id).into_iter(), holds_tensor: false };
+        let mut frames = vec![frame(root, String::new())];
+        while let Some(top) = frames.last_mut() {
+            let Some((key, id)) = top.parts.next() else {
+                let (id, holds_tensor) = (top.id, top.holds_tensor);
+                open.remove(&id);
                 frames.pop();
+                match frames.last_mut() {
+                    Some(parent) if holds_tensor => parent.holds_tensor = true,
+                    _ => {
+                        barren.insert(id);
+                    }
+                }
                 continue;
             };
-            places += 1;
-            let is_tensor = self.tensors.get(id).is_some();
-            if !is_tensor && !matches!(self.view(id), View::Dict(_) | View::List(_) | View::Tuple(_) | View::Object(_))
-            {
+            if barren.contains(&id) {
                 continue;
             }
+            values += 1;
+            let is_tensor = self.tensors.get(id).is_some();
+            let is_container =
+                || matches!(self.view(id), View::Dict(_) | View::List(_) | View::Tuple(_) | View::Object(_));
+            if values <= VALUES_LIMIT && !is_tensor && !is_container() {
+                continue;
+            }
+            places += 1;
             let key = self.key(&key);
-            let name = if frame.name.is_empty() { key } else { format!("{}.{key}", frame.name) };
+            let name = if top.name.is_empty() { key } else { format!("{}.{key}", top.name) };
             bytes += name.len();
-            if places > PLACES_LIMIT || bytes > NAMES_LIMIT {
+            if values > VALUES_LIMIT || places > PLACES_LIMIT || bytes > NAMES_LIMIT {
                 return Err(Error::unsupported(format!(
-                    "the file holds more than {PLACES_LIMIT} values, or more than {NAMES_LIMIT} bytes of names"
+                    "the file holds too many values: at most {PLACES_LIMIT} tensors and containers, {VALUES_LIMIT} values \
+                     and {NAMES_LIMIT} bytes of names are walked"
                 )));
             }
             if is_tensor {
+                top.holds_tensor = true;
                 visit(&name, id);
                 continue;
             }
@@ -110,7 +129,7 @@ impl Records {
                     cut(&name)
                 )));
             }
-            frames.push(Frame { id, name, parts: self.parts(id).into_iter() });
+            frames.push(frame(id, name));
         }
         Ok(())
     }
@@ -125,6 +144,7 @@ struct Frame {
     id: RecordId,
     name: String,
     parts: std::vec::IntoIter<(Key, RecordId)>,
+    holds_tensor: bool,
 }
 
 /// Classes of `builtins` whose values may be attributes; a function there, `getattr`, serves attacks.
