@@ -1,0 +1,619 @@
+/* NativeTorch: trained PyTorch models in C, C++ and whatever can call C, without Python.
+ *
+ * Written by cbindgen from rust/capi; do not edit. To renew it:
+ *     NATIVE_TORCH_BLESS=1 cargo test -p native-torch-capi --test header
+ *
+ * Every function but `nt_abi_version`, `nt_version` and `nt_last_error` returns a status, and results come through
+ * pointers that stand last. Where the status is not `NT_OK`, `nt_last_error` says what is wrong, where, and what to do.
+ *
+ * Arrays are flat, in torch's row-major order, and double. The caller owns what it passes; nothing of it is kept after
+ * the call. Positions count from 0.
+ *
+ * A handle is freed by the destroyer of its kind, once, when no call is using it; destroyers take NULL. Any function may
+ * be called from any thread. One model, function or formulation may be used by several threads at once; a workspace is
+ * for one call at a time.
+ *
+ * NULL where something is needed, wrong lengths and unknown constants are errors. An array that needs to hold nothing
+ * may be NULL. A defect of the library (a Rust panic) is caught, prints nothing, and becomes `NT_ERROR_INTERNAL`.
+ */
+
+#ifndef NATIVE_TORCH_H
+#define NATIVE_TORCH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__cplusplus) && __cplusplus >= 201703L
+#define NT_MUST_USE [[nodiscard]]
+#elif defined(__GNUC__)
+#define NT_MUST_USE __attribute__((warn_unused_result))
+#else
+#define NT_MUST_USE
+#endif
+
+/**
+ * Numbers that the callee reads: `len` of them from `data`.
+ */
+typedef struct NtSlice {
+  const double *data;
+  size_t len;
+} NtSlice;
+
+/**
+ * Numbers that the callee writes: `len` of them from `data`. They must not overlap any that it reads.
+ */
+typedef struct NtSliceMut {
+  double *data;
+  size_t len;
+} NtSliceMut;
+
+/**
+ * Sizes of dimensions, the first first: `len` of them from `data`.
+ */
+typedef struct NtShape {
+  const size_t *data;
+  size_t len;
+} NtShape;
+
+/**
+ * Text that ends with NUL.
+ */
+typedef const char *NtStr;
+
+/**
+ * Stands for a size that is not fixed.
+ */
+#define NT_ANY_SIZE SIZE_MAX
+
+
+/**
+ * The version of this interface: of the functions, structs and constants in this header. It changes whenever code that
+ * was compiled against an older header, or that declares the functions itself, would no longer work.
+ */
+#define NT_ABI_VERSION 1
+
+
+
+/**
+ * What became of a call. Codes may be added: treat one that you do not know as an error.
+ */
+enum NtStatus
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * All went well.
+   */
+  NT_OK = 0,
+  /**
+   * An argument is wrong: NULL, a length, a shape, a constant.
+   */
+  NT_ERROR_ARGUMENT = 1,
+  /**
+   * The operating system refused to read or write.
+   */
+  NT_ERROR_IO = 2,
+  /**
+   * A file is malformed: truncated, contradicts itself, or claims more than it holds.
+   */
+  NT_ERROR_FORMAT = 3,
+  /**
+   * A file or model is well formed, but asks for something that is not there.
+   */
+  NT_ERROR_UNSUPPORTED = 4,
+  /**
+   * A solver failed for a reason of its own.
+   */
+  NT_ERROR_SOLVER = 5,
+  /**
+   * A defect of this library. Workspaces that took part must not be used again; nothing else is affected.
+   */
+  NT_ERROR_INTERNAL = 6,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum NtStatus NtStatus;
+#else
+typedef int32_t NtStatus;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * A model compiled for one shape of input: f from n inputs to m outputs, and its derivatives. It never changes; any
+ * number of threads may use it at once, each with a workspace of its own.
+ */
+typedef struct NtFunction NtFunction;
+
+/**
+ * A model read from a file, or a part of one. It never changes; any number of threads may use it at once. Functions
+ * and formulations made from it do not need it any more.
+ */
+typedef struct NtModel NtModel;
+
+/**
+ * The memory of one thread for the calls of one function. Used by two calls at once, it is an error for the later one.
+ */
+typedef struct NtWorkspace NtWorkspace;
+
+/**
+ * What a module computes: `NT_MODULE_SEQUENTIAL`, `NT_MODULE_STANDARD`, `NT_MODULE_CUSTOM` or `NT_MODULE_UNSUPPORTED`.
+ */
+typedef uint32_t NtModuleKind;
+
+/**
+ * A list of strings: the `i`-th begins at `text + offsets[i]` and ends with NUL, UTF-8. A NUL in a name that a file
+ * holds reads as `\0`.
+ */
+typedef struct NtStrings {
+  /**
+   * All strings, one after another.
+   */
+  const char *text;
+  /**
+   * Where each begins, in bytes, and the end of the last: one entry more than there are strings.
+   */
+  const size_t *offsets;
+} NtStrings;
+
+/**
+ * The modules of a model, each in front of those in it; the first is the model itself. All arrays have `count`
+ * entries.
+ */
+typedef struct NtModules {
+  /**
+   * How many modules there are.
+   */
+  size_t count;
+  /**
+   * What each computes.
+   */
+  const NtModuleKind *kinds;
+  /**
+   * The names that lead to each from the root of the file, joined by dots: `2.0`. The root's is empty.
+   */
+  struct NtStrings paths;
+  /**
+   * The class of each: `torch.nn.modules.linear.Linear`.
+   */
+  struct NtStrings classes;
+  /**
+   * The class's short name with its attributes: `Linear(in_features=64, out_features=32, bias=True)`.
+   */
+  struct NtStrings descriptions;
+  /**
+   * Why the module keeps the model from being evaluated, and what to do; empty where it does not.
+   */
+  struct NtStrings reasons;
+  /**
+   * The number of elements of the parameters of each, without those of the modules in it.
+   */
+  const size_t *parameters;
+} NtModules;
+
+/**
+ * The parameters and buffers of a model, under their names in the state dict. All arrays but the last two have `count`
+ * entries.
+ */
+typedef struct NtTensors {
+  /**
+   * How many tensors there are.
+   */
+  size_t count;
+  /**
+   * Their names: `2.0.weight`, counted from the model or part.
+   */
+  struct NtStrings names;
+  /**
+   * Their element types in the file, by torch's names: `float32`. Empty for a tensor that is not supported.
+   */
+  struct NtStrings dtypes;
+  /**
+   * Why a tensor is not supported; empty where it is.
+   */
+  struct NtStrings reasons;
+  /**
+   * 1 for a parameter, 0 for a buffer.
+   */
+  const uint8_t *is_parameter;
+  /**
+   * Where the sizes of each begin in `sizes`, and the end of the last: `count + 1` entries.
+   */
+  const size_t *shape_starts;
+  /**
+   * The sizes of all.
+   */
+  const size_t *sizes;
+} NtTensors;
+
+/**
+ * The attributes of a module, in the file's order, without those that every `nn.Module` has. All arrays have `count`
+ * entries.
+ */
+typedef struct NtAttributes {
+  /**
+   * How many attributes there are.
+   */
+  size_t count;
+  /**
+   * Their names.
+   */
+  struct NtStrings names;
+  /**
+   * What each is, in Python's words: `None`, `bool`, `int`, `float`, `str`, `list`, `tensor`, or a quoted class.
+   */
+  struct NtStrings kinds;
+  /**
+   * Their values: the text itself where the kind is `str`, else as Python prints them, shortened where that is long.
+   */
+  struct NtStrings values;
+  /**
+   * The values of numbers and bools; NaN for others.
+   */
+  const double *numbers;
+} NtAttributes;
+
+/**
+ * Sizes of dimensions, the first first.
+ */
+typedef struct NtSizes {
+  /**
+   * How many dimensions there are.
+   */
+  size_t rank;
+  /**
+   * Their sizes; `NT_ANY_SIZE` for one that the caller chooses.
+   */
+  const size_t *sizes;
+} NtSizes;
+
+/**
+ * The precision of a computation: `NT_FLOAT64` or `NT_FLOAT32`. Arrays are double either way.
+ */
+typedef uint32_t NtDType;
+
+/**
+ * Inputs or outputs in the order of the signature.
+ */
+typedef struct NtValues {
+  /**
+   * How many there are.
+   */
+  size_t count;
+  /**
+   * Their names.
+   */
+  struct NtStrings names;
+  /**
+   * Where the sizes of each begin in `sizes`, and the end of the last: `count + 1` entries.
+   */
+  const size_t *shape_starts;
+  /**
+   * The sizes of all.
+   */
+  const size_t *sizes;
+} NtValues;
+
+/**
+ * What a function takes and gives.
+ */
+typedef struct NtSignature {
+  /**
+   * The number of input elements: of all inputs together, the batch dimension included.
+   */
+  size_t n;
+  /**
+   * The number of output elements.
+   */
+  size_t m;
+  /**
+   * The precision of the computation.
+   */
+  NtDType dtype;
+  /**
+   * The inputs; `x` is each of them flat and row-major, one after another.
+   */
+  struct NtValues inputs;
+  /**
+   * The outputs; `y` is each of them flat and row-major, one after another.
+   */
+  struct NtValues outputs;
+} NtSignature;
+
+/**
+ * The places of the entries of a sparse matrix, sorted by row, then column; none twice. Rows and columns count from 0.
+ */
+typedef struct NtPattern {
+  /**
+   * The number of entries.
+   */
+  size_t count;
+  /**
+   * The row of each.
+   */
+  const size_t *rows;
+  /**
+   * The column of each.
+   */
+  const size_t *columns;
+} NtPattern;
+
+/**
+ * In which order the entries of a matrix are written: `NT_ROW_MAJOR`, `NT_COLUMN_MAJOR` or `NT_PATTERN`.
+ */
+typedef uint32_t NtOrder;
+
+/**
+ * The modules in it, one after another.
+ */
+#define NT_MODULE_SEQUENTIAL 0
+
+/**
+ * One of torch's own layers.
+ */
+#define NT_MODULE_STANDARD 1
+
+/**
+ * A class that torch does not define: the file has its attributes, tensors and children, but not its forward.
+ */
+#define NT_MODULE_CUSTOM 2
+
+/**
+ * Something that cannot be used; the reason says why.
+ */
+#define NT_MODULE_UNSUPPORTED 3
+
+/**
+ * Double precision.
+ */
+#define NT_FLOAT64 0
+
+/**
+ * Single precision.
+ */
+#define NT_FLOAT32 1
+
+/**
+ * One row after another, dense.
+ */
+#define NT_ROW_MAJOR 0
+
+/**
+ * One column after another, dense.
+ */
+#define NT_COLUMN_MAJOR 1
+
+/**
+ * The entries of the sparsity pattern alone, in its order.
+ */
+#define NT_PATTERN 2
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * `NT_ABI_VERSION` of the library that is loaded. Compare it with the header's before any other call.
+ */
+uint32_t nt_abi_version(void);
+
+/**
+ * The version of the library that is loaded, such as `0.1.0`: a string that is valid for ever.
+ */
+const char *nt_version(void);
+
+/**
+ * The message of the last call on this thread that did not return `NT_OK`; an empty string if there was none.
+ *
+ * UTF-8, ends with NUL, belongs to the library, and is valid until the next call on this thread that fails.
+ */
+const char *nt_last_error(void);
+
+/**
+ * Panics on purpose and returns `NT_ERROR_INTERNAL`: for hosts and language bindings that want to see that a defect of
+ * this library does not end their process.
+ */
+NT_MUST_USE NtStatus nt_check_panic(void);
+
+/**
+ * Opens a file that `torch.save(model, path)` wrote, without Python.
+ *
+ * The file is mapped into memory and must not be changed in place while the model lives. What it claims is checked
+ * before memory is taken; nothing that it names is called. Layers that are not supported do not fail here: see
+ * `nt_model_modules`.
+ *
+ * `NT_ERROR_IO`: the file cannot be read. `NT_ERROR_FORMAT`: it is damaged. `NT_ERROR_UNSUPPORTED`: it is of another
+ * kind, or holds no module.
+ *
+ * `out` receives the model, to be freed with `nt_model_destroy`; NULL on failure.
+ */
+NT_MUST_USE NtStatus nt_model_open(NtStr path, struct NtModel **out);
+
+/**
+ * Frees a model; NULL is allowed. Pointers that the model gave out are then invalid.
+ */
+NtStatus nt_model_destroy(struct NtModel *model);
+
+/**
+ * The part of a model at a path of `nt_model_modules`, as a model of its own that shares the file: a layer, or the
+ * children of a custom layer, to be evaluated or formulated alone.
+ *
+ * `NT_ERROR_ARGUMENT`: there is no module of this path.
+ *
+ * `out` receives the part, to be freed with `nt_model_destroy`; NULL on failure. It may outlive the model.
+ */
+NT_MUST_USE NtStatus nt_model_submodule(const struct NtModel *model, NtStr path, struct NtModel **out);
+
+/**
+ * The modules of a model as one table, for printing and for finding what is not supported. `out` receives pointers
+ * that are valid as long as the model.
+ */
+NT_MUST_USE NtStatus nt_model_modules(const struct NtModel *model, struct NtModules *out);
+
+/**
+ * The parameters and buffers of a model as one table. `out` receives pointers that are valid as long as the model.
+ */
+NT_MUST_USE NtStatus nt_model_tensors(const struct NtModel *model, struct NtTensors *out);
+
+/**
+ * The numbers of tensor `index` of `nt_model_tensors`, flat and row-major, converted to double exactly; the first use
+ * checks the CRC of the record in the file.
+ *
+ * `values` has as many elements as the tensor: the product of its sizes.
+ *
+ * `NT_ERROR_FORMAT`: the record is damaged. `NT_ERROR_UNSUPPORTED`: the numbers are not real.
+ */
+NT_MUST_USE NtStatus nt_model_tensor_values(const struct NtModel *model, size_t index, NtSliceMut values);
+
+/**
+ * The attributes of the model's own module, not of those in it: of a custom layer, what its forward may need. Empty
+ * for layers of torch's own, whose attributes stand in the description. `out` receives pointers that are valid as long
+ * as the model.
+ */
+NT_MUST_USE NtStatus nt_model_attributes(const struct NtModel *model, struct NtAttributes *out);
+
+/**
+ * The shape of input that the model asks for by itself: `[NT_ANY_SIZE, 64]` where it begins with a Linear layer of 64
+ * features. `out` receives pointers that are valid as long as the model.
+ *
+ * `NT_ERROR_ARGUMENT`: its first layers do not fix the shape; the message names the layer that needs it.
+ * `NT_ERROR_UNSUPPORTED`: it has a layer that is not supported.
+ */
+NT_MUST_USE NtStatus nt_model_input_shape(const struct NtModel *model, struct NtSizes *out);
+
+/**
+ * Checks the CRC-32 of every record of the model's file, whose numbers are otherwise checked when they are first used.
+ *
+ * `NT_ERROR_FORMAT`: a record is damaged; the message names it.
+ */
+NT_MUST_USE NtStatus nt_model_verify(const struct NtModel *model);
+
+/**
+ * Compiles a model for one shape of input.
+ *
+ * `shape` holds the sizes of the input's dimensions, the batch included; NULL stands for the model's own input shape
+ * with one example in its batch (`nt_model_input_shape`; `[1, 64]` where that is `[NT_ANY_SIZE, 64]`). `dtype` is the
+ * precision of the computation, `NT_FLOAT64` or `NT_FLOAT32`; weights are widened or rounded to it.
+ *
+ * `NT_ERROR_ARGUMENT`: the shape does not fit, or is NULL where the model does not fix it; the message names the layer.
+ * `NT_ERROR_UNSUPPORTED`: a layer is custom or not supported; the message names it and says why.
+ * `NT_ERROR_FORMAT`: the file's record of a tensor is damaged.
+ *
+ * `out` receives the function, to be freed with `nt_function_destroy`; NULL on failure.
+ */
+NT_MUST_USE
+NtStatus nt_function_compile(const struct NtModel *model,
+                             NtShape shape,
+                             NtDType dtype,
+                             struct NtFunction **out);
+
+/**
+ * Frees a function; NULL is allowed. Its workspaces can then only be freed, before or after.
+ */
+NtStatus nt_function_destroy(struct NtFunction *function);
+
+/**
+ * What a function takes and gives. `out` receives pointers that are valid as long as the function.
+ */
+NT_MUST_USE NtStatus nt_function_signature(const struct NtFunction *function, struct NtSignature *out);
+
+/**
+ * The entries of the m x n Jacobian that can be other than zero. The first call computes them. `out` receives pointers
+ * that are valid as long as the function.
+ */
+NT_MUST_USE NtStatus nt_function_jacobian_pattern(const struct NtFunction *function, struct NtPattern *out);
+
+/**
+ * The entries of the lower triangle (row >= column) of the n x n Hessian of mu'f that can be other than zero, whatever
+ * mu is; none for a net of ReLUs. The first call computes them. `out` receives pointers that are valid as long as the
+ * function.
+ */
+NT_MUST_USE NtStatus nt_function_hessian_pattern(const struct NtFunction *function, struct NtPattern *out);
+
+/**
+ * Makes a workspace for calls of this function. A call allocates nothing once the workspace has seen its kind before;
+ * values at the last point are kept, so that f, J and H at one x share the forward pass.
+ *
+ * `out` receives the workspace, to be freed with `nt_workspace_destroy`; NULL on failure.
+ */
+NT_MUST_USE NtStatus nt_workspace_create(const struct NtFunction *function, struct NtWorkspace **out);
+
+/**
+ * Frees a workspace; NULL is allowed.
+ */
+NtStatus nt_workspace_destroy(struct NtWorkspace *workspace);
+
+/**
+ * f at K points. Lengths: `x` K n, `y` K m.
+ *
+ * This and all that follow: K is the length of `x` divided by n; points stand one after another in every array. A NULL
+ * handle or array, a wrong length, an array to write that overlaps one to read, a workspace of another function and one
+ * that another call is using are `NT_ERROR_ARGUMENT`; what is written then is unspecified.
+ */
+NT_MUST_USE
+NtStatus nt_function_value(const struct NtFunction *function,
+                           const struct NtWorkspace *workspace,
+                           NtSlice x,
+                           NtSliceMut y);
+
+/**
+ * The m x n Jacobian at K points. Lengths: `x` K n; `values` K m n for `NT_ROW_MAJOR` and `NT_COLUMN_MAJOR`, K times the
+ * count of `nt_function_jacobian_pattern` for `NT_PATTERN`.
+ */
+NT_MUST_USE
+NtStatus nt_function_jacobian(const struct NtFunction *function,
+                              const struct NtWorkspace *workspace,
+                              NtSlice x,
+                              NtOrder order,
+                              NtSliceMut values);
+
+/**
+ * J v at K points, each with a v of its own. Lengths: `x` and `v` K n, `out` K m.
+ */
+NT_MUST_USE
+NtStatus nt_function_jvp(const struct NtFunction *function,
+                         const struct NtWorkspace *workspace,
+                         NtSlice x,
+                         NtSlice v,
+                         NtSliceMut out);
+
+/**
+ * J'u at K points, each with a u of its own. Lengths: `x` K n, `u` K m, `out` K n.
+ */
+NT_MUST_USE
+NtStatus nt_function_vjp(const struct NtFunction *function,
+                         const struct NtWorkspace *workspace,
+                         NtSlice x,
+                         NtSlice u,
+                         NtSliceMut out);
+
+/**
+ * The n x n Hessian of mu'f at K points, each with a mu of its own. Lengths: `x` K n; `mu` K m; `values` K n n for
+ * `NT_ROW_MAJOR` and `NT_COLUMN_MAJOR`, which give both triangles and are the same; K times the count of
+ * `nt_function_hessian_pattern` for `NT_PATTERN`, which gives the lower triangle.
+ */
+NT_MUST_USE
+NtStatus nt_function_hessian(const struct NtFunction *function,
+                             const struct NtWorkspace *workspace,
+                             NtSlice x,
+                             NtSlice mu,
+                             NtOrder order,
+                             NtSliceMut values);
+
+/**
+ * The Hessian of mu'f times v at K points, each with a mu and a v of its own. Lengths: `x` and `v` K n, `mu` K m, `out`
+ * K n.
+ */
+NT_MUST_USE
+NtStatus nt_function_hvp(const struct NtFunction *function,
+                         const struct NtWorkspace *workspace,
+                         NtSlice x,
+                         NtSlice mu,
+                         NtSlice v,
+                         NtSliceMut out);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* NATIVE_TORCH_H */

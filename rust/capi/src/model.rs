@@ -1,0 +1,448 @@
+//! Models: what a file holds.
+
+use std::{
+    ffi::OsStr,
+    mem::MaybeUninit,
+    os::unix::ffi::OsStrExt,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
+
+use engine::{
+    Error, Result,
+    graph::{Dim, Graph},
+    load::{self, Checkpoint, Layer, Module, ModuleTensor},
+    tensor::Tensor,
+};
+use safer_ffi::prelude::char_p;
+
+use crate::{
+    status::{NtStatus, construct, guard},
+    strings::{NtStrings, Strings},
+    types::{NtSliceMut, NtStr, give, required, write},
+};
+
+/// A model read from a file, or a part of one. It never changes; any number of threads may use it at once. Functions
+/// and formulations made from it do not need it any more.
+pub struct NtModel {
+    checkpoint: Arc<Checkpoint>,
+    root: Arc<Module>,
+    /// Of the part, below the root.
+    path: String,
+    modules: OnceLock<Modules>,
+    tensors: OnceLock<Tensors>,
+    attributes: OnceLock<Attributes>,
+    input: OnceLock<Result<Vec<usize>>>,
+}
+
+/// What a module computes: `NT_MODULE_SEQUENTIAL`, `NT_MODULE_STANDARD`, `NT_MODULE_CUSTOM` or `NT_MODULE_UNSUPPORTED`.
+pub type NtModuleKind = u32;
+/// The modules in it, one after another.
+pub const NT_MODULE_SEQUENTIAL: NtModuleKind = 0;
+/// One of torch's own layers.
+pub const NT_MODULE_STANDARD: NtModuleKind = 1;
+/// A class that torch does not define: the file has its attributes, tensors and children, but not its forward.
+pub const NT_MODULE_CUSTOM: NtModuleKind = 2;
+/// Something that cannot be used; the reason says why.
+pub const NT_MODULE_UNSUPPORTED: NtModuleKind = 3;
+
+/// The modules of a model, each in front of those in it; the first is the model itself. All arrays have `count`
+/// entries.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct NtModules {
+    /// How many modules there are.
+    pub count: usize,
+    /// What each computes.
+    pub kinds: *const NtModuleKind,
+    /// The names that lead to each from the root of the file, joined by dots: `2.0`. The root's is empty.
+    pub paths: NtStrings,
+    /// The class of each: `torch.nn.modules.linear.Linear`.
+    pub classes: NtStrings,
+    /// The class's short name with its attributes: `Linear(in_features=64, out_features=32, bias=True)`.
+    pub descriptions: NtStrings,
+    /// Why the module keeps the model from being evaluated, and what to do; empty where it does not.
+    pub reasons: NtStrings,
+    /// The number of elements of the parameters of each, without those of the modules in it.
+    pub parameters: *const usize,
+}
+
+/// The parameters and buffers of a model, under their names in the state dict. All arrays but the last two have `count`
+/// entries.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct NtTensors {
+    /// How many tensors there are.
+    pub count: usize,
+    /// Their names: `2.0.weight`, counted from the model or part.
+    pub names: NtStrings,
+    /// Their element types in the file, by torch's names: `float32`. Empty for a tensor that is not supported.
+    pub dtypes: NtStrings,
+    /// Why a tensor is not supported; empty where it is.
+    pub reasons: NtStrings,
+    /// 1 for a parameter, 0 for a buffer.
+    pub is_parameter: *const u8,
+    /// Where the sizes of each begin in `sizes`, and the end of the last: `count + 1` entries.
+    pub shape_starts: *const usize,
+    /// The sizes of all.
+    pub sizes: *const usize,
+}
+
+/// The attributes of a module, in the file's order, without those that every `nn.Module` has. All arrays have `count`
+/// entries.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct NtAttributes {
+    /// How many attributes there are.
+    pub count: usize,
+    /// Their names.
+    pub names: NtStrings,
+    /// What each is, in Python's words: `None`, `bool`, `int`, `float`, `str`, `list`, `tensor`, or a quoted class.
+    pub kinds: NtStrings,
+    /// Their values: the text itself where the kind is `str`, else as Python prints them, shortened where that is long.
+    pub values: NtStrings,
+    /// The values of numbers and bools; NaN for others.
+    pub numbers: *const f64,
+}
+
+/// Sizes of dimensions, the first first.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct NtSizes {
+    /// How many dimensions there are.
+    pub rank: usize,
+    /// Their sizes; `NT_ANY_SIZE` for one that the caller chooses.
+    pub sizes: *const usize,
+}
+
+/// Stands for a size that is not fixed. Spelled for C in `cbindgen.toml`.
+pub const NT_ANY_SIZE: usize = usize::MAX;
+
+/// What [`NtModules`] points into.
+struct Modules {
+    kinds: Vec<NtModuleKind>,
+    paths: Strings,
+    classes: Strings,
+    descriptions: Strings,
+    reasons: Strings,
+    parameters: Vec<usize>,
+}
+
+/// What [`NtTensors`] points into.
+struct Tensors {
+    names: Strings,
+    dtypes: Strings,
+    reasons: Strings,
+    is_parameter: Vec<u8>,
+    shape_starts: Vec<usize>,
+    sizes: Vec<usize>,
+}
+
+/// What [`NtAttributes`] points into.
+struct Attributes {
+    names: Strings,
+    kinds: Strings,
+    values: Strings,
+    numbers: Vec<f64>,
+}
+
+impl NtModel {
+    fn new(checkpoint: Arc<Checkpoint>, root: Arc<Module>, path: String) -> Self {
+        Self {
+            checkpoint,
+            root,
+            path,
+            modules: OnceLock::new(),
+            tensors: OnceLock::new(),
+            attributes: OnceLock::new(),
+            input: OnceLock::new(),
+        }
+    }
+
+    fn module(&self) -> &Module {
+        self.root.submodule(&self.path).expect("the path was found when the part was made")
+    }
+
+    /// The concrete graph for an input of this shape; without one, for the default shape with one example in its batch.
+    pub fn graph(&self, shape: Option<&[usize]>) -> Result<Graph> {
+        let module = self.module();
+        if let Some(shape) = shape {
+            let dims: Vec<Dim> = shape.iter().map(|&size| Dim::Size(size)).collect();
+            return module.graph(Some(&dims));
+        }
+        let graph = module.graph(None)?;
+        let shapes: Option<Vec<Vec<usize>>> =
+            graph.inputs().iter().map(|i| one_example(&graph.ty(i.value).shape)).collect();
+        match shapes {
+            Some(shapes) => graph.specialize(&shapes),
+            None => {
+                let first = graph.nodes().first().map(|node| node.scope.clone()).unwrap_or_default();
+                graph.check_concrete().map_err(|error| error.at(first)).map(|()| graph)
+            }
+        }
+    }
+
+    /// The parameters and buffers with the modules they are in.
+    fn module_tensors(&self) -> impl Iterator<Item = (&Module, &ModuleTensor)> {
+        self.module().modules().flat_map(|module| module.tensors().iter().map(move |tensor| (module, tensor)))
+    }
+
+    fn modules(&self) -> &Modules {
+        self.modules.get_or_init(|| {
+            let all: Vec<&Module> = self.module().modules().collect();
+            let mut blocking = self.module().unsupported().into_iter().peekable();
+            let reasons: Vec<String> = all
+                .iter()
+                .map(|module| {
+                    let reason = blocking.next_if(|(other, _)| std::ptr::eq(*other, *module));
+                    reason.map(|(_, reason)| reason).unwrap_or_default()
+                })
+                .collect();
+            Modules {
+                kinds: all.iter().map(|module| kind(module.layer())).collect(),
+                paths: all.iter().map(|module| module.path()).collect(),
+                classes: all.iter().map(|module| module.class()).collect(),
+                descriptions: all.iter().map(|module| module.describe()).collect(),
+                reasons: reasons.into_iter().collect(),
+                parameters: all.iter().map(|module| module.parameter_count()).collect(),
+            }
+        })
+    }
+
+    fn tensors(&self) -> &Tensors {
+        self.tensors.get_or_init(|| {
+            let all: Vec<_> = self.module_tensors().collect();
+            let name = |&(module, tensor): &(&Module, &ModuleTensor)| {
+                let below = module.path().strip_prefix(&self.path).unwrap_or(module.path());
+                let below = below.strip_prefix('.').unwrap_or(below);
+                if below.is_empty() { tensor.name.clone() } else { format!("{below}.{}", tensor.name) }
+            };
+            let shape = |tensor: &ModuleTensor| tensor.tensor.as_ref().map_or(vec![], |t| t.shape().to_vec());
+            let shapes: Vec<Vec<usize>> = all.iter().map(|(_, tensor)| shape(tensor)).collect();
+            let ends = shapes.iter().scan(0, |end, shape| {
+                *end += shape.len();
+                Some(*end)
+            });
+            Tensors {
+                names: all.iter().map(name).collect(),
+                dtypes: all.iter().map(|(_, t)| t.tensor.as_ref().map_or("", |t| t.dtype().name())).collect(),
+                reasons: all.iter().map(|(_, t)| t.tensor.as_ref().err().map_or("", Error::message)).collect(),
+                is_parameter: all.iter().map(|(_, tensor)| tensor.is_parameter.into()).collect(),
+                shape_starts: std::iter::once(0).chain(ends).collect(),
+                sizes: shapes.concat(),
+            }
+        })
+    }
+
+    fn attributes(&self) -> &Attributes {
+        self.attributes.get_or_init(|| {
+            let all = match self.module().layer() {
+                Layer::Custom(custom) => custom.attributes(),
+                _ => self.module().other_attributes(),
+            };
+            let number = |value: &load::Value| value.as_f64().or(value.as_bool().map(f64::from)).unwrap_or(f64::NAN);
+            Attributes {
+                names: all.iter().map(|(name, _)| name).collect(),
+                kinds: all.iter().map(|(_, value)| value.kind()).collect(),
+                values: all.iter().map(|(_, value)| value.as_str().map_or(value.to_string(), str::to_owned)).collect(),
+                numbers: all.iter().map(|(_, value)| number(value)).collect(),
+            }
+        })
+    }
+
+    fn input(&self) -> Result<&[usize]> {
+        let shape = self.input.get_or_init(|| {
+            let graph = self.module().graph(None)?;
+            let input = graph.inputs().first().ok_or_else(|| Error::internal("a graph without inputs"))?;
+            Ok(graph.ty(input.value).shape.iter().map(|dim| dim.size().unwrap_or(NT_ANY_SIZE)).collect())
+        });
+        shape.as_deref().map_err(Error::clone)
+    }
+}
+
+fn kind(layer: &Layer) -> NtModuleKind {
+    match layer {
+        Layer::Sequential => NT_MODULE_SEQUENTIAL,
+        Layer::Standard(_) => NT_MODULE_STANDARD,
+        Layer::Custom(_) => NT_MODULE_CUSTOM,
+        Layer::Unsupported { .. } => NT_MODULE_UNSUPPORTED,
+    }
+}
+
+/// The sizes with 1 for the batch, which is a symbol in front; `None` if others are not known.
+fn one_example(shape: &[Dim]) -> Option<Vec<usize>> {
+    let size = |(axis, dim): (usize, &Dim)| match dim {
+        Dim::Symbol(_) if axis == 0 && shape.len() > 1 => Some(1),
+        dim => dim.size(),
+    };
+    shape.iter().enumerate().map(size).collect()
+}
+
+fn path(text: char_p::Ref<'_>) -> PathBuf {
+    PathBuf::from(OsStr::from_bytes(text.to_bytes()))
+}
+
+/// Opens a file that `torch.save(model, path)` wrote, without Python.
+///
+/// The file is mapped into memory and must not be changed in place while the model lives. What it claims is checked
+/// before memory is taken; nothing that it names is called. Layers that are not supported do not fail here: see
+/// `nt_model_modules`.
+///
+/// `NT_ERROR_IO`: the file cannot be read. `NT_ERROR_FORMAT`: it is damaged. `NT_ERROR_UNSUPPORTED`: it is of another
+/// kind, or holds no module.
+///
+/// `out` receives the model, to be freed with `nt_model_destroy`; NULL on failure.
+#[unsafe(no_mangle)]
+#[must_use]
+pub extern "C" fn nt_model_open(path: NtStr, out: Option<&mut MaybeUninit<Option<Box<NtModel>>>>) -> NtStatus {
+    construct(out, || {
+        let path = self::path(required(path, "path")?);
+        let checkpoint = load::open(&path)?;
+        let module = checkpoint.module().map_err(|error| error.at(path.display()))?;
+        Ok(NtModel::new(Arc::new(checkpoint), Arc::new(module), String::new()))
+    })
+}
+
+/// Frees a model; NULL is allowed. Pointers that the model gave out are then invalid.
+#[unsafe(no_mangle)]
+pub extern "C" fn nt_model_destroy(model: Option<Box<NtModel>>) -> NtStatus {
+    guard(|| {
+        drop(model);
+        Ok(())
+    })
+}
+
+/// The part of a model at a path of `nt_model_modules`, as a model of its own that shares the file: a layer, or the
+/// children of a custom layer, to be evaluated or formulated alone.
+///
+/// `NT_ERROR_ARGUMENT`: there is no module of this path.
+///
+/// `out` receives the part, to be freed with `nt_model_destroy`; NULL on failure. It may outlive the model.
+#[unsafe(no_mangle)]
+#[must_use]
+pub extern "C" fn nt_model_submodule(
+    model: Option<&NtModel>,
+    path: NtStr,
+    out: Option<&mut MaybeUninit<Option<Box<NtModel>>>>,
+) -> NtStatus {
+    construct(out, || {
+        let model = required(model, "model")?;
+        let bytes = required(path, "path")?.to_bytes();
+        let path = std::str::from_utf8(bytes).map_err(|_| Error::argument("path is not UTF-8"))?;
+        if model.module().submodule(path).is_none() {
+            return Err(Error::argument(format!(
+                "there is no module `{path}`; the paths are those of nt_model_modules"
+            )));
+        }
+        Ok(NtModel::new(Arc::clone(&model.checkpoint), Arc::clone(&model.root), path.to_owned()))
+    })
+}
+
+/// The modules of a model as one table, for printing and for finding what is not supported. `out` receives pointers
+/// that are valid as long as the model.
+#[unsafe(no_mangle)]
+#[must_use]
+pub extern "C" fn nt_model_modules(model: Option<&NtModel>, out: Option<&mut MaybeUninit<NtModules>>) -> NtStatus {
+    guard(|| {
+        let table = required(model, "model")?.modules();
+        let modules = NtModules {
+            count: table.kinds.len(),
+            kinds: table.kinds.as_ptr(),
+            paths: table.paths.as_c(),
+            classes: table.classes.as_c(),
+            descriptions: table.descriptions.as_c(),
+            reasons: table.reasons.as_c(),
+            parameters: table.parameters.as_ptr(),
+        };
+        give(out, modules)
+    })
+}
+
+/// The parameters and buffers of a model as one table. `out` receives pointers that are valid as long as the model.
+#[unsafe(no_mangle)]
+#[must_use]
+pub extern "C" fn nt_model_tensors(model: Option<&NtModel>, out: Option<&mut MaybeUninit<NtTensors>>) -> NtStatus {
+    guard(|| {
+        let table = required(model, "model")?.tensors();
+        let tensors = NtTensors {
+            count: table.is_parameter.len(),
+            names: table.names.as_c(),
+            dtypes: table.dtypes.as_c(),
+            reasons: table.reasons.as_c(),
+            is_parameter: table.is_parameter.as_ptr(),
+            shape_starts: table.shape_starts.as_ptr(),
+            sizes: table.sizes.as_ptr(),
+        };
+        give(out, tensors)
+    })
+}
+
+/// The numbers of tensor `index` of `nt_model_tensors`, flat and row-major, converted to double exactly; the first use
+/// checks the CRC of the record in the file.
+///
+/// `values` has as many elements as the tensor: the product of its sizes.
+///
+/// `NT_ERROR_FORMAT`: the record is damaged. `NT_ERROR_UNSUPPORTED`: the numbers are not real.
+#[unsafe(no_mangle)]
+#[must_use]
+pub extern "C" fn nt_model_tensor_values(model: Option<&NtModel>, index: usize, values: NtSliceMut) -> NtStatus {
+    guard(|| {
+        let model = required(model, "model")?;
+        let (_, tensor) = model.module_tensors().nth(index).ok_or_else(|| {
+            Error::argument(format!("tensor {index} of {}; they count from 0", model.tensors().is_parameter.len()))
+        })?;
+        let tensor: &Tensor = tensor.tensor.as_ref().map_err(Error::clone)?;
+        let values = write(values, "values", tensor.numel(), &[])?;
+        if values.len() != tensor.numel() {
+            let (found, expected) = (values.len(), tensor.numel());
+            return Err(Error::argument(format!("values has length {found}, but {expected} is expected")));
+        }
+        values.copy_from_slice(&tensor.to_vec()?);
+        Ok(())
+    })
+}
+
+/// The attributes of the model's own module, not of those in it: of a custom layer, what its forward may need. Empty
+/// for layers of torch's own, whose attributes stand in the description. `out` receives pointers that are valid as long
+/// as the model.
+#[unsafe(no_mangle)]
+#[must_use]
+pub extern "C" fn nt_model_attributes(
+    model: Option<&NtModel>,
+    out: Option<&mut MaybeUninit<NtAttributes>>,
+) -> NtStatus {
+    guard(|| {
+        let table = required(model, "model")?.attributes();
+        let attributes = NtAttributes {
+            count: table.numbers.len(),
+            names: table.names.as_c(),
+            kinds: table.kinds.as_c(),
+            values: table.values.as_c(),
+            numbers: table.numbers.as_ptr(),
+        };
+        give(out, attributes)
+    })
+}
+
+/// The shape of input that the model asks for by itself: `[NT_ANY_SIZE, 64]` where it begins with a Linear layer of 64
+/// features. `out` receives pointers that are valid as long as the model.
+///
+/// `NT_ERROR_ARGUMENT`: its first layers do not fix the shape; the message names the layer that needs it.
+/// `NT_ERROR_UNSUPPORTED`: it has a layer that is not supported.
+#[unsafe(no_mangle)]
+#[must_use]
+pub extern "C" fn nt_model_input_shape(model: Option<&NtModel>, out: Option<&mut MaybeUninit<NtSizes>>) -> NtStatus {
+    guard(|| {
+        let sizes = required(model, "model")?.input()?;
+        give(out, NtSizes { rank: sizes.len(), sizes: sizes.as_ptr() })
+    })
+}
+
+/// Checks the CRC-32 of every record of the model's file, whose numbers are otherwise checked when they are first used.
+///
+/// `NT_ERROR_FORMAT`: a record is damaged; the message names it.
+#[unsafe(no_mangle)]
+#[must_use]
+pub extern "C" fn nt_model_verify(model: Option<&NtModel>) -> NtStatus {
+    guard(|| required(model, "model")?.checkpoint.verify(&mut |_, _| {}))
+}
