@@ -4,7 +4,7 @@
 
 use crate::{
     Error, Result,
-    graph::{AvgPool, Conv, Graph, MaxPool, Node, Padding, Source, ValueId, Windows, average_divisors},
+    graph::{AvgPool, Conv, Graph, MaxPool, Node, Padding, Source, ValueId, Windows, average_divisors, split_at_dim},
 };
 
 /// One summand: `coefficient` times an element of an operand.
@@ -219,9 +219,7 @@ pub(crate) fn cat(graph: &Graph, node: &Node, dim: usize) -> Vec<Place> {
 
 /// The elements that a softmax over `dim` makes sum to one, group by group.
 pub(crate) fn softmax_groups(graph: &Graph, node: &Node, dim: usize) -> Vec<Vec<usize>> {
-    let sizes = graph.sizes(node.inputs[0]);
-    let (size, inner) = (sizes[dim], sizes[dim + 1..].iter().product::<usize>());
-    let outer: usize = sizes[..dim].iter().product();
+    let (outer, size, inner) = split_at_dim(&graph.sizes(node.inputs[0]), dim);
     let group = |o: usize, i: usize| (0..size).map(|k| (o * size + k) * inner + i).collect();
     (0..outer).flat_map(|o| (0..inner).map(move |i| group(o, i))).collect()
 }

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use crate::diff::unary::is_curved;
-use crate::graph::{Graph, Op, ValueId, Windows, for_each_index};
+use crate::graph::{Graph, Op, ValueId, Windows, for_each_index, split_at_dim};
 
 /// The places of entries in a sparse matrix, sorted by row, then column; none twice.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -66,11 +66,10 @@ pub fn hessian_pattern(graph: &Graph) -> Pattern {
             Op::Unary(unary) if is_curved(*unary) => x.iter().map(|&s| (s, s)).collect(),
             Op::Mul => x.iter().zip(&values[node.inputs[1].index()]).map(|(&a, &b)| (a, b)).collect(),
             Op::Softmax { dim } => {
-                slices(&graph.sizes(node.inputs[0]), *dim, 1).map(|s| union_of(&mut sets, x, s)).collect()
+                slices(split_at_dim(&graph.sizes(node.inputs[0]), *dim)).map(|s| union_of(&mut sets, x, s)).collect()
             }
             Op::LayerNorm { axes, .. } => {
-                let rank = graph.ty(node.inputs[0]).rank();
-                slices(&graph.sizes(node.inputs[0]), rank - axes, *axes).map(|s| union_of(&mut sets, x, s)).collect()
+                slices(last_axes(&graph.sizes(node.inputs[0]), *axes)).map(|s| union_of(&mut sets, x, s)).collect()
             }
             // Piecewise linear: the second derivative is zero where it exists.
             Op::Unary(_)
@@ -115,11 +114,14 @@ fn reaches_output(graph: &Graph) -> Vec<bool> {
     live
 }
 
-/// The elements of each slice over the dimensions `first .. first + count`.
-fn slices(sizes: &[usize], first: usize, count: usize) -> impl Iterator<Item = Vec<usize>> {
-    let outer: usize = sizes[..first].iter().product();
-    let length: usize = sizes[first..first + count].iter().product();
-    let inner: usize = sizes[first + count..].iter().product();
+/// The sizes before, along and after the last dimensions.
+fn last_axes(sizes: &[usize], axes: usize) -> (usize, usize, usize) {
+    let (outer, group) = sizes.split_at(sizes.len() - axes);
+    (outer.iter().product(), group.iter().product(), 1)
+}
+
+/// The elements of each slice of `length` elements that are `inner` apart.
+fn slices((outer, length, inner): (usize, usize, usize)) -> impl Iterator<Item = Vec<usize>> {
     (0..outer * inner).map(move |s| {
         let (o, i) = (s / inner, s % inner);
         (0..length).map(|k| (o * length + k) * inner + i).collect()
@@ -211,12 +213,12 @@ fn propagate(op: &Op, sets: &mut Sets, x: &[&[u32]], sizes: &[Vec<usize>], resul
         }
         Op::LayerNorm { axes, .. } => {
             let mut values = x[0].to_vec();
-            spread(slices(shape, shape.len() - axes, *axes), sets, &mut values);
+            spread(slices(last_axes(shape, *axes)), sets, &mut values);
             values
         }
         Op::Softmax { dim } => {
             let mut values = x[0].to_vec();
-            spread(slices(shape, *dim, 1), sets, &mut values);
+            spread(slices(split_at_dim(shape, *dim)), sets, &mut values);
             values
         }
         Op::Cat { dim } => {

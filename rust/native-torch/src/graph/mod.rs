@@ -11,7 +11,7 @@ mod windows;
 
 pub use builder::Builder;
 pub use op::{AvgPool, Conv, GeluKind, MaxPool, Op, Padding, Unary};
-pub use shape::pooled_size;
+pub use shape::{pooled_size, split_at_dim};
 pub use types::{Dim, Type, format_shape};
 pub use windows::{Windows, average_divisors, for_each_index};
 

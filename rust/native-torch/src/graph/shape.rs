@@ -3,6 +3,12 @@
 use super::{AvgPool, Conv, Dim, MaxPool, Op, Padding, Type, format_shape};
 use crate::{Error, Result};
 
+/// The sizes before, along and after a dimension; a scalar counts as a dimension of one.
+pub fn split_at_dim(sizes: &[usize], dim: usize) -> (usize, usize, usize) {
+    let Some((&length, inner)) = sizes.get(dim..).and_then(<[usize]>::split_first) else { return (1, 1, 1) };
+    (sizes[..dim].iter().product(), length, inner.iter().product())
+}
+
 /// The types of an operation's results.
 pub(super) fn infer(op: &Op, inputs: &[&Type]) -> Result<Vec<Type>> {
     let x = *inputs.first().ok_or_else(|| Error::argument(format!("{} needs an operand", op.name())))?;
@@ -35,7 +41,10 @@ pub(super) fn infer(op: &Op, inputs: &[&Type]) -> Result<Vec<Type>> {
         Op::Pad { amounts, padding } => pad(amounts, *padding, x)?,
         Op::LayerNorm { axes, .. } => layer_norm(*axes, inputs)?,
         Op::Softmax { dim } => {
-            axis(*dim, x)?;
+            // A scalar counts as a dimension of one.
+            if x.rank() > 0 || *dim > 0 {
+                axis(*dim, x)?;
+            }
             x.shape.clone()
         }
         Op::Flatten { start, end } => flatten(*start, *end, x)?,

@@ -93,7 +93,7 @@ pub fn cases() -> Vec<Case> {
             linear(b, random, h, 2, false)
         }),
     );
-    for (dim, shape) in [(0, vec![4]), (1, vec![2, 3, 2]), (0, vec![3, 2])] {
+    for (dim, shape) in [(0, vec![4]), (1, vec![2, 3, 2]), (0, vec![3, 2]), (0, vec![])] {
         case(
             &format!("softmax {dim}"),
             graph(&shape, |b, random, x| {

@@ -23,7 +23,7 @@ use super::matmul::PANEL;
 pub(super) use super::matmul::Write;
 use crate::{
     Error, Result,
-    graph::{Graph, Node, Op, Source, ValueId},
+    graph::{Graph, Node, Op, Source, ValueId, split_at_dim},
     tensor::Real,
 };
 
@@ -184,11 +184,10 @@ pub(super) fn kernel<T: Real>(
             let eps = T::from_f64(*eps);
             Box::new(normalization::LayerNorm { groups, length, eps, weight: constant(1)?, bias: constant(2)? })
         }
-        Op::Softmax { dim } => Box::new(softmax::Softmax {
-            outer: x[..*dim].iter().product(),
-            length: x[*dim],
-            inner: x[dim + 1..].iter().product(),
-        }),
+        Op::Softmax { dim } => {
+            let (outer, length, inner) = split_at_dim(x, *dim);
+            Box::new(softmax::Softmax { outer, length, inner })
+        }
         Op::Flatten { .. } => unreachable!("a flattened value is the same memory"),
     })
 }
