@@ -53,9 +53,13 @@ fn parse(bytes: &[u8]) -> Result<Array> {
     if bytes.starts_with(b"\x93NUMPY") {
         return numpy(bytes);
     }
-    let value: Value = serde_json::from_slice(bytes).map_err(|e| Error::format(format!("not valid JSON: {e}")))?;
+    value(&serde_json::from_slice(bytes).map_err(|e| Error::format(format!("not valid JSON: {e}")))?)
+}
+
+/// The array that a JSON value is: a number, or a nested list.
+pub fn value(value: &Value) -> Result<Array> {
     let mut array = Array { shape: Vec::new(), data: Vec::new() };
-    let mut level = &value;
+    let mut level = value;
     while let Value::Array(elements) = level {
         array.shape.push(elements.len());
         match elements.first() {
@@ -63,7 +67,7 @@ fn parse(bytes: &[u8]) -> Result<Array> {
             None => break,
         }
     }
-    collect(&value, &array.shape, &mut array.data)?;
+    collect(value, &array.shape, &mut array.data)?;
     Ok(array)
 }
 

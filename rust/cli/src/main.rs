@@ -4,6 +4,7 @@ mod evaluate;
 mod info;
 mod input;
 mod output;
+mod solve;
 
 use std::process::ExitCode;
 
@@ -28,6 +29,8 @@ enum Command {
     Jacobian(evaluate::Arguments),
     /// Compute the outputs and the Hessian of the sum of the outputs, weighted by --mu
     Hessian(evaluate::HessianArguments),
+    /// Minimise or maximise over the model's inputs and outputs, to proven optimality
+    Solve(solve::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -47,5 +50,6 @@ fn run(command: Command) -> Result<()> {
         Command::Eval(arguments) => evaluate::eval(&arguments),
         Command::Jacobian(arguments) => evaluate::jacobian(&arguments),
         Command::Hessian(arguments) => evaluate::hessian(&arguments),
+        Command::Solve(arguments) => solve::run(&arguments),
     }
 }

@@ -272,14 +272,9 @@ impl Parser<'_> {
         let start = self.at;
         let bytes = self.text.as_bytes();
         let mut end = start;
-        while end < bytes.len() {
-            let exponent_sign = matches!(bytes[end], b'+' | b'-') && matches!(bytes[end - 1], b'e' | b'E');
-            if !(bytes[end].is_ascii_digit()
-                || matches!(bytes[end], b'.' | b'e' | b'E')
-                || (exponent_sign && end > start))
-            {
-                break;
-            }
+        let digit = |c: u8| c.is_ascii_digit() || matches!(c, b'.' | b'e' | b'E');
+        let sign = |at: usize| at > start && matches!(bytes[at], b'+' | b'-') && matches!(bytes[at - 1], b'e' | b'E');
+        while end < bytes.len() && (digit(bytes[end]) || sign(end)) {
             end += 1;
         }
         if end == start {
