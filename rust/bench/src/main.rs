@@ -1,7 +1,9 @@
 //! The speed table: values, Jacobians and Hessians of tanh and ReLU networks in f64 on one thread, as medians, beside
 //! the peak of the same run (the `gemm` crate at n = 1000).
 
-use std::time::Instant;
+mod abi;
+
+use std::{path::Path, time::Instant};
 
 use native_torch::{
     eval::{Function, Order},
@@ -93,11 +95,73 @@ fn peak() -> f64 {
     2.0 * (n as f64).powi(3) / time
 }
 
+/// The sizes of a network of linear layers, and what its evaluations cost.
+struct Layers<'a>(&'a [usize]);
+
+impl Layers<'_> {
+    fn products(widths: &[usize]) -> f64 {
+        widths.windows(2).map(|p| (p[0] * p[1]) as f64).sum()
+    }
+
+    /// Operations for f.
+    fn value(&self) -> f64 {
+        2.0 * Self::products(self.0)
+    }
+
+    /// Operations for J, the cheaper way. In reverse the last layer's weights are the start, forward the first layer's.
+    fn jacobian(&self) -> f64 {
+        let (n, m) = (self.0[0] as f64, *self.0.last().expect("a network has layers") as f64);
+        let last = self.0.len() - 1;
+        2.0 * (m * Self::products(&self.0[..last])).min(n * Self::products(&self.0[1..]))
+    }
+
+    /// Operations for H: the forward tangents, and half of G'DG for each hidden layer.
+    fn hessian(&self) -> f64 {
+        let n = self.0[0] as f64;
+        let hidden = &self.0[1..self.0.len() - 1];
+        2.0 * n * Self::products(hidden) + hidden.iter().map(|&w| n * n * w as f64).sum::<f64>()
+    }
+
+    fn name(&self, unary: Unary) -> String {
+        let widths: Vec<String> = self.0.iter().map(usize::to_string).collect();
+        format!("{} {}", widths.join("-"), unary.name())
+    }
+}
+
+/// Prints a line of the table.
+fn row(name: &str, call: &str, time: f64, flops: f64, peak: f64) {
+    let rate = flops / time;
+    println!("| {name} | {call} | {:.2} | {:.1} | {:.0}% |", time * 1e6, rate / 1e9, 100.0 * rate / peak);
+}
+
+/// The small network through the C ABI, as `cargo xtask bench` has just built the library.
+fn foreign(peak: f64) {
+    let layers = Layers(&[10, 50, 50, 1]);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let library = root.join("target/release/libnative_torch.so");
+    let f = abi::Foreign::open(&library, &root.join("test/models/nets/mlp_tanh.pt"), &[10]);
+    let points = [numbers(10, 1.0), numbers(10, 0.5)];
+    let (mut y, mut j, mut h) = (vec![0.0; 1], vec![0.0; 10], vec![0.0; 100]);
+    let name = format!("{}, C ABI", layers.name(Unary::Tanh));
+    row(&name, "f", median(|i| f.value(&points[i % 2], &mut y)), layers.value(), peak);
+    let time = median(|i| {
+        f.value(&points[i % 2], &mut y);
+        f.jacobian(&points[i % 2], &mut j);
+    });
+    row(&name, "f and J", time, layers.value() + layers.jacobian(), peak);
+    let time = median(|i| {
+        f.value(&points[i % 2], &mut y);
+        f.hessian(&points[i % 2], &[1.0], &mut h);
+    });
+    row(&name, "f and H", time, layers.value() + layers.hessian(), peak);
+}
+
 fn main() {
     let peak = peak();
     println!("peak (gemm crate, n = 1000, f64, one thread): {:.1} Gflop/s\n", peak / 1e9);
     println!("| net | call | us | Gflop/s | of peak |");
     println!("|---|---|---|---|---|");
+    foreign(peak);
     for (widths, unary) in [
         (&[10, 50, 50, 1][..], Unary::Tanh),
         (&[100, 200, 200, 50], Unary::Tanh),
@@ -113,29 +177,18 @@ fn main() {
         let mut y = vec![0.0; m];
         let mut j = vec![0.0; m * n];
         let mut h = vec![0.0; f.hessian_pattern().len()];
-        let name: Vec<String> = widths.iter().map(usize::to_string).collect();
-        let name = format!("{} {}", name.join("-"), unary.name());
-        let row = |call: &str, time: f64, flops: f64| {
-            let rate = flops / time;
-            println!("| {name} | {call} | {:.2} | {:.1} | {:.0}% |", time * 1e6, rate / 1e9, 100.0 * rate / peak);
-        };
-        let products = |pairs: &[usize]| pairs.windows(2).map(|p| (p[0] * p[1]) as f64).sum::<f64>();
+        let layers = Layers(widths);
+        let name = layers.name(unary);
         let time = median(|i| f.value(&mut workspace, &points[i % 2], &mut y).expect("lengths fit"));
-        row("f", time, 2.0 * products(widths));
+        row(&name, "f", time, layers.value(), peak);
         let time =
             median(|i| f.jacobian(&mut workspace, &points[i % 2], Order::RowMajor, &mut j).expect("lengths fit"));
-        // In reverse the last layer's weights are the start, forward the first layer's.
-        let reverse = m as f64 * products(&widths[..widths.len() - 1]);
-        let forward = n as f64 * products(&widths[1..]);
-        row("f and J", time, 2.0 * (products(widths) + reverse.min(forward)));
+        row(&name, "f and J", time, layers.value() + layers.jacobian(), peak);
         let time = median(|i| {
             f.value(&mut workspace, &points[i % 2], &mut y).expect("lengths fit");
             f.hessian_values(&mut workspace, &points[i % 2], &mu, &mut h).expect("lengths fit");
         });
-        let hidden = &widths[1..widths.len() - 1];
-        let curved = if unary == Unary::Relu { 0.0 } else { 1.0 };
-        let tangents = 2.0 * n as f64 * products(hidden);
-        let sums: f64 = hidden.iter().map(|&w| (n * n * w) as f64).sum();
-        row("f and H", time, 2.0 * products(widths) + curved * (tangents + sums));
+        let curved = if unary == Unary::Relu { 0.0 } else { layers.hessian() };
+        row(&name, "f and H", time, layers.value() + curved, peak);
     }
 }

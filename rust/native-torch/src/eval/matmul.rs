@@ -344,7 +344,7 @@ mod tests {
     fn check<T: Real>(tolerance: f64) {
         let shapes =
             [(1, 1, 1), (3, 5, 7), (10, 784, 51), (9, 24, 3), (50, 10, 300), (300, 70, 20), (17, 49, 0), (241, 1, 9)];
-        let panel = &mut vec![T::ZERO; PANEL];
+        let panel = &mut [T::ZERO; PANEL];
         for (m, n, k) in shapes {
             let (a, b) = (numbers::<T>(m * k, 1), numbers::<T>(k * n, 2));
             let (ldb, ldc) = (n, n + 3);
