@@ -156,7 +156,7 @@ fn graph(arguments: &Arguments, x0: Option<&input::Array>, bounds: Option<usize>
         && x0.shape.len() == ty.rank()
         && x0.shape.iter().zip(&ty.shape).all(|(&size, dim)| dim.agrees(&Dim::Size(size)))
     {
-        return graph.specialize(&[x0.shape.clone()]);
+        return graph.specialize(std::slice::from_ref(&x0.shape));
     }
     let unknown = ty.shape.iter().filter(|dim| dim.size().is_none()).count();
     if unknown > 1 {
@@ -164,7 +164,7 @@ fn graph(arguments: &Arguments, x0: Option<&input::Array>, bounds: Option<usize>
     }
     let rest = ty.shape.iter().filter_map(Dim::size).product::<usize>().max(1);
     let count = x0.map(|x0| x0.data.len()).or(bounds).unwrap_or(rest);
-    let batch = if count % rest == 0 { (count / rest).max(1) } else { 1 };
+    let batch = if count.is_multiple_of(rest) { (count / rest).max(1) } else { 1 };
     graph.specialize(&[ty.shape.iter().map(|dim| dim.size().unwrap_or(batch)).collect()])
 }
 

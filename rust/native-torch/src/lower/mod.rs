@@ -88,13 +88,28 @@ pub fn lower(graph: &Graph, bounds: &Bounds) -> Result<Formulation> {
     for input in graph.inputs() {
         lowering.input(&input.name, input.value);
     }
+    let used = used(graph);
     for (at, node) in graph.nodes().iter().enumerate() {
-        lowering.rule(to_u32(at), node)?;
+        if node.outputs.iter().any(|output| used[output.index()]) {
+            lowering.rule(to_u32(at), node)?;
+        }
     }
     for output in graph.outputs() {
         lowering.output(&output.name, output.value)?;
     }
     Ok(lowering.formulation)
+}
+
+/// Which values the outputs depend on.
+fn used(graph: &Graph) -> Vec<bool> {
+    let mut used = vec![false; graph.values().len()];
+    graph.outputs().iter().for_each(|output| used[output.value.index()] = true);
+    for node in graph.nodes().iter().rev() {
+        if node.outputs.iter().any(|output| used[output.index()]) {
+            node.inputs.iter().for_each(|input| used[input.index()] = true);
+        }
+    }
+    used
 }
 
 /// What an element of a value is in the formulation.

@@ -21,9 +21,10 @@ enum Phase {
 }
 
 fn phase(z: Interval) -> Phase {
-    if z.lower >= 0.0 || -z.lower <= STABLE * z.upper {
+    let hardly = |a: f64, b: f64| b.is_finite() && a <= STABLE * b;
+    if z.lower >= 0.0 || hardly(-z.lower, z.upper) {
         Phase::Positive
-    } else if z.upper <= 0.0 || z.upper <= STABLE * -z.lower {
+    } else if z.upper <= 0.0 || hardly(z.upper, -z.lower) {
         Phase::Negative
     } else {
         Phase::Unstable

@@ -62,15 +62,19 @@ fn expression(unary: Unary, z: VarId, range: Interval) -> Expression {
 /// torch's softplus with its threshold, where the function jumps by `log(1 + exp(-threshold)) / beta`. A branch that
 /// the bounds exclude is left out; the other one is guarded, so that what is not chosen does not overflow.
 fn softplus(beta: f64, threshold: f64, z: VarId, range: Interval) -> Expression {
-    let smooth = |t: Expression| div(call(Opcode::Log1p, call(Opcode::Exp, t)), beta);
+    let scaled = || if beta == 1.0 { Expression::from(z) } else { mul(beta, z) };
+    let smooth = |t: Expression| {
+        let soft = call(Opcode::Log1p, call(Opcode::Exp, t));
+        if beta == 1.0 { soft } else { div(soft, beta) }
+    };
     let t = Interval::point(beta).times(range);
     if t.upper <= threshold && t.upper <= EXP_LIMIT {
-        return smooth(mul(beta, z));
+        return smooth(scaled());
     }
     let limit = threshold.min(EXP_LIMIT);
-    let guarded = smooth(Expression::call(Opcode::Min, [mul(beta, z), limit.into()]));
+    let guarded = smooth(Expression::call(Opcode::Min, [scaled(), limit.into()]));
     // Beyond the limit of exp, softplus is its argument to the last bit.
-    let above = Expression::call(Opcode::Greater, [mul(beta, z), limit.into()]);
+    let above = Expression::call(Opcode::Greater, [scaled(), limit.into()]);
     let linear = if beta > 0.0 || threshold <= EXP_LIMIT { z.into() } else { 0.0.into() };
     Expression::call(Opcode::IfElse, [above, linear, guarded])
 }
