@@ -75,6 +75,131 @@ typedef const char *NtStr;
 
 
 /**
+ * Stands for the layer of what comes from no layer: the inputs.
+ */
+#define NT_NO_LAYER 4294967295
+
+/**
+ * Any value within the bounds.
+ */
+#define NT_CONTINUOUS 0
+
+/**
+ * 0 or 1.
+ */
+#define NT_BINARY 1
+
+/**
+ * Whole numbers within the bounds.
+ */
+#define NT_INTEGER 2
+
+/**
+ * Variables `(x, y, z)` with `y exp(x / y) <= z` and `y > 0`.
+ */
+#define NT_EXPONENTIAL_CONE 0
+
+/**
+ * Variables `(t, x..)` with `t >= |x|` (Euclidean).
+ */
+#define NT_SECOND_ORDER_CONE 1
+
+/**
+ * Pushes a constant; the argument is its position in the constants.
+ */
+#define NT_OP_CONSTANT 0
+
+/**
+ * Pushes the value of a variable; the argument is the variable.
+ */
+#define NT_OP_VARIABLE 1
+
+/**
+ * `a + b + ..`. The argument of this and all that follow is the number of operands, which are popped.
+ */
+#define NT_OP_ADD 2
+
+/**
+ * `a - b`.
+ */
+#define NT_OP_SUB 3
+
+/**
+ * `a b ..`.
+ */
+#define NT_OP_MUL 4
+
+/**
+ * `a / b`.
+ */
+#define NT_OP_DIV 5
+
+/**
+ * `a` to the power of `b`.
+ */
+#define NT_OP_POW 6
+
+/**
+ * `-a`.
+ */
+#define NT_OP_NEG 7
+
+/**
+ * The exponential.
+ */
+#define NT_OP_EXP 8
+
+/**
+ * The natural logarithm.
+ */
+#define NT_OP_LOG 9
+
+/**
+ * `log(1 + a)`.
+ */
+#define NT_OP_LOG1P 10
+
+/**
+ * The square root.
+ */
+#define NT_OP_SQRT 11
+
+/**
+ * The hyperbolic tangent.
+ */
+#define NT_OP_TANH 12
+
+/**
+ * The error function.
+ */
+#define NT_OP_ERF 13
+
+/**
+ * The magnitude.
+ */
+#define NT_OP_ABS 14
+
+/**
+ * The largest operand.
+ */
+#define NT_OP_MAX 15
+
+/**
+ * The smallest operand.
+ */
+#define NT_OP_MIN 16
+
+/**
+ * `b` where `a` is not 0, else `c`.
+ */
+#define NT_OP_IFELSE 17
+
+/**
+ * 1 where `a > b`, else 0.
+ */
+#define NT_OP_GREATER 18
+
+/**
  * What became of a call. Codes may be added: treat one that you do not know as an error.
  */
 enum NtStatus
@@ -118,6 +243,12 @@ typedef enum NtStatus NtStatus;
 typedef int32_t NtStatus;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
+
+/**
+ * A model as an optimisation model: variables, and rows that hold exactly where the outputs are the model's values at
+ * the inputs. It never changes; any number of threads may use it at once.
+ */
+typedef struct NtFormulation NtFormulation;
 
 /**
  * A model compiled for one shape of input: f from n inputs to m outputs, and its derivatives. It never changes; any
@@ -342,6 +473,308 @@ typedef struct NtPattern {
  * In which order the entries of a matrix are written: `NT_ROW_MAJOR`, `NT_COLUMN_MAJOR` or `NT_PATTERN`.
  */
 typedef uint32_t NtOrder;
+
+/**
+ * Variables. All arrays have `count` entries.
+ */
+typedef struct NtVariables {
+  /**
+   * How many there are.
+   */
+  size_t count;
+  /**
+   * Their smallest values, or -inf.
+   */
+  const double *lower;
+  /**
+   * Their largest values, or inf.
+   */
+  const double *upper;
+  /**
+   * What they may be: `NT_CONTINUOUS`, `NT_BINARY` or `NT_INTEGER`.
+   */
+  const uint8_t *domains;
+  /**
+   * Initial values; NaN where there is none.
+   */
+  const double *start;
+  /**
+   * The block that each belongs to.
+   */
+  const uint32_t *blocks;
+  /**
+   * The place of each in its block. A variable's name is its block's with this in brackets: `layer 0.z[5]`.
+   */
+  const uint32_t *indices;
+} NtVariables;
+
+/**
+ * Variables that were made together and share a name. All arrays have `count` entries.
+ */
+typedef struct NtBlocks {
+  /**
+   * How many there are.
+   */
+  size_t count;
+  /**
+   * Their names: `input`, `layer 0.z`.
+   */
+  struct NtStrings names;
+  /**
+   * The layer of each, or `NT_NO_LAYER`.
+   */
+  const uint32_t *layers;
+} NtBlocks;
+
+/**
+ * Linear rows `lower <= a'x <= upper`, compressed: row `i` has the entries `starts[i]` to `starts[i + 1] - 1`, in
+ * ascending order of variables, none twice and none zero.
+ */
+typedef struct NtRows {
+  /**
+   * How many rows there are.
+   */
+  size_t count;
+  /**
+   * Where the entries of each begin, and the end of the last: `count + 1` entries.
+   */
+  const size_t *starts;
+  /**
+   * The variables of the entries.
+   */
+  const uint32_t *variables;
+  /**
+   * The coefficients of the entries.
+   */
+  const double *coefficients;
+  /**
+   * The smallest value of each row, or -inf.
+   */
+  const double *lower;
+  /**
+   * The largest value of each row, or inf.
+   */
+  const double *upper;
+  /**
+   * The layer of each row, or `NT_NO_LAYER`.
+   */
+  const uint32_t *layers;
+} NtRows;
+
+/**
+ * Ordered lists of variables: list `i` has the entries `starts[i]` to `starts[i + 1] - 1`.
+ */
+typedef struct NtLists {
+  /**
+   * How many lists there are.
+   */
+  size_t count;
+  /**
+   * Where the entries of each begin, and the end of the last: `count + 1` entries.
+   */
+  const size_t *starts;
+  /**
+   * The variables of the entries.
+   */
+  const uint32_t *variables;
+  /**
+   * A number with each entry: the weight in an SOS1 set.
+   */
+  const double *weights;
+  /**
+   * The layer of each list, or `NT_NO_LAYER`.
+   */
+  const uint32_t *layers;
+} NtLists;
+
+/**
+ * Rows that hold where a binary has a value: `binaries[i] == active[i]` implies row `i`.
+ */
+typedef struct NtIndicators {
+  /**
+   * The binary of each row.
+   */
+  const uint32_t *binaries;
+  /**
+   * The value, 0 or 1, at which the row holds.
+   */
+  const uint8_t *active;
+  /**
+   * The rows.
+   */
+  struct NtRows rows;
+} NtIndicators;
+
+/**
+ * Quadratic rows `lower <= a'x + sum of q x_j x_k <= upper`: row `i` has the products `starts[i]` to
+ * `starts[i + 1] - 1`, each product of two variables listed once.
+ */
+typedef struct NtQuadraticRows {
+  /**
+   * The linear parts and the limits.
+   */
+  struct NtRows rows;
+  /**
+   * Where the products of each row begin, and the end of the last: `rows.count + 1` entries.
+   */
+  const size_t *starts;
+  /**
+   * The first factor of each product.
+   */
+  const uint32_t *first;
+  /**
+   * The second factor of each product.
+   */
+  const uint32_t *second;
+  /**
+   * The coefficient of each product.
+   */
+  const double *coefficients;
+} NtQuadraticRows;
+
+/**
+ * Lists of variables that lie in cones.
+ */
+typedef struct NtCones {
+  /**
+   * The kind of each: `NT_EXPONENTIAL_CONE` or `NT_SECOND_ORDER_CONE`.
+   */
+  const uint8_t *kinds;
+  /**
+   * The variables of each, in the order that its kind says.
+   */
+  struct NtLists members;
+} NtCones;
+
+/**
+ * Pairs of variables, neither negative, of which one is zero. All arrays have `count` entries.
+ */
+typedef struct NtComplementarities {
+  /**
+   * How many there are.
+   */
+  size_t count;
+  /**
+   * One of each pair.
+   */
+  const uint32_t *first;
+  /**
+   * The other.
+   */
+  const uint32_t *second;
+  /**
+   * The layer of each pair, or `NT_NO_LAYER`.
+   */
+  const uint32_t *layers;
+} NtComplementarities;
+
+/**
+ * Nonlinear equations `variable == expression`. The expression of equation `i` is a tape, the places `starts[i]` to
+ * `starts[i + 1] - 1`, in postfix order: each code takes its operands from a stack, the last one topmost, and puts its
+ * value there; one value is left.
+ */
+typedef struct NtDefinitions {
+  /**
+   * How many equations there are.
+   */
+  size_t count;
+  /**
+   * The variable of each.
+   */
+  const uint32_t *variables;
+  /**
+   * Where the tape of each begins, and the end of the last: `count + 1` entries.
+   */
+  const size_t *starts;
+  /**
+   * The codes of all tapes: `NT_OP_CONSTANT` and so on.
+   */
+  const uint8_t *codes;
+  /**
+   * The argument of each code.
+   */
+  const uint32_t *arguments;
+  /**
+   * How many constants there are.
+   */
+  size_t constant_count;
+  /**
+   * The constants of all tapes.
+   */
+  const double *constants;
+  /**
+   * The layer of each equation, or `NT_NO_LAYER`.
+   */
+  const uint32_t *layers;
+} NtDefinitions;
+
+/**
+ * All of a formulation. Variables are given by their positions in `variables`.
+ */
+typedef struct NtTables {
+  /**
+   * The variables.
+   */
+  struct NtVariables variables;
+  /**
+   * What they belong to.
+   */
+  struct NtBlocks blocks;
+  /**
+   * Linear rows.
+   */
+  struct NtRows rows;
+  /**
+   * Sets of variables of which at most one is not zero, ordered by their weights.
+   */
+  struct NtLists sos1;
+  /**
+   * Linear rows that a binary switches on.
+   */
+  struct NtIndicators indicators;
+  /**
+   * Quadratic rows.
+   */
+  struct NtQuadraticRows quadratic;
+  /**
+   * Cones.
+   */
+  struct NtCones cones;
+  /**
+   * Complementary pairs.
+   */
+  struct NtComplementarities complementarities;
+  /**
+   * Nonlinear equations.
+   */
+  struct NtDefinitions definitions;
+  /**
+   * The number of input elements.
+   */
+  size_t input_count;
+  /**
+   * The variables of the inputs, each flat and row-major, one after another.
+   */
+  const uint32_t *inputs;
+  /**
+   * The number of output elements.
+   */
+  size_t output_count;
+  /**
+   * The variables of the outputs, each flat and row-major, one after another. One variable may stand for several
+   * outputs, and an input may be an output.
+   */
+  const uint32_t *outputs;
+  /**
+   * The number of layers.
+   */
+  size_t layer_count;
+  /**
+   * What the layers are, as errors name them: ``layer `0` (torch.nn.modules.linear.Linear)``. A layer that takes
+   * several operations is named as often.
+   */
+  struct NtStrings layers;
+} NtTables;
 
 /**
  * The modules in it, one after another.
@@ -611,6 +1044,51 @@ NtStatus nt_function_hvp(const struct NtFunction *function,
                          NtSlice mu,
                          NtSlice v,
                          NtSliceMut out);
+
+/**
+ * Formulates a model in full space: a variable for each element of each layer, linear rows, big-M with bounds by
+ * interval propagation for ReLU, LeakyReLU and maximum pools (no binary where the sign is certain), and nonlinear
+ * equations for smooth layers.
+ *
+ * `shape` is as for `nt_function_compile`. `lower` and `upper` are the bounds of the n inputs, flat; infinite ones are
+ * allowed where no big-M depends on them. `start`, of length n, is a point whose forward pass becomes the start values
+ * of all variables; NULL for none.
+ *
+ * `NT_ERROR_ARGUMENT`: the shape does not fit or is missing; a length is not n; a lower bound exceeds its upper one; a
+ * big-M is unbounded, with the layer. `NT_ERROR_UNSUPPORTED`: a layer is custom or has no formulation; the message
+ * names it. `NT_ERROR_FORMAT`: the file's record of a tensor is damaged.
+ *
+ * `out` receives the formulation, to be freed with `nt_formulation_destroy`; NULL on failure.
+ */
+NT_MUST_USE
+NtStatus nt_formulation_create(const struct NtModel *model,
+                               NtShape shape,
+                               NtSlice lower,
+                               NtSlice upper,
+                               NtSlice start,
+                               struct NtFormulation **out);
+
+/**
+ * Frees a formulation; NULL is allowed. Pointers that it gave out are then invalid.
+ */
+NtStatus nt_formulation_destroy(struct NtFormulation *formulation);
+
+/**
+ * All of a formulation as arrays. `out` receives pointers that are valid as long as the formulation.
+ */
+NT_MUST_USE NtStatus nt_formulation_tables(const struct NtFormulation *formulation, struct NtTables *out);
+
+/**
+ * The values of all variables where the inputs are `x`: the model's forward pass, with the binaries that go with it.
+ * Lengths: `x` the number of inputs, `values` the number of variables.
+ */
+NT_MUST_USE NtStatus nt_formulation_evaluate(const struct NtFormulation *formulation, NtSlice x, NtSliceMut values);
+
+/**
+ * A formulation as text: its variables with their bounds, then its rows layer by layer, with numbers to six digits.
+ * `out` receives a string that is valid as long as the formulation.
+ */
+NT_MUST_USE NtStatus nt_formulation_text(const struct NtFormulation *formulation, const char **out);
 
 #ifdef __cplusplus
 }  // extern "C"
