@@ -8,10 +8,10 @@
 // The attribute on each function is what puts `NT_MUST_USE` into the header.
 #![allow(clippy::double_must_use)]
 
-mod formulation;
-mod function;
-mod model;
-mod status;
-mod strings;
-mod types;
-mod version;
+pub mod formulation;
+pub mod function;
+pub mod model;
+pub mod status;
+pub mod strings;
+pub mod types;
+pub mod version;

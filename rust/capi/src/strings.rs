@@ -21,6 +21,7 @@ pub struct Strings {
 }
 
 impl Strings {
+    /// Pointers that are valid as long as this value.
     pub fn as_c(&self) -> NtStrings {
         NtStrings { text: self.text.as_ptr().cast(), offsets: self.offsets.as_ptr() }
     }

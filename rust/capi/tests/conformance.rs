@@ -1,0 +1,540 @@
+//! The conformance suite through the C ABI: the library is opened as a host opens it, and declared here a second time,
+//! as a binding declares it.
+
+mod abi;
+
+use std::{
+    ffi::{CStr, CString, c_char},
+    mem::MaybeUninit,
+    os::unix::ffi::OsStrExt,
+    path::Path,
+    slice,
+    sync::LazyLock,
+};
+
+use libloading::Library;
+use native_torch_conformance::{
+    Api, Failure, Function, Kind, Lists, Model, Module, ModuleKind, Order, Outcome, Precision, Rows, Signature, Tables,
+    suite,
+};
+
+suite!(Foreign);
+
+/// What stands behind the handles.
+macro_rules! opaque {
+    ($($name:ident),*) => {
+        $(#[repr(C)]
+        struct $name([u8; 0]);)*
+    };
+}
+opaque!(CModel, CFunction, CWorkspace, CFormulation);
+
+#[repr(C)]
+struct CSlice<T> {
+    data: *const T,
+    len: usize,
+}
+
+#[repr(C)]
+struct CSliceMut {
+    data: *mut f64,
+    len: usize,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct CStrings {
+    text: *const c_char,
+    offsets: *const usize,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct CModules {
+    count: usize,
+    kinds: *const u32,
+    paths: CStrings,
+    classes: CStrings,
+    descriptions: CStrings,
+    reasons: CStrings,
+    parameters: *const usize,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct CValues {
+    count: usize,
+    names: CStrings,
+    shape_starts: *const usize,
+    sizes: *const usize,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct CSignature {
+    n: usize,
+    m: usize,
+    dtype: u32,
+    inputs: CValues,
+    outputs: CValues,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct CPattern {
+    count: usize,
+    rows: *const usize,
+    columns: *const usize,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct CVariables {
+    count: usize,
+    lower: *const f64,
+    upper: *const f64,
+    domains: *const u8,
+    start: *const f64,
+    blocks: *const u32,
+    indices: *const u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct CBlocks {
+    count: usize,
+    names: CStrings,
+    layers: *const u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct CRows {
+    count: usize,
+    starts: *const usize,
+    variables: *const u32,
+    coefficients: *const f64,
+    lower: *const f64,
+    upper: *const f64,
+    layers: *const u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct CLists {
+    count: usize,
+    starts: *const usize,
+    variables: *const u32,
+    weights: *const f64,
+    layers: *const u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct CIndicators {
+    binaries: *const u32,
+    active: *const u8,
+    rows: CRows,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct CQuadraticRows {
+    rows: CRows,
+    starts: *const usize,
+    first: *const u32,
+    second: *const u32,
+    coefficients: *const f64,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct CCones {
+    kinds: *const u8,
+    members: CLists,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct CComplementarities {
+    count: usize,
+    first: *const u32,
+    second: *const u32,
+    layers: *const u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct CDefinitions {
+    count: usize,
+    variables: *const u32,
+    starts: *const usize,
+    codes: *const u8,
+    arguments: *const u32,
+    constant_count: usize,
+    constants: *const f64,
+    layers: *const u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct CTables {
+    variables: CVariables,
+    blocks: CBlocks,
+    rows: CRows,
+    sos1: CLists,
+    indicators: CIndicators,
+    quadratic: CQuadraticRows,
+    cones: CCones,
+    complementarities: CComplementarities,
+    definitions: CDefinitions,
+    input_count: usize,
+    inputs: *const u32,
+    output_count: usize,
+    outputs: *const u32,
+    layer_count: usize,
+    layers: CStrings,
+}
+
+type Point = CSlice<f64>;
+
+/// Declares the functions and finds them in the library.
+macro_rules! functions {
+    ($($name:ident: fn($($argument:ty),*) -> $result:ty;)*) => {
+        #[allow(non_snake_case)]
+        struct Functions {
+            $($name: unsafe extern "C" fn($($argument),*) -> $result,)*
+        }
+
+        static C: LazyLock<Functions> = LazyLock::new(|| {
+            // SAFETY: the library runs no code when it is opened; it is never closed, so that its functions stay. The
+            // header, which is current by a test of its own, declares them so.
+            unsafe {
+                let library: &'static Library = Box::leak(Box::new(Library::new(abi::library()).unwrap()));
+                Functions { $($name: *library.get(stringify!($name).as_bytes()).unwrap(),)* }
+            }
+        });
+    };
+}
+
+functions! {
+    nt_last_error: fn() -> *const c_char;
+    nt_model_open: fn(*const c_char, *mut *mut CModel) -> i32;
+    nt_model_destroy: fn(*mut CModel) -> i32;
+    nt_model_modules: fn(*const CModel, *mut CModules) -> i32;
+    nt_model_verify: fn(*const CModel) -> i32;
+    nt_function_compile: fn(*const CModel, CSlice<usize>, u32, *mut *mut CFunction) -> i32;
+    nt_function_destroy: fn(*mut CFunction) -> i32;
+    nt_function_signature: fn(*const CFunction, *mut CSignature) -> i32;
+    nt_function_jacobian_pattern: fn(*const CFunction, *mut CPattern) -> i32;
+    nt_function_hessian_pattern: fn(*const CFunction, *mut CPattern) -> i32;
+    nt_workspace_create: fn(*const CFunction, *mut *mut CWorkspace) -> i32;
+    nt_workspace_destroy: fn(*mut CWorkspace) -> i32;
+    nt_function_value: fn(*const CFunction, *const CWorkspace, Point, CSliceMut) -> i32;
+    nt_function_jacobian: fn(*const CFunction, *const CWorkspace, Point, u32, CSliceMut) -> i32;
+    nt_function_jvp: fn(*const CFunction, *const CWorkspace, Point, Point, CSliceMut) -> i32;
+    nt_function_vjp: fn(*const CFunction, *const CWorkspace, Point, Point, CSliceMut) -> i32;
+    nt_function_hessian: fn(*const CFunction, *const CWorkspace, Point, Point, u32, CSliceMut) -> i32;
+    nt_function_hvp: fn(*const CFunction, *const CWorkspace, Point, Point, Point, CSliceMut) -> i32;
+    nt_formulation_create: fn(*const CModel, CSlice<usize>, Point, Point, Point, *mut *mut CFormulation) -> i32;
+    nt_formulation_destroy: fn(*mut CFormulation) -> i32;
+    nt_formulation_tables: fn(*const CFormulation, *mut CTables) -> i32;
+    nt_formulation_evaluate: fn(*const CFormulation, Point, CSliceMut) -> i32;
+    nt_formulation_text: fn(*const CFormulation, *mut *const c_char) -> i32;
+}
+
+/// The C ABI.
+struct Foreign;
+
+struct ForeignModel(*mut CModel);
+struct ForeignFunction(*mut CFunction);
+struct ForeignWorkspace(*mut CWorkspace);
+struct ForeignFormulation(*mut CFormulation);
+
+// SAFETY: the header allows functions in several threads at once, and workspaces in any one.
+unsafe impl Send for ForeignFunction {}
+// SAFETY: as above.
+unsafe impl Sync for ForeignFunction {}
+// SAFETY: as above.
+unsafe impl Send for ForeignWorkspace {}
+
+/// Frees a handle with its destroyer.
+macro_rules! destroyed_by {
+    ($($type:ty: $destroy:ident),*) => {
+        $(impl Drop for $type {
+            fn drop(&mut self) {
+                // SAFETY: the handle is ours, from the constructor of its kind, and not used afterwards.
+                assert_eq!(unsafe { (C.$destroy)(self.0) }, 0);
+            }
+        })*
+    };
+}
+destroyed_by!(
+    ForeignModel: nt_model_destroy,
+    ForeignFunction: nt_function_destroy,
+    ForeignWorkspace: nt_workspace_destroy,
+    ForeignFormulation: nt_formulation_destroy
+);
+
+fn check(status: i32) -> Outcome<()> {
+    let kind = match status {
+        0 => return Ok(()),
+        1 => Kind::Argument,
+        2 => Kind::Io,
+        3 => Kind::Format,
+        4 => Kind::Unsupported,
+        5 => Kind::Solver,
+        _ => Kind::Internal,
+    };
+    // SAFETY: the message is a string that is valid until the next call on this thread.
+    let message = unsafe { CStr::from_ptr((C.nt_last_error)()) };
+    Err(Failure { kind, message: message.to_str().unwrap().to_owned() })
+}
+
+/// What a call writes to its out-pointer.
+fn get<T>(call: impl FnOnce(*mut T) -> i32) -> Outcome<T> {
+    let mut out = MaybeUninit::uninit();
+    check(call(out.as_mut_ptr()))?;
+    // SAFETY: a call that succeeds has written its result.
+    Ok(unsafe { out.assume_init() })
+}
+
+/// What a constructor makes. It writes NULL where it fails.
+fn made<T>(call: impl FnOnce(*mut *mut T) -> i32) -> Outcome<*mut T> {
+    let mut out = std::ptr::dangling_mut();
+    let outcome = check(call(&mut out));
+    assert_eq!(outcome.is_err(), out.is_null());
+    outcome.map(|()| out)
+}
+
+fn read<T>(values: &[T]) -> CSlice<T> {
+    CSlice { data: values.as_ptr(), len: values.len() }
+}
+
+fn read_or_null<T>(values: Option<&[T]>) -> CSlice<T> {
+    values.map_or(CSlice { data: std::ptr::null(), len: 0 }, read)
+}
+
+fn write(values: &mut [f64]) -> CSliceMut {
+    CSliceMut { data: values.as_mut_ptr(), len: values.len() }
+}
+
+/// A copy of an array of a table whose handle lives.
+fn array<T: Copy>(data: *const T, len: usize) -> Vec<T> {
+    // SAFETY: the tables say how long their arrays are.
+    unsafe { slice::from_raw_parts(data, len) }.to_vec()
+}
+
+/// A copy of the strings of a table whose handle lives.
+fn strings(list: CStrings, count: usize) -> Vec<String> {
+    let offsets = array(list.offsets, count + 1);
+    let string = |i: usize| {
+        // SAFETY: a string begins at each offset, and ends with NUL.
+        let string = unsafe { CStr::from_ptr(list.text.add(offsets[i])) };
+        assert_eq!(string.count_bytes() + 1, offsets[i + 1] - offsets[i]);
+        string.to_str().unwrap().to_owned()
+    };
+    (0..count).map(string).collect()
+}
+
+impl Api for Foreign {
+    type Model = ForeignModel;
+
+    fn open(path: &Path) -> Outcome<ForeignModel> {
+        let path = CString::new(path.as_os_str().as_bytes()).unwrap();
+        // SAFETY: the path is a string, the pointer may be written to.
+        made(|out| unsafe { (C.nt_model_open)(path.as_ptr(), out) }).map(ForeignModel)
+    }
+}
+
+impl ForeignFormulation {
+    fn tables(&self) -> Outcome<Tables> {
+        // SAFETY: the handle lives, the pointer may be written to.
+        let all = get(|out| unsafe { (C.nt_formulation_tables)(self.0, out) })?;
+        let (variables, definitions) = (all.variables, all.definitions);
+        let blocks = strings(all.blocks.names, all.blocks.count);
+        assert_eq!(array(all.blocks.layers, all.blocks.count).len(), blocks.len());
+        let (block, index) = (array(variables.blocks, variables.count), array(variables.indices, variables.count));
+        let starts = array(definitions.starts, definitions.count + 1);
+        let places = starts[definitions.count];
+        // SAFETY: as above.
+        let text = get(|out| unsafe { (C.nt_formulation_text)(self.0, out) })?;
+        Ok(Tables {
+            lower: array(variables.lower, variables.count),
+            upper: array(variables.upper, variables.count),
+            domains: array(variables.domains, variables.count),
+            start: array(variables.start, variables.count),
+            names: block.iter().zip(index).map(|(&block, i)| format!("{}[{i}]", blocks[block as usize])).collect(),
+            rows: rows(all.rows),
+            sos1: lists(all.sos1),
+            indicators: rows(all.indicators.rows),
+            others: [all.quadratic.rows.count, all.cones.members.count, all.complementarities.count],
+            definitions: array(definitions.variables, definitions.count),
+            starts,
+            codes: array(definitions.codes, places),
+            arguments: array(definitions.arguments, places),
+            constants: array(definitions.constants, definitions.constant_count),
+            inputs: array(all.inputs, all.input_count),
+            outputs: array(all.outputs, all.output_count),
+            layers: strings(all.layers, all.layer_count),
+            // SAFETY: a string that is valid as long as the handle.
+            text: unsafe { CStr::from_ptr(text) }.to_str().unwrap().to_owned(),
+        })
+    }
+}
+
+fn rows(rows: CRows) -> Rows {
+    let starts = array(rows.starts, rows.count + 1);
+    let entries = starts[rows.count];
+    Rows {
+        variables: array(rows.variables, entries),
+        coefficients: array(rows.coefficients, entries),
+        lower: array(rows.lower, rows.count),
+        upper: array(rows.upper, rows.count),
+        layers: array(rows.layers, rows.count),
+        starts,
+    }
+}
+
+fn lists(lists: CLists) -> Lists {
+    let starts = array(lists.starts, lists.count + 1);
+    let entries = starts[lists.count];
+    Lists { variables: array(lists.variables, entries), weights: array(lists.weights, entries), starts }
+}
+
+// SAFETY of the calls below: handles live as long as the values that hold them, slices are those of Rust, and
+// out-pointers may be written to.
+#[allow(clippy::undocumented_unsafe_blocks)]
+impl Model for ForeignModel {
+    type Function = ForeignFunction;
+
+    fn modules(&self) -> Outcome<Vec<Module>> {
+        let table = get(|out| unsafe { (C.nt_model_modules)(self.0, out) })?;
+        let kind = |kind: &u32| match kind {
+            0 => ModuleKind::Sequential,
+            1 => ModuleKind::Standard,
+            2 => ModuleKind::Custom,
+            3 => ModuleKind::Unsupported,
+            other => panic!("kind {other}"),
+        };
+        let count = table.count;
+        let [paths, classes, reasons] = [table.paths, table.classes, table.reasons].map(|list| strings(list, count));
+        assert!(strings(table.descriptions, count).iter().all(|text| text.ends_with(')')));
+        let (kinds, parameters) = (array(table.kinds, count), array(table.parameters, count));
+        let module = |i: usize| Module {
+            kind: kind(&kinds[i]),
+            path: paths[i].clone(),
+            class: classes[i].clone(),
+            parameters: parameters[i],
+            reason: reasons[i].clone(),
+        };
+        Ok((0..count).map(module).collect())
+    }
+
+    fn verify(&self) -> Outcome<()> {
+        check(unsafe { (C.nt_model_verify)(self.0) })
+    }
+
+    fn compile(&self, shape: Option<&[usize]>, precision: Precision) -> Outcome<ForeignFunction> {
+        let dtype = match precision {
+            Precision::Double => 0,
+            Precision::Single => 1,
+        };
+        made(|out| unsafe { (C.nt_function_compile)(self.0, read_or_null(shape), dtype, out) }).map(ForeignFunction)
+    }
+
+    fn formulate(
+        &self,
+        shape: Option<&[usize]>,
+        lower: &[f64],
+        upper: &[f64],
+        start: Option<&[f64]>,
+        x: &[f64],
+    ) -> Outcome<(Tables, Vec<f64>)> {
+        let (shape, lower, upper) = (read_or_null(shape), read(lower), read(upper));
+        let create = |out| unsafe { (C.nt_formulation_create)(self.0, shape, lower, upper, read_or_null(start), out) };
+        let formulation = ForeignFormulation(made(create)?);
+        let tables = formulation.tables()?;
+        let mut values = vec![0.0; tables.lower.len()];
+        check(unsafe { (C.nt_formulation_evaluate)(formulation.0, read(x), write(&mut values)) })?;
+        Ok((tables, values))
+    }
+}
+
+fn order(order: Order) -> u32 {
+    match order {
+        Order::RowMajor => 0,
+        Order::ColumnMajor => 1,
+        Order::Pattern => 2,
+    }
+}
+
+fn pattern(pattern: CPattern) -> Vec<(usize, usize)> {
+    array(pattern.rows, pattern.count).into_iter().zip(array(pattern.columns, pattern.count)).collect()
+}
+
+fn values(values: CValues) -> Vec<(String, Vec<usize>)> {
+    let starts = array(values.shape_starts, values.count + 1);
+    let sizes = array(values.sizes, starts[values.count]);
+    let shapes = starts.windows(2).map(|range| sizes[range[0]..range[1]].to_vec());
+    strings(values.names, values.count).into_iter().zip(shapes).collect()
+}
+
+// SAFETY of the calls below: as above.
+#[allow(clippy::undocumented_unsafe_blocks)]
+impl Function for ForeignFunction {
+    type Workspace = ForeignWorkspace;
+
+    fn signature(&self) -> Outcome<Signature> {
+        let signature = get(|out| unsafe { (C.nt_function_signature)(self.0, out) })?;
+        Ok(Signature {
+            n: signature.n,
+            m: signature.m,
+            inputs: values(signature.inputs),
+            outputs: values(signature.outputs),
+        })
+    }
+
+    fn jacobian_pattern(&self) -> Outcome<Vec<(usize, usize)>> {
+        get(|out| unsafe { (C.nt_function_jacobian_pattern)(self.0, out) }).map(pattern)
+    }
+
+    fn hessian_pattern(&self) -> Outcome<Vec<(usize, usize)>> {
+        get(|out| unsafe { (C.nt_function_hessian_pattern)(self.0, out) }).map(pattern)
+    }
+
+    fn workspace(&self) -> Outcome<ForeignWorkspace> {
+        made(|out| unsafe { (C.nt_workspace_create)(self.0, out) }).map(ForeignWorkspace)
+    }
+
+    fn value(&self, w: &mut ForeignWorkspace, x: &[f64], y: &mut [f64]) -> Outcome<()> {
+        check(unsafe { (C.nt_function_value)(self.0, w.0, read(x), write(y)) })
+    }
+
+    fn jacobian(&self, w: &mut ForeignWorkspace, x: &[f64], order: Order, values: &mut [f64]) -> Outcome<()> {
+        check(unsafe { (C.nt_function_jacobian)(self.0, w.0, read(x), self::order(order), write(values)) })
+    }
+
+    fn jvp(&self, w: &mut ForeignWorkspace, x: &[f64], v: &[f64], out: &mut [f64]) -> Outcome<()> {
+        check(unsafe { (C.nt_function_jvp)(self.0, w.0, read(x), read(v), write(out)) })
+    }
+
+    fn vjp(&self, w: &mut ForeignWorkspace, x: &[f64], u: &[f64], out: &mut [f64]) -> Outcome<()> {
+        check(unsafe { (C.nt_function_vjp)(self.0, w.0, read(x), read(u), write(out)) })
+    }
+
+    fn hessian(
+        &self,
+        w: &mut ForeignWorkspace,
+        x: &[f64],
+        mu: &[f64],
+        order: Order,
+        values: &mut [f64],
+    ) -> Outcome<()> {
+        check(unsafe { (C.nt_function_hessian)(self.0, w.0, read(x), read(mu), self::order(order), write(values)) })
+    }
+
+    fn hvp(&self, w: &mut ForeignWorkspace, x: &[f64], mu: &[f64], v: &[f64], out: &mut [f64]) -> Outcome<()> {
+        check(unsafe { (C.nt_function_hvp)(self.0, w.0, read(x), read(mu), read(v), write(out)) })
+    }
+}

@@ -1,0 +1,236 @@
+//! The conformance suite on the Rust API.
+
+use std::path::Path;
+
+use native_torch::{
+    Error, ErrorKind, Result,
+    bounds::{Interval, propagate},
+    diff::Pattern,
+    eval::{self, Workspace},
+    graph::{Dim, Graph},
+    load::{self, Checkpoint, Layer},
+    lower::{LinearRows, VarId, VariableLists, lower},
+    tensor::DType,
+};
+use native_torch_conformance::{
+    Api, Failure, Function, Kind, Lists, Model, Module, ModuleKind, Order, Outcome, Precision, Rows, Signature, Tables,
+    suite,
+};
+
+suite!(Native);
+
+struct Native;
+
+struct NativeModel {
+    checkpoint: Checkpoint,
+    module: load::Module,
+}
+
+struct NativeFunction(eval::Function);
+
+fn failure(error: Error) -> Failure {
+    let kind = match error.kind() {
+        ErrorKind::Argument => Kind::Argument,
+        ErrorKind::Io => Kind::Io,
+        ErrorKind::Format => Kind::Format,
+        ErrorKind::Unsupported => Kind::Unsupported,
+        ErrorKind::Solver => Kind::Solver,
+        _ => Kind::Internal,
+    };
+    Failure { kind, message: error.message().to_owned() }
+}
+
+impl Api for Native {
+    type Model = NativeModel;
+
+    fn open(path: &Path) -> Outcome<NativeModel> {
+        let checkpoint = load::open(path).map_err(failure)?;
+        let module = checkpoint.module().map_err(failure)?;
+        Ok(NativeModel { checkpoint, module })
+    }
+}
+
+impl NativeModel {
+    fn graph(&self, shape: Option<&[usize]>) -> Result<Graph> {
+        match shape {
+            Some(shape) => {
+                let dims: Vec<Dim> = shape.iter().map(|&size| Dim::Size(size)).collect();
+                self.module.graph(Some(&dims))
+            }
+            None => {
+                let graph = self.module.graph(None)?;
+                let shape = &graph.ty(graph.inputs()[0].value).shape;
+                let one: Option<Vec<usize>> =
+                    shape.iter().enumerate().map(|(i, dim)| if i == 0 { Some(1) } else { dim.size() }).collect();
+                match one {
+                    Some(one) => graph.specialize(&[one]),
+                    None => graph.check_concrete().map_err(|error| error.at(&graph.nodes()[0].scope)).map(|()| graph),
+                }
+            }
+        }
+    }
+}
+
+fn ids(variables: &[VarId]) -> Vec<u32> {
+    variables.iter().map(|variable| variable.0).collect()
+}
+
+fn rows(rows: &LinearRows) -> Rows {
+    Rows {
+        starts: rows.starts.clone(),
+        variables: ids(&rows.variable),
+        coefficients: rows.coefficient.clone(),
+        lower: rows.lower.clone(),
+        upper: rows.upper.clone(),
+        layers: rows.node.clone(),
+    }
+}
+
+fn lists(lists: &VariableLists) -> Lists {
+    Lists { starts: lists.starts.clone(), variables: ids(&lists.variable), weights: lists.weight.clone() }
+}
+
+impl Model for NativeModel {
+    type Function = NativeFunction;
+
+    fn modules(&self) -> Outcome<Vec<Module>> {
+        let unsupported = self.module.unsupported();
+        let table = self.module.modules().map(|module| {
+            let reason = unsupported.iter().find(|(other, _)| std::ptr::eq(*other, module));
+            Module {
+                kind: match module.layer() {
+                    Layer::Sequential => ModuleKind::Sequential,
+                    Layer::Standard(_) => ModuleKind::Standard,
+                    Layer::Custom(_) => ModuleKind::Custom,
+                    Layer::Unsupported { .. } => ModuleKind::Unsupported,
+                },
+                path: module.path().to_owned(),
+                class: module.class().to_owned(),
+                parameters: module.parameter_count(),
+                reason: reason.map(|(_, reason)| reason.clone()).unwrap_or_default(),
+            }
+        });
+        Ok(table.collect())
+    }
+
+    fn verify(&self) -> Outcome<()> {
+        self.checkpoint.verify(&mut |_, _| {}).map_err(failure)
+    }
+
+    fn compile(&self, shape: Option<&[usize]>, precision: Precision) -> Outcome<NativeFunction> {
+        let dtype = match precision {
+            Precision::Double => DType::F64,
+            Precision::Single => DType::F32,
+        };
+        self.graph(shape).and_then(|graph| eval::Function::compile(&graph, dtype)).map(NativeFunction).map_err(failure)
+    }
+
+    fn formulate(
+        &self,
+        shape: Option<&[usize]>,
+        lower_bounds: &[f64],
+        upper_bounds: &[f64],
+        start: Option<&[f64]>,
+        x: &[f64],
+    ) -> Outcome<(Tables, Vec<f64>)> {
+        let graph = self.graph(shape).map_err(failure)?;
+        let bounds: Vec<Interval> =
+            lower_bounds.iter().zip(upper_bounds).map(|(&lower, &upper)| Interval::new(lower, upper)).collect();
+        let bounds = propagate(&graph, &bounds).map_err(failure)?;
+        let mut formulation = lower(&graph, &bounds).map_err(failure)?;
+        if let Some(start) = start {
+            formulation.set_start(start).map_err(failure)?;
+        }
+        let variables = formulation.variables();
+        let definitions = formulation.definitions();
+        let tables = Tables {
+            lower: variables.lower.clone(),
+            upper: variables.upper.clone(),
+            domains: variables.domain.iter().map(|&domain| domain as u8).collect(),
+            start: variables.start.clone(),
+            names: (0..variables.len()).map(|i| formulation.name(VarId(i as u32))).collect(),
+            rows: rows(formulation.rows()),
+            sos1: lists(formulation.sos1()),
+            indicators: rows(&formulation.indicators().rows),
+            others: [
+                formulation.quadratic().rows.len(),
+                formulation.cones().cone.len(),
+                formulation.complementarities().first.len(),
+            ],
+            definitions: ids(&definitions.variable),
+            starts: definitions.starts.clone(),
+            codes: definitions.opcode.iter().map(|&code| code as u8).collect(),
+            arguments: definitions.argument.clone(),
+            constants: definitions.constants.clone(),
+            inputs: ids(formulation.inputs()),
+            outputs: ids(formulation.outputs()),
+            layers: formulation.layers().to_vec(),
+            text: formulation.to_string(),
+        };
+        let values = formulation.evaluate(x).map_err(failure)?;
+        Ok((tables, values))
+    }
+}
+
+fn pattern(pattern: &Pattern) -> Vec<(usize, usize)> {
+    pattern.rows.iter().copied().zip(pattern.columns.iter().copied()).collect()
+}
+
+impl Function for NativeFunction {
+    type Workspace = Workspace;
+
+    fn signature(&self) -> Outcome<Signature> {
+        let values = |values: &[eval::Signature]| values.iter().map(|v| (v.name.clone(), v.shape.clone())).collect();
+        Ok(Signature {
+            n: self.0.n(),
+            m: self.0.m(),
+            inputs: values(self.0.inputs()),
+            outputs: values(self.0.outputs()),
+        })
+    }
+
+    fn jacobian_pattern(&self) -> Outcome<Vec<(usize, usize)>> {
+        Ok(pattern(self.0.jacobian_pattern()))
+    }
+
+    fn hessian_pattern(&self) -> Outcome<Vec<(usize, usize)>> {
+        Ok(pattern(self.0.hessian_pattern()))
+    }
+
+    fn workspace(&self) -> Outcome<Workspace> {
+        Ok(self.0.workspace())
+    }
+
+    fn value(&self, w: &mut Workspace, x: &[f64], y: &mut [f64]) -> Outcome<()> {
+        self.0.value(w, x, y).map_err(failure)
+    }
+
+    fn jacobian(&self, w: &mut Workspace, x: &[f64], order: Order, values: &mut [f64]) -> Outcome<()> {
+        match order {
+            Order::RowMajor => self.0.jacobian(w, x, eval::Order::RowMajor, values),
+            Order::ColumnMajor => self.0.jacobian(w, x, eval::Order::ColumnMajor, values),
+            Order::Pattern => self.0.jacobian_values(w, x, values),
+        }
+        .map_err(failure)
+    }
+
+    fn jvp(&self, w: &mut Workspace, x: &[f64], v: &[f64], out: &mut [f64]) -> Outcome<()> {
+        self.0.jvp(w, x, v, out).map_err(failure)
+    }
+
+    fn vjp(&self, w: &mut Workspace, x: &[f64], u: &[f64], out: &mut [f64]) -> Outcome<()> {
+        self.0.vjp(w, x, u, out).map_err(failure)
+    }
+
+    fn hessian(&self, w: &mut Workspace, x: &[f64], mu: &[f64], order: Order, values: &mut [f64]) -> Outcome<()> {
+        match order {
+            Order::RowMajor | Order::ColumnMajor => self.0.hessian(w, x, mu, values),
+            Order::Pattern => self.0.hessian_values(w, x, mu, values),
+        }
+        .map_err(failure)
+    }
+
+    fn hvp(&self, w: &mut Workspace, x: &[f64], mu: &[f64], v: &[f64], out: &mut [f64]) -> Outcome<()> {
+        self.0.hvp(w, x, mu, v, out).map_err(failure)
+    }
+}
