@@ -78,8 +78,10 @@ pub fn guard(body: impl FnOnce() -> Result<()>) -> NtStatus {
         Ok(Ok(())) => NtStatus::NT_OK,
         Ok(Err(error)) => fail(&error),
         Err(payload) => {
-            // Dropping a payload may panic in turn; what it holds is never needed.
-            std::mem::forget(payload);
+            // Dropping a payload of another type might panic in turn.
+            if !payload.is::<&str>() && !payload.is::<String>() {
+                std::mem::forget(payload);
+            }
             let what = PANIC.try_with(Cell::take).ok().flatten();
             let what = what.unwrap_or_else(|| "a panic of unknown origin".to_owned());
             fail(&Error::internal(format!("a defect of native-torch (please report it): {what}")))
