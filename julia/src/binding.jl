@@ -1,0 +1,10 @@
+# The binding: handles, calls, evaluation, printing. It needs Base and Libdl alone, and no syntax newer than Julia 1.5, so
+# that a test can include this file where no newer Julia is had.
+
+include("errors.jl")
+include("capi.jl")
+include("function.jl")
+include("model.jl")
+include("arrays.jl")
+include("evaluate.jl")
+include("show.jl")

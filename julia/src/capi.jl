@@ -1,0 +1,355 @@
+# Every call of libnative_torch, and the structs of its header include/native_torch.h. Nothing else in this package calls
+# C. Arguments are converted by `Base.cconvert` and `Base.unsafe_convert`, which keeps what they point to alive.
+
+import Libdl
+
+const _ABI_VERSION = 1
+
+# The addresses of the library's functions, by the names in the header; NULL until the library is loaded. A library that
+# is chosen at run time cannot be named in a `ccall`.
+mutable struct _Functions
+    nt_version::Ptr{Cvoid}
+    nt_last_error::Ptr{Cvoid}
+    nt_check_panic::Ptr{Cvoid}
+    nt_model_open::Ptr{Cvoid}
+    nt_model_destroy::Ptr{Cvoid}
+    nt_model_modules::Ptr{Cvoid}
+    nt_model_input_shape::Ptr{Cvoid}
+    nt_model_verify::Ptr{Cvoid}
+    nt_function_compile::Ptr{Cvoid}
+    nt_function_destroy::Ptr{Cvoid}
+    nt_function_signature::Ptr{Cvoid}
+    nt_function_jacobian_pattern::Ptr{Cvoid}
+    nt_function_hessian_pattern::Ptr{Cvoid}
+    nt_workspace_create::Ptr{Cvoid}
+    nt_workspace_destroy::Ptr{Cvoid}
+    nt_function_value::Ptr{Cvoid}
+    nt_function_jacobian::Ptr{Cvoid}
+    nt_function_jvp::Ptr{Cvoid}
+    nt_function_vjp::Ptr{Cvoid}
+    nt_function_hessian::Ptr{Cvoid}
+    nt_function_hvp::Ptr{Cvoid}
+
+    _Functions() = new((C_NULL for _ in fieldnames(_Functions))...)
+end
+
+const _NT = _Functions()
+
+# What was tried, where no library was found.
+const _TRIED = Ref("nothing")
+
+function _require_library()
+    _NT.nt_version == C_NULL || return
+    throw(LibraryError("libnative_torch was not found. Tried:\n$(_TRIED[])\n" *
+                       "Build it with `cargo build --release -p native-torch-capi` in the checkout, or set the " *
+                       "environment variable NATIVE_TORCH_LIBRARY, or the preference `libnative_torch`, to its path, and " *
+                       "start Julia again."))
+end
+
+"""
+    _open_library(path::String)
+
+Load the library at `path`, check its version, and look up its functions. Throws [`LibraryError`](@ref).
+"""
+function _open_library(path::String)
+    library = Libdl.dlopen(path; throw_error = false)
+    if library === nothing
+        reason = ispath(path) ? "it cannot be loaded: $(_dlerror(path))" : "there is no such file"
+        throw(LibraryError("$path: $reason"))
+    end
+    version = Libdl.dlsym(library, :nt_abi_version; throw_error = false)
+    if version === nothing
+        throw(LibraryError("$path: it is no libnative_torch: it has no function nt_abi_version"))
+    end
+    found = ccall(version, UInt32, ())
+    if found != _ABI_VERSION
+        throw(LibraryError("$path: it has ABI version $found, but this NativeTorch.jl needs $_ABI_VERSION; build both " *
+                           "from the same checkout"))
+    end
+    for name in fieldnames(_Functions)
+        address = Libdl.dlsym(library, name; throw_error = false)
+        if address === nothing
+            throw(LibraryError("$path: it has no function $name; build it from the checkout of this package"))
+        end
+        setfield!(_NT, name, address)
+    end
+    return
+end
+
+function _dlerror(path::String)
+    try
+        Libdl.dlopen(path)
+    catch error
+        return sprint(showerror, error)
+    end
+    return "it could not be loaded a moment ago"
+end
+
+# Calls a function of the library that returns a status, `@_call nt_name(argument::Type, ...)`, and throws what it reports.
+# The garbage collector may run in other threads meanwhile: between the two calls into Julia's runtime nothing is touched
+# that it could move or free, as every argument is converted before, and preserved.
+macro _call(call)
+    name = call.args[1]::Symbol
+    arguments = call.args[2:end]
+    types = [esc(argument.args[2]) for argument in arguments]
+    roots = [gensym("root") for _ in arguments]
+    values = [gensym("value") for _ in arguments]
+    root(i) = :($(roots[i]) = Base.cconvert($(types[i]), $(esc(arguments[i].args[1]))))
+    value(i) = :($(values[i]) = Base.unsafe_convert($(types[i]), $(roots[i])))
+    return quote
+        address = _NT.$name
+        $(map(root, eachindex(roots))...)
+        status = GC.@preserve $(roots...) begin
+            $(map(value, eachindex(values))...)
+            state = ccall(:jl_gc_safe_enter, Int8, ())
+            result = ccall(address, Cint, ($(types...),), $(values...))
+            ccall(:jl_gc_safe_leave, Cvoid, (Int8,), state)
+            result
+        end
+        _check(status)
+    end
+end
+
+@inline function _check(status::Cint)
+    status == 0 || _throw(status)
+    return
+end
+
+@noinline function _throw(status::Cint)
+    message = unsafe_string(ccall(_NT.nt_last_error, Cstring, ()))
+    status == 1 && throw(InvalidArgumentError(message))
+    status == 2 && throw(IOError(message))
+    status == 3 && throw(FormatError(message))
+    status == 4 && throw(UnsupportedError(message))
+    status == 5 && throw(SolverError(message))
+    throw(InternalError(message))
+end
+
+# Structs of the header, and what they become.
+
+struct _Slice
+    data::Ptr{Cdouble}
+    len::Csize_t
+end
+
+# Memory that can be lent to the library as it is.
+const _Numbers = Union{
+    DenseArray{Float64},
+    SubArray{Float64,1,<:DenseArray{Float64},<:Tuple{AbstractUnitRange{Int}},true},
+}
+
+Base.cconvert(::Type{_Slice}, x::_Numbers) = x
+Base.unsafe_convert(::Type{_Slice}, x::_Numbers) = _Slice(pointer(x), length(x))
+
+struct _Shape
+    data::Ptr{Csize_t}
+    len::Csize_t
+end
+
+Base.cconvert(::Type{_Shape}, x::Vector{Csize_t}) = x
+Base.unsafe_convert(::Type{_Shape}, x::Vector{Csize_t}) = _Shape(pointer(x), length(x))
+# NULL: the model's own shape.
+Base.cconvert(::Type{_Shape}, ::Nothing) = _Shape(C_NULL, 0)
+
+struct _Strings
+    text::Ptr{UInt8}
+    offsets::Ptr{Csize_t}
+end
+
+struct _Modules
+    count::Csize_t
+    kinds::Ptr{UInt32}
+    paths::_Strings
+    classes::_Strings
+    descriptions::_Strings
+    reasons::_Strings
+    parameters::Ptr{Csize_t}
+end
+
+struct _Sizes
+    rank::Csize_t
+    sizes::Ptr{Csize_t}
+end
+
+struct _Values
+    count::Csize_t
+    names::_Strings
+    shape_starts::Ptr{Csize_t}
+    sizes::Ptr{Csize_t}
+end
+
+struct _Signature
+    n::Csize_t
+    m::Csize_t
+    dtype::UInt32
+    inputs::_Values
+    outputs::_Values
+end
+
+struct _Pattern
+    count::Csize_t
+    rows::Ptr{Csize_t}
+    columns::Ptr{Csize_t}
+end
+
+# A copy of `count` entries of a table, as `T`.
+_copy(::Type{T}, data::Ptr, count::Integer) where {T} = T[unsafe_load(data, i) for i in 1:count]
+
+function _copy(strings::_Strings, count::Integer)
+    offsets = _copy(Int, strings.offsets, count + 1)
+    return [unsafe_string(strings.text + offsets[i], offsets[i+1] - offsets[i] - 1) for i in 1:count]
+end
+
+# Models.
+
+function _model_open(path::String)
+    out = Ref{Ptr{Cvoid}}(C_NULL)
+    @_call nt_model_open(path::Cstring, out::Ptr{Ptr{Cvoid}})
+    return out[]
+end
+
+_model_destroy(model) = ccall(_NT.nt_model_destroy, Cint, (Ptr{Cvoid},), model)
+
+# The modules in the file's order, each in front of those in it.
+function _model_modules(model)
+    GC.@preserve model begin
+        out = Ref{_Modules}()
+        @_call nt_model_modules(model::Ptr{Cvoid}, out::Ptr{_Modules})
+        table = out[]
+        count = Int(table.count)
+        kinds = _copy(Int, table.kinds, count)
+        paths, classes = _copy(table.paths, count), _copy(table.classes, count)
+        descriptions, reasons = _copy(table.descriptions, count), _copy(table.reasons, count)
+        parameters = _copy(Int, table.parameters, count)
+    end
+    return [(
+        path = paths[i],
+        class = classes[i],
+        description = descriptions[i],
+        kind = (:sequential, :standard, :custom, :unsupported)[kinds[i]+1],
+        parameters = parameters[i],
+        reason = reasons[i],
+    ) for i in 1:count]
+end
+
+# The sizes of the input; `nothing` for one that the caller chooses.
+function _model_input_shape(model)
+    GC.@preserve model begin
+        out = Ref{_Sizes}()
+        @_call nt_model_input_shape(model::Ptr{Cvoid}, out::Ptr{_Sizes})
+        sizes = _copy(Csize_t, out[].sizes, out[].rank)
+    end
+    return Union{Int,Nothing}[size == typemax(Csize_t) ? nothing : Int(size) for size in sizes]
+end
+
+_model_verify(model) = @_call nt_model_verify(model::Ptr{Cvoid})
+
+# Functions and workspaces.
+
+function _function_compile(model, shape, dtype::Integer)
+    out = Ref{Ptr{Cvoid}}(C_NULL)
+    @_call nt_function_compile(model::Ptr{Cvoid}, shape::_Shape, dtype::UInt32, out::Ptr{Ptr{Cvoid}})
+    return out[]
+end
+
+_function_destroy(f) = ccall(_NT.nt_function_destroy, Cint, (Ptr{Cvoid},), f)
+
+"""
+The name and size of an input or output.
+"""
+struct Signature
+    name::String
+    size::Tuple{Vararg{Int}}
+end
+
+function _copy(values::_Values)
+    count = Int(values.count)
+    names = _copy(values.names, count)
+    starts = _copy(Int, values.shape_starts, count + 1)
+    sizes = _copy(Int, values.sizes, starts[end])
+    return [Signature(names[i], Tuple(sizes[starts[i]+1:starts[i+1]])) for i in 1:count]
+end
+
+function _function_signature(f::Ptr{Cvoid})
+    out = Ref{_Signature}()
+    @_call nt_function_signature(f::Ptr{Cvoid}, out::Ptr{_Signature})
+    signature = out[]
+    return Int(signature.n), Int(signature.m), _copy(signature.inputs), _copy(signature.outputs)
+end
+
+function _function_pattern(f, out::Ref{_Pattern})
+    rows, columns = _copy(Int, out[].rows, out[].count), _copy(Int, out[].columns, out[].count)
+    return rows .+= 1, columns .+= 1
+end
+
+function _function_jacobian_pattern(f)
+    out = Ref{_Pattern}()
+    GC.@preserve f begin
+        @_call nt_function_jacobian_pattern(f::Ptr{Cvoid}, out::Ptr{_Pattern})
+        return _function_pattern(f, out)
+    end
+end
+
+function _function_hessian_pattern(f)
+    out = Ref{_Pattern}()
+    GC.@preserve f begin
+        @_call nt_function_hessian_pattern(f::Ptr{Cvoid}, out::Ptr{_Pattern})
+        return _function_pattern(f, out)
+    end
+end
+
+function _workspace_create(f)
+    out = Ref{Ptr{Cvoid}}(C_NULL)
+    @_call nt_workspace_create(f::Ptr{Cvoid}, out::Ptr{Ptr{Cvoid}})
+    return out[]
+end
+
+_workspace_destroy(workspace) = ccall(_NT.nt_workspace_destroy, Cint, (Ptr{Cvoid},), workspace)
+
+# Evaluation. K points stand one after another in every array; the library checks the lengths.
+
+const _COLUMN_MAJOR = UInt32(1)
+const _PATTERN = UInt32(2)
+
+function _function_value(f, workspace, x, y)
+    return @_call nt_function_value(f::Ptr{Cvoid}, workspace::Ptr{Cvoid}, x::_Slice, y::_Slice)
+end
+
+function _function_jacobian(f, workspace, x, order::UInt32, values)
+    return @_call nt_function_jacobian(f::Ptr{Cvoid}, workspace::Ptr{Cvoid}, x::_Slice, order::UInt32, values::_Slice)
+end
+
+function _function_jvp(f, workspace, x, v, out)
+    return @_call nt_function_jvp(f::Ptr{Cvoid}, workspace::Ptr{Cvoid}, x::_Slice, v::_Slice, out::_Slice)
+end
+
+function _function_vjp(f, workspace, x, u, out)
+    return @_call nt_function_vjp(f::Ptr{Cvoid}, workspace::Ptr{Cvoid}, x::_Slice, u::_Slice, out::_Slice)
+end
+
+function _function_hessian(f, workspace, x, mu, order::UInt32, values)
+    return @_call nt_function_hessian(
+        f::Ptr{Cvoid},
+        workspace::Ptr{Cvoid},
+        x::_Slice,
+        mu::_Slice,
+        order::UInt32,
+        values::_Slice,
+    )
+end
+
+function _function_hvp(f, workspace, x, mu, v, out)
+    return @_call nt_function_hvp(
+        f::Ptr{Cvoid},
+        workspace::Ptr{Cvoid},
+        x::_Slice,
+        mu::_Slice,
+        v::_Slice,
+        out::_Slice,
+    )
+end
+
+_check_panic() = @_call nt_check_panic()
+
+"The version of the library that is loaded."
+_library_version() = unsafe_string(ccall(_NT.nt_version, Cstring, ()))

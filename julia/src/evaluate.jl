@@ -1,0 +1,142 @@
+# Values and derivatives of a model at arrays of torch's size.
+
+const _Array = AbstractArray{<:Real}
+const _Arrays = AbstractVector{<:AbstractArray{<:Real}}
+
+# The function for inputs like these, and their numbers, one column each.
+function _prepare(m::Model, xs::_Arrays, dtype::Type)
+    if isempty(xs)
+        throw(InvalidArgumentError("no input is given; a call over K points takes one array or more"))
+    end
+    sizes = unique(map(size, xs))
+    if length(sizes) > 1
+        throw(InvalidArgumentError("the inputs of one call must have one size, but have $(join(sizes, ", "))"))
+    end
+    f = compile(m, sizes[1]; dtype = dtype)
+    return f, _columns("x", xs, sizes[1], length(xs))
+end
+
+"""
+    (m::Model)(x; dtype = Float64)
+
+The value of the model at `x`, an array of numbers of torch's size: `size(x) == (1, 3, 8, 8)` is torch's `[1, 3, 8, 8]`, and
+the result has torch's size too. Numbers are computed in `dtype`, `Float64` or `Float32`, which is the result's element
+type.
+
+For K points at once `x` is a vector of K such arrays of one size, and the result one of K arrays; this is something else
+than torch's batch dimension. It holds for [`jacobian`](@ref), [`jvp`](@ref), [`vjp`](@ref),
+[`hessian_lagrangian`](@ref) and [`hvp`](@ref) as well, each with K arrays `v`, `u`, `mu`.
+
+Throws [`InvalidArgumentError`](@ref) if the size does not fit the model, [`UnsupportedError`](@ref) for a layer that is
+custom or not supported.
+
+# Example
+```julia
+m = NativeTorch.load("docs/examples/digits/digits.pt")
+m(zeros(1, 64))                  # 1 x 10
+m([rand(64), rand(64)])          # two vectors of length 10
+```
+"""
+function (m::Model)(xs::_Arrays; dtype::Type = Float64)
+    f, x = _prepare(m, xs, dtype)
+    y = Matrix{Float64}(undef, f.m, length(xs))
+    _borrow(workspace -> value!(y, f, workspace, x), f)
+    return [_unflatten(_numbers(f, y[:, k]), f.outputs[1].size) for k in eachindex(xs)]
+end
+
+(m::Model)(x::_Array; dtype::Type = Float64) = only(m([x]; dtype = dtype))
+
+"""
+    NativeTorch.jacobian(m::Model, x; dtype = Float64)
+
+The m x n matrix of derivatives of the outputs by the inputs. Rows and columns are in torch's flattened order of outputs
+and inputs, the batch dimension included. At kinks it is torch's choice: 0 for ReLU at 0.
+
+Arguments, K points and errors: [`Model`](@ref)'s call.
+"""
+function jacobian(m::Model, xs::_Arrays; dtype::Type = Float64)
+    f, x = _prepare(m, xs, dtype)
+    J = Array{Float64}(undef, f.m, f.n, length(xs))
+    _borrow(workspace -> jacobian!(J, f, workspace, x), f)
+    return [_numbers(f, J[:, :, k]) for k in eachindex(xs)]
+end
+
+jacobian(m::Model, x::_Array; dtype::Type = Float64) = only(jacobian(m, [x]; dtype = dtype))
+
+"""
+    NativeTorch.hessian_lagrangian(m::Model, x, mu; dtype = Float64)
+
+The n x n Hessian of mu'f at `x`, dense and symmetric, in torch's flattened order of the inputs. `mu` has the output's size,
+or is a vector of length m in torch's flattened order. [`hessian_lagrangian_values!`](@ref) gives the sparse lower
+triangle.
+
+Arguments, K points and errors: [`Model`](@ref)'s call.
+"""
+function hessian_lagrangian(m::Model, xs::_Arrays, mus::_Arrays; dtype::Type = Float64)
+    f, x = _prepare(m, xs, dtype)
+    mu = _columns("mu", mus, f.outputs[1].size, length(xs))
+    H = Array{Float64}(undef, f.n, f.n, length(xs))
+    _borrow(workspace -> hessian_lagrangian!(H, f, workspace, x, mu), f)
+    return [_numbers(f, H[:, :, k]) for k in eachindex(xs)]
+end
+
+function hessian_lagrangian(m::Model, x::_Array, mu::_Array; dtype::Type = Float64)
+    return only(hessian_lagrangian(m, [x], [mu]; dtype = dtype))
+end
+
+"""
+    NativeTorch.jvp(m::Model, x, v; dtype = Float64)
+
+The product J v at `x`. For `v` of the input's size the result has the output's size; for a vector `v` of length n, in
+torch's flattened order, it is a vector of length m.
+
+Arguments, K points and errors: [`Model`](@ref)'s call.
+"""
+function jvp(m::Model, xs::_Arrays, vs::_Arrays; dtype::Type = Float64)
+    f, x = _prepare(m, xs, dtype)
+    v = _columns("v", vs, f.inputs[1].size, length(xs))
+    out = Matrix{Float64}(undef, f.m, length(xs))
+    _borrow(workspace -> jvp!(out, f, workspace, x, v), f)
+    return _results(f, out, f.outputs[1].size, vs)
+end
+
+jvp(m::Model, x::_Array, v::_Array; dtype::Type = Float64) = only(jvp(m, [x], [v]; dtype = dtype))
+
+"""
+    NativeTorch.vjp(m::Model, x, u; dtype = Float64)
+
+The product J' u at `x`. For `u` of the output's size the result has the input's size; for a vector `u` of length m, in
+torch's flattened order, it is a vector of length n.
+
+Arguments, K points and errors: [`Model`](@ref)'s call.
+"""
+function vjp(m::Model, xs::_Arrays, us::_Arrays; dtype::Type = Float64)
+    f, x = _prepare(m, xs, dtype)
+    u = _columns("u", us, f.outputs[1].size, length(xs))
+    out = Matrix{Float64}(undef, f.n, length(xs))
+    _borrow(workspace -> vjp!(out, f, workspace, x, u), f)
+    return _results(f, out, f.inputs[1].size, us)
+end
+
+vjp(m::Model, x::_Array, u::_Array; dtype::Type = Float64) = only(vjp(m, [x], [u]; dtype = dtype))
+
+"""
+    NativeTorch.hvp(m::Model, x, mu, v; dtype = Float64)
+
+The Hessian of mu'f at `x`, times `v`. `mu` has the output's size, or is a vector of length m in torch's flattened order. For
+`v` of the input's size the result has that size too; for a vector `v` of length n it is a vector of length n.
+
+Arguments, K points and errors: [`Model`](@ref)'s call.
+"""
+function hvp(m::Model, xs::_Arrays, mus::_Arrays, vs::_Arrays; dtype::Type = Float64)
+    f, x = _prepare(m, xs, dtype)
+    mu = _columns("mu", mus, f.outputs[1].size, length(xs))
+    v = _columns("v", vs, f.inputs[1].size, length(xs))
+    out = Matrix{Float64}(undef, f.n, length(xs))
+    _borrow(workspace -> hvp!(out, f, workspace, x, mu, v), f)
+    return _results(f, out, f.inputs[1].size, vs)
+end
+
+function hvp(m::Model, x::_Array, mu::_Array, v::_Array; dtype::Type = Float64)
+    return only(hvp(m, [x], [mu], [v]; dtype = dtype))
+end

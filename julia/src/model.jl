@@ -1,0 +1,98 @@
+# Models: files that were opened, and what was compiled from them.
+
+"""
+    NativeTorch.Model
+
+A model read by [`load`](@ref). It never changes, may be called from any thread, and prints as a table of its layers.
+"""
+mutable struct Model
+    handle::Ptr{Cvoid}
+    path::String
+    functions::Dict{Tuple{Vector{Int},Bool},CompiledFunction}
+    lock::ReentrantLock
+
+    function Model(path::String)
+        model = new(_model_open(path), path, Dict{Tuple{Vector{Int},Bool},CompiledFunction}(), ReentrantLock())
+        finalizer(_model_destroy, model)
+        return model
+    end
+end
+
+Base.unsafe_convert(::Type{Ptr{Cvoid}}, model::Model) = model.handle
+
+"""
+    NativeTorch.load(path) -> Model
+
+Read a model that `torch.save(model, path)` wrote. Nothing that the file names is called. The file must not be changed in
+place while the model lives. Layers that are not supported do not fail here: the model prints them with the reason.
+
+Throws [`IOError`](@ref) if the file cannot be read, [`FormatError`](@ref) if it is damaged, [`UnsupportedError`](@ref) if
+it is of another kind, [`LibraryError`](@ref) if there is no `libnative_torch`.
+"""
+function load(path::AbstractString)
+    _require_library()
+    return Model(String(path))
+end
+
+"""
+    NativeTorch.layers(m::Model)
+
+The modules of the model, each in front of those in it: a vector of `(path, class, description, kind, parameters, reason)`.
+`kind` is `:sequential`, `:standard`, `:custom` or `:unsupported`; `reason` says why the module keeps the model from being
+evaluated, and is empty where it does not.
+"""
+layers(m::Model) = _model_modules(m)
+
+"""
+    NativeTorch.input_size(m::Model)
+
+The size of the input that the model asks for by itself, `nothing` standing for one that the caller chooses: `[nothing, 64]`
+where it begins with a Linear layer of 64 features.
+
+Throws [`InvalidArgumentError`](@ref) where its first layers do not fix the size.
+"""
+input_size(m::Model) = _model_input_shape(m)
+
+"""
+    NativeTorch.verify(m::Model)
+
+Check the CRC-32 of every record of the file, and throw [`FormatError`](@ref) if one is damaged. Without this a record is
+checked when its numbers are first used.
+"""
+verify(m::Model) = _model_verify(m)
+
+"""
+    NativeTorch.compile(m::Model, size; dtype = Float64) -> CompiledFunction
+    NativeTorch.compile(m::Model; dtype = Float64)
+
+The model for inputs of this size (a tuple or vector, torch's shape, the batch included), computed in `Float64` or
+`Float32`. Without a size it is the model's own, with a batch of one. What was compiled is kept: a second call gives the
+same object.
+
+Throws [`InvalidArgumentError`](@ref) if the size does not fit the model, [`UnsupportedError`](@ref) for a layer that is
+custom or not supported.
+"""
+function compile(m::Model, size::Union{Tuple{Vararg{Integer}},AbstractVector{<:Integer}}; dtype::Type = Float64)
+    if any(n -> n < 0, size)
+        throw(InvalidArgumentError("the input cannot have the size $size"))
+    end
+    key = (Int[n for n in size], _is_single(dtype))
+    return lock(m.lock) do
+        get!(() -> CompiledFunction(_function_compile(m, Csize_t.(key[1]), key[2]), key[2]), m.functions, key)
+    end
+end
+
+function compile(m::Model; dtype::Type = Float64)
+    single = _is_single(dtype)
+    f = CompiledFunction(_function_compile(m, nothing, single), single)
+    key = (Int[n for n in only(f.inputs).size], single)
+    return lock(() -> get!(m.functions, key, f), m.lock)
+end
+
+# Whether this is single precision; an error if it is neither single nor double.
+function _is_single(dtype::Type)
+    if dtype !== Float64 && dtype !== Float32
+        throw(InvalidArgumentError("cannot compute in $dtype; dtype is Float64 or Float32"))
+    end
+    return dtype === Float32
+end
