@@ -27,11 +27,11 @@ function _columns(name::String, arrays, size::Dims, points::Int)
     return columns
 end
 
-# The results of K points, in the form in which `like` was given: torch's size, or a vector in torch's flattened order.
-function _results(f::CompiledFunction, columns::Matrix{Float64}, size::Dims, like)
+# The results of K points: of torch's size where the array `like` has it, else flat in torch's order.
+function _results(f::CompiledFunction, columns::Matrix{Float64}, size::Dims, like, like_size::Dims)
     function result(k, form)
         flat = _numbers(f, columns[:, k])
-        return form isa AbstractVector ? flat : _unflatten(flat, size)
+        return Base.size(form) == like_size ? _unflatten(flat, size) : flat
     end
     return [result(k, form) for (k, form) in enumerate(like)]
 end

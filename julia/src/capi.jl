@@ -279,7 +279,7 @@ end
 
 function _function_pattern(f, out::Ref{_Pattern})
     rows, columns = _copy(Int, out[].rows, out[].count), _copy(Int, out[].columns, out[].count)
-    return rows .+= 1, columns .+= 1
+    return rows .+ 1, columns .+ 1
 end
 
 function _function_jacobian_pattern(f)

@@ -87,8 +87,8 @@ end
 """
     NativeTorch.jvp(m::Model, x, v; dtype = Float64)
 
-The product J v at `x`. For `v` of the input's size the result has the output's size; for a vector `v` of length n, in
-torch's flattened order, it is a vector of length m.
+The product J v at `x`. For `v` of the input's size the result has the output's size; for another
+vector `v` of length n, in torch's flattened order, it is a vector of length m.
 
 Arguments, K points and errors: [`Model`](@ref)'s call.
 """
@@ -97,7 +97,7 @@ function jvp(m::Model, xs::_Arrays, vs::_Arrays; dtype::Type = Float64)
     v = _columns("v", vs, f.inputs[1].size, length(xs))
     out = Matrix{Float64}(undef, f.m, length(xs))
     _borrow(workspace -> jvp!(out, f, workspace, x, v), f)
-    return _results(f, out, f.outputs[1].size, vs)
+    return _results(f, out, f.outputs[1].size, vs, f.inputs[1].size)
 end
 
 jvp(m::Model, x::_Array, v::_Array; dtype::Type = Float64) = only(jvp(m, [x], [v]; dtype = dtype))
@@ -105,8 +105,8 @@ jvp(m::Model, x::_Array, v::_Array; dtype::Type = Float64) = only(jvp(m, [x], [v
 """
     NativeTorch.vjp(m::Model, x, u; dtype = Float64)
 
-The product J' u at `x`. For `u` of the output's size the result has the input's size; for a vector `u` of length m, in
-torch's flattened order, it is a vector of length n.
+The product J' u at `x`. For `u` of the output's size the result has the input's size; for another
+vector `u` of length m, in torch's flattened order, it is a vector of length n.
 
 Arguments, K points and errors: [`Model`](@ref)'s call.
 """
@@ -115,7 +115,7 @@ function vjp(m::Model, xs::_Arrays, us::_Arrays; dtype::Type = Float64)
     u = _columns("u", us, f.outputs[1].size, length(xs))
     out = Matrix{Float64}(undef, f.n, length(xs))
     _borrow(workspace -> vjp!(out, f, workspace, x, u), f)
-    return _results(f, out, f.inputs[1].size, us)
+    return _results(f, out, f.inputs[1].size, us, f.outputs[1].size)
 end
 
 vjp(m::Model, x::_Array, u::_Array; dtype::Type = Float64) = only(vjp(m, [x], [u]; dtype = dtype))
@@ -124,7 +124,7 @@ vjp(m::Model, x::_Array, u::_Array; dtype::Type = Float64) = only(vjp(m, [x], [u
     NativeTorch.hvp(m::Model, x, mu, v; dtype = Float64)
 
 The Hessian of mu'f at `x`, times `v`. `mu` has the output's size, or is a vector of length m in torch's flattened order. For
-`v` of the input's size the result has that size too; for a vector `v` of length n it is a vector of length n.
+`v` of the input's size the result has that size too; for another vector `v` of length n it is a vector of length n.
 
 Arguments, K points and errors: [`Model`](@ref)'s call.
 """
@@ -134,7 +134,7 @@ function hvp(m::Model, xs::_Arrays, mus::_Arrays, vs::_Arrays; dtype::Type = Flo
     v = _columns("v", vs, f.inputs[1].size, length(xs))
     out = Matrix{Float64}(undef, f.n, length(xs))
     _borrow(workspace -> hvp!(out, f, workspace, x, mu, v), f)
-    return _results(f, out, f.inputs[1].size, vs)
+    return _results(f, out, f.inputs[1].size, vs, f.inputs[1].size)
 end
 
 function hvp(m::Model, x::_Array, mu::_Array, v::_Array; dtype::Type = Float64)
