@@ -1,20 +1,16 @@
 """
-Trained PyTorch models without Python: values and exact derivatives, and, with JuMP loaded, models inside optimisation
-models.
+Trained PyTorch models without Python: values and exact derivatives.
 
     m = NativeTorch.load("model.pt")
     y = m(x)                                   # size(x) is torch's shape
     J = NativeTorch.jacobian(m, x)
 
-    y, formulation = NativeTorch.add_predictor(model, NativeTorch.PytorchModel("model.pt"), x)
-
-Nothing is exported. The names of MathOptAI are kept where they mean the same.
+Nothing is exported.
 """
 module NativeTorch
 
 include("binding.jl")
 include("library.jl")
-include("predictors.jl")
 
 function __init__()
     _find_library()

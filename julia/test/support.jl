@@ -54,11 +54,11 @@ function refuses(f, type, words...)
     return good
 end
 
-# max|a - b| relative to the largest magnitude of b.
+# max|a - b| relative to the largest magnitude of b, or to 1e-3 where all of b is noise about zero.
 function difference(a, b)
     size(a) == size(b) || return Inf
     isempty(b) && return 0.0
-    return maximum(abs.(a .- b)) / max(maximum(abs.(b)), floatmin(Float64))
+    return maximum(abs.(a .- b)) / max(maximum(abs.(b)), 1e-3)
 end
 
 # A reader of JSON, for the fixtures.
