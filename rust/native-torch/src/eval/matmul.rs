@@ -5,17 +5,19 @@
 // Products take sizes, matrices and distances, and indices say best what a kernel does.
 #![allow(clippy::too_many_arguments, clippy::needless_range_loop)]
 
-use super::simd::{self, multiversion};
+use super::{
+    registers::{Registers, TILE, Tile, WIDTH},
+    simd::multiversion,
+};
 use crate::tensor::Real;
 
 /// Rows of `B` that are multiplied at a time.
 const DEPTH: usize = 256;
 /// Rows of `C` that share a copied panel of `B`.
 const HEIGHT: usize = 240;
-/// Elements in the widest panel: three vectors of 64 bytes in `f32`.
-const WIDTH: usize = 48;
-/// The length of the buffer that [`matmul`] copies panels of `B` to.
-pub(super) const PANEL: usize = DEPTH * WIDTH;
+
+/// The length of the buffer for a panel of `B` and a tile of `C`.
+pub(super) const PANEL: usize = DEPTH * WIDTH + TILE;
 /// From so many rows on, copying `B` pays.
 const COPY_FROM: usize = 32;
 
@@ -92,41 +94,10 @@ pub(super) fn matmul<T: Real>(
     }
     assert!(a.data.len() > (m - 1) * a.row + (k - 1) * a.column, "A is too short");
     assert!(ldb >= n && b.len() > (k - 1) * ldb + n - 1, "B is too short");
-    // How much of C the registers hold: rows, and vectors of 64 bytes.
-    let tile = match simd::level() {
-        simd::Level::Baseline => (2, 1),
-        #[cfg(target_arch = "x86_64")]
-        simd::Level::V3 => (6, 1),
-        #[cfg(target_arch = "x86_64")]
-        simd::Level::V4 => (8, 3),
-    };
-    blocks(panel, sizes, a, b, ldb, c, ldc, write, part, tile);
+    blocks(panel, sizes, a, b, ldb, c, ldc, write, part);
 }
 
-multiversion! {
-    fn blocks<T: Real>(
-        panel: &mut [T],
-        sizes: Sizes,
-        a: Left<T>,
-        b: &[T],
-        ldb: usize,
-        c: &mut [T],
-        ldc: usize,
-        write: Write,
-        part: Part,
-        tile: (usize, usize),
-    ) {
-        // 64 bytes: the same number of vectors per panel in both types.
-        if size_of::<T>() == 8 {
-            blocks_of::<T, FMA, 8>(panel, sizes, a, b, ldb, c, ldc, write, part, tile);
-        } else {
-            blocks_of::<T, FMA, 16>(panel, sizes, a, b, ldb, c, ldc, write, part, tile);
-        }
-    }
-}
-
-#[inline(always)]
-fn blocks_of<T: Real, const FMA: bool, const LANES: usize>(
+fn blocks<T: Real>(
     panel: &mut [T],
     sizes: Sizes,
     a: Left<T>,
@@ -136,26 +107,26 @@ fn blocks_of<T: Real, const FMA: bool, const LANES: usize>(
     ldc: usize,
     write: Write,
     part: Part,
-    (max_rows, max_vectors): (usize, usize),
 ) {
     let Sizes { m, n, k } = sizes;
-    assert!(panel.len() >= PANEL);
-    // Rows of one tile: as even as possible, so that no tile is thin.
-    let rows = m.div_ceil(m.div_ceil(max_rows));
-    let height = HEIGHT / rows * rows;
+    let (panel, whole) = panel[..PANEL].split_at_mut(DEPTH * WIDTH);
+    let registers = Registers::<T>::new();
+    let lanes = registers.lanes;
+    // The next part of what is left, so that all parts are about equal and none is thin.
+    let share = |left: usize, most: usize| left.div_ceil(left.div_ceil(most));
     for k0 in (0..k).step_by(DEPTH) {
         let depth = DEPTH.min(k - k0);
         let write = if k0 == 0 { write } else { Write::Add };
-        for m0 in (0..m).step_by(height) {
-            let m1 = m.min(m0 + height);
+        for m0 in (0..m).step_by(HEIGHT) {
+            let m1 = m.min(m0 + HEIGHT);
             let mut j0 = 0;
             while j0 < n {
                 if part == Part::Lower && j0 >= m1 {
                     break;
                 }
-                let vectors = (n - j0).div_ceil(LANES).min(max_vectors);
-                let width = (vectors * LANES).min(n - j0);
-                let padded = vectors * LANES;
+                let vectors = share((n - j0).div_ceil(lanes), registers.vectors);
+                let padded = vectors * lanes;
+                let width = padded.min(n - j0);
                 let copied = width < padded || m1 - m0 >= COPY_FROM;
                 if copied {
                     for p in 0..depth {
@@ -167,92 +138,16 @@ fn blocks_of<T: Real, const FMA: bool, const LANES: usize>(
                 let (b, ldb) = if copied { (&panel[..], padded) } else { (&b[k0 * ldb + j0..], ldb) };
                 let mut i0 = m0;
                 while i0 < m1 {
-                    let rows = rows.min(m1 - i0);
+                    let rows = share(m1 - i0, registers.rows);
                     if part == Part::All || j0 < i0 + rows {
                         let a = Left { data: &a.data[i0 * a.row + k0 * a.column..], ..a };
                         let c = &mut c[i0 * ldc + j0..];
-                        tile_of::<T, FMA, LANES>(rows, vectors, depth, a, b, ldb, c, ldc, width, write);
+                        registers.multiply(Tile { rows, vectors, depth, width }, a, b, ldb, c, ldc, write, whole);
                     }
                     i0 += rows;
                 }
                 j0 += width;
             }
-        }
-    }
-}
-
-#[inline(always)]
-fn tile_of<T: Real, const FMA: bool, const LANES: usize>(
-    rows: usize,
-    vectors: usize,
-    depth: usize,
-    a: Left<T>,
-    b: &[T],
-    ldb: usize,
-    c: &mut [T],
-    ldc: usize,
-    width: usize,
-    write: Write,
-) {
-    macro_rules! choose {
-        ($(($rows:literal, $vectors:literal))*) => {
-            match (rows, vectors) {
-                $(($rows, $vectors) => {
-                    tile::<T, FMA, LANES, $rows, $vectors>(depth, a, b, ldb, c, ldc, width, write)
-                })*
-                _ => unreachable!("a tile of {rows} rows and {vectors} vectors"),
-            }
-        };
-    }
-    choose! {
-        (1, 1) (2, 1) (3, 1) (4, 1) (5, 1) (6, 1) (7, 1) (8, 1)
-        (1, 2) (2, 2) (3, 2) (4, 2) (5, 2) (6, 2) (7, 2) (8, 2)
-        (1, 3) (2, 3) (3, 3) (4, 3) (5, 3) (6, 3) (7, 3) (8, 3)
-    }
-}
-
-/// One tile of `C`, held in registers over all of `depth`.
-#[inline(always)]
-#[allow(unsafe_code)]
-fn tile<T: Real, const FMA: bool, const LANES: usize, const ROWS: usize, const VECTORS: usize>(
-    depth: usize,
-    a: Left<T>,
-    b: &[T],
-    ldb: usize,
-    c: &mut [T],
-    ldc: usize,
-    width: usize,
-    write: Write,
-) {
-    debug_assert!(a.data.len() > (ROWS - 1) * a.row + (depth - 1) * a.column);
-    debug_assert!(b.len() >= (depth - 1) * ldb + VECTORS * LANES);
-    let mut sums = [[[T::ZERO; LANES]; VECTORS]; ROWS];
-    for p in 0..depth {
-        let mut row = [[T::ZERO; LANES]; VECTORS];
-        for v in 0..VECTORS {
-            for l in 0..LANES {
-                // SAFETY: p < depth and the panel has VECTORS * LANES columns (`matmul` checked the length of B where
-                // it is read in place; the copied panel is always that wide).
-                row[v][l] = unsafe { *b.get_unchecked(p * ldb + v * LANES + l) };
-            }
-        }
-        for i in 0..ROWS {
-            // SAFETY: `matmul` checked that A has all rows and columns; i and p stay within this tile's.
-            let x = unsafe { *a.data.get_unchecked(i * a.row + p * a.column) };
-            for v in 0..VECTORS {
-                for l in 0..LANES {
-                    sums[i][v][l] = x.madd::<FMA>(row[v][l], sums[i][v][l]);
-                }
-            }
-        }
-    }
-    for (i, sums) in sums.iter().enumerate() {
-        let c = &mut c[i * ldc..i * ldc + width];
-        let full = c.len() == VECTORS * LANES;
-        match write {
-            Write::Set if full => (0..VECTORS).for_each(|v| c[v * LANES..(v + 1) * LANES].copy_from_slice(&sums[v])),
-            Write::Set => c.iter_mut().zip(sums.as_flattened()).for_each(|(c, s)| *c = *s),
-            Write::Add => c.iter_mut().zip(sums.as_flattened()).for_each(|(c, s)| *c += *s),
         }
     }
 }

@@ -4,6 +4,7 @@ mod function;
 mod kernels;
 mod matmul;
 mod plan;
+mod registers;
 mod simd;
 
 pub use function::{Function, Order, Signature, Workspace};
