@@ -30,8 +30,8 @@ Conditions:
   e <= e   e >= e   e == e
   argmax(y) == k   argmax(y) != k     by --margin
 
-Convex uses of abs, max and norms are exact and cheap; others take binaries and finite bounds. Status is optimal,
-infeasible, unbounded or time_limit; the bound is proven.";
+Convex uses of abs, max and norms are exact and cheap; others take binaries and finite
+bounds. The status is optimal, infeasible, unbounded or time_limit; the bound is proven.";
 
 /// The problem, and how it is solved.
 #[derive(Args)]
@@ -49,7 +49,7 @@ pub struct Arguments {
     /// The input's bounds: LO,HI for all elements, or a JSON file [[lo,hi],..] or {"lower":[..],"upper":[..]}
     #[arg(long, allow_hyphen_values = true, value_name = "LO,HI|FILE")]
     bounds: String,
-    /// Fix an input element, as 3=0.5; may be repeated
+    /// Fix an input element, as 3=0.5, in or outside its bounds; may be repeated
     #[arg(long, allow_hyphen_values = true, value_name = "I=V")]
     fix: Vec<String>,
     /// A condition; may be repeated, and all must hold
@@ -59,10 +59,10 @@ pub struct Arguments {
     #[arg(long, allow_hyphen_values = true, value_name = "IN", help = format!("The point x0 of expressions, where the search starts: {}", input::ARRAY))]
     x0: Option<String>,
     /// Stop after this many seconds with what is known
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, allow_hyphen_values = true, value_name = "SECONDS")]
     time_limit: Option<f64>,
     /// By how much one output must exceed another to count as larger
-    #[arg(long, default_value_t = 1e-6)]
+    #[arg(long, allow_hyphen_values = true, default_value_t = 1e-6)]
     margin: f64,
     /// microlp or highs
     #[arg(long)]

@@ -19,6 +19,9 @@ use std::time::{Duration, Instant};
 /// A point must be better than the best one by this much, relative where that is above 1, to be looked for.
 const CUTOFF: f64 = 1e-9;
 
+/// Ceilings of the objective, as fractions of its range.
+const CEILINGS: [f64; 4] = [1.0 / 256.0, 1.0 / 64.0, 1.0 / 16.0, 1.0 / 4.0];
+
 /// The smallest margin that solvers tell from 0.
 const TOLD_APART: f64 = 1e-7;
 
@@ -177,6 +180,7 @@ impl<'a> Problem<'a> {
             deadline: options.time_limit.and_then(|limit| Instant::now().checked_add(limit)),
             workspace: self.forward.workspace(),
             best: None,
+            ceiling: f64::INFINITY,
         }
         .run()
     }
@@ -232,12 +236,24 @@ struct Open {
 
 /// The search over the alternatives, best bound first. Each complete choice is one mixed-integer problem over the box
 /// that the best point so far leaves.
+///
+/// Where a small objective means a small box, as with a norm, the search is first made below a low ceiling, which is
+/// then raised: in a small box most neurons have a certain sign, and what is found below a ceiling is optimal.
 struct Search<'a> {
     problem: &'a Problem<'a>,
     options: &'a Options,
     deadline: Option<Instant>,
     workspace: Workspace,
     best: Option<Best>,
+    /// Only points with a smaller objective are looked for.
+    ceiling: f64,
+}
+
+/// What a search below a ceiling ends with.
+enum Pass {
+    Unbounded,
+    /// Nothing is left that has a smaller objective than this and has not been found.
+    Left(f64),
 }
 
 impl Search<'_> {
@@ -245,6 +261,43 @@ impl Search<'_> {
         if let Some(x0) = self.problem.x0.clone() {
             self.offer(&x0)?;
         }
+        let mut left = f64::NEG_INFINITY;
+        for ceiling in self.ceilings() {
+            self.ceiling = ceiling;
+            match self.pass()? {
+                Pass::Unbounded => return Ok(Answer::without_point(Status::Unbounded, None)),
+                Pass::Left(bound) => left = bound.min(ceiling).max(left),
+            }
+            if left < self.cutoff() || self.best.as_ref().is_some_and(|best| best.value <= ceiling) {
+                break;
+            }
+        }
+        Ok(self.answer(left))
+    }
+
+    /// Ceilings below which the box is at most half as wide, and none at last.
+    fn ceilings(&self) -> Vec<f64> {
+        let objective = &self.problem.objective;
+        let whole = || Ranges { x: self.problem.bounds.clone(), y: vec![Interval::ALL; self.problem.forward.m()] };
+        let width = |ranges: &Ranges| ranges.x.iter().map(|x| (x.upper - x.lower).max(0.0)).sum::<f64>();
+        let range = objective.range(&whole());
+        let mut ceilings = Vec::new();
+        if range.is_finite() {
+            for fraction in CEILINGS {
+                let ceiling = range.lower + fraction * (range.upper - range.lower);
+                let mut narrowed = whole();
+                objective.contract(Interval::new(f64::NEG_INFINITY, ceiling), &mut narrowed);
+                if width(&narrowed) <= 0.5 * width(&whole()) {
+                    ceilings.push(ceiling);
+                }
+            }
+        }
+        ceilings.push(f64::INFINITY);
+        ceilings
+    }
+
+    /// The search below the ceiling.
+    fn pass(&mut self) -> Result<Pass> {
         let disjunctions = self.problem.disjunctions();
         let mut open = vec![Open { chosen: Vec::new(), bound: f64::NEG_INFINITY }];
         // The smallest bound of what was given up because of time.
@@ -274,12 +327,11 @@ impl Search<'_> {
             let solution = self.solve_choice(&disjunctions, &node.chosen, false)?;
             match solution.status {
                 Status::Optimal | Status::Infeasible => {}
-                Status::Unbounded => return Ok(Answer::without_point(Status::Unbounded, None)),
+                Status::Unbounded => return Ok(Pass::Unbounded),
                 Status::TimeLimit => given_up = given_up.min(solution.bound.map_or(node.bound, |b| b.max(node.bound))),
             }
         }
-        let left = open.iter().map(|node| node.bound).fold(given_up, f64::min);
-        Ok(self.answer(left))
+        Ok(Pass::Left(open.iter().map(|node| node.bound).fold(given_up, f64::min)))
     }
 
     /// The answer, where what is left has this bound.
@@ -309,9 +361,10 @@ impl Search<'_> {
         self.left().is_some_and(|left| left.is_zero())
     }
 
-    /// What a point must stay below to be better than the best one.
+    /// What a point must stay below to be looked for.
     fn cutoff(&self) -> f64 {
-        self.best.as_ref().map_or(f64::INFINITY, |best| best.value - CUTOFF * best.value.abs().max(1.0))
+        let better = self.best.as_ref().map(|best| best.value - CUTOFF * best.value.abs().max(1.0));
+        self.ceiling.min(better.unwrap_or(f64::INFINITY))
     }
 
     /// The bound of a choice from its linear relaxation; None if there is nothing in it that is better.
@@ -336,15 +389,16 @@ impl Search<'_> {
         };
         let objective = embedding.linear(&self.problem.objective, Side::Above)?;
 
-        if let Some(best) = &self.best {
+        // A start that is feasible here takes the place of the limit that it would violate.
+        let start = self.best.as_ref().filter(|best| {
             let point = Point { x: &best.x, y: &best.y };
-            let starts = !relaxed && requirements.iter().all(|(expr, _)| expr.value(&point) <= 0.0);
-            if starts {
-                embedding.set_start(&best.x)?;
-            } else {
-                let better = self.problem.objective.clone().sub(Expr::constant(self.cutoff()));
-                embedding.require(&better, false)?;
-            }
+            !relaxed && best.value <= self.ceiling && requirements.iter().all(|(expr, _)| expr.value(&point) <= 0.0)
+        });
+        if let Some(start) = start {
+            embedding.set_start(&start.x)?;
+        } else if self.cutoff().is_finite() {
+            let better = self.problem.objective.clone().sub(Expr::constant(self.cutoff()));
+            embedding.require(&better, false)?;
         }
         if embedding.contradiction {
             return Ok(Solution::without_values(Status::Infeasible, None));
@@ -372,8 +426,9 @@ impl Search<'_> {
                 let lower = if *equal { 0.0 } else { f64::NEG_INFINITY };
                 expr.contract(Interval::new(lower, 0.0), &mut ranges);
             }
-            if let Some(best) = &self.best {
-                problem.objective.contract(Interval::new(f64::NEG_INFINITY, best.value), &mut ranges);
+            let limit = self.best.as_ref().map_or(self.ceiling, |best| best.value.min(self.ceiling));
+            if limit.is_finite() {
+                problem.objective.contract(Interval::new(f64::NEG_INFINITY, limit), &mut ranges);
             }
         }
         if !ranges.x.iter().all(|x| x.is_valid()) {

@@ -17,15 +17,17 @@ pub(super) fn run(
     options: &Options,
     start: Option<&[f64]>,
 ) -> Result<Solution> {
-    match options.solver {
+    let solver = options.solver.name();
+    // A solver's defect is an error of its own, not the end of the program.
+    let run = std::panic::AssertUnwindSafe(|| match options.solver {
         #[cfg(feature = "microlp")]
         Solver::Microlp => microlp::run(linear, objective, options, start),
         #[cfg(feature = "highs")]
         Solver::Highs => highs::run(linear, objective, options, start),
         #[allow(unreachable_patterns)]
-        missing => Err(Error::unsupported(format!(
-            "this build has no solver `{0}`; build with the cargo feature `{0}`",
-            missing.name()
+        _ => Err(Error::unsupported(format!(
+            "this build has no solver `{solver}`; build with the cargo feature `{solver}`"
         ))),
-    }
+    });
+    std::panic::catch_unwind(run).unwrap_or_else(|_| Err(Error::solver(format!("{solver} panicked"))))
 }
