@@ -16,5 +16,7 @@ pub fn run_bench() -> bool {
 
 /// Writes the header anew.
 pub fn header() -> bool {
-    cargo(&["run", "--quiet", "--package", "native-torch-capi", "--bin", "header"])
+    let mut test = Command::new(env!("CARGO"));
+    test.args(["test", "--quiet", "--package", "native-torch-capi", "--test", "header"]);
+    run(test.env("NATIVE_TORCH_BLESS", "1")).success
 }

@@ -255,75 +255,88 @@ fn by_plane(windows: &Windows, plane: &[usize], sets: &mut Sets, x: &[u32]) -> V
 /// The empty set.
 const EMPTY: u32 = 0;
 
-/// Sets of numbers below `bits`, each kept once.
+/// Sets of numbers below `bits`, each a sorted list that is kept once.
 struct Sets {
     bits: usize,
-    words: Vec<u64>,
-    known: HashMap<Box<[u64]>, u32>,
-    scratch: Vec<u64>,
+    /// All lists, one after another, and where each ends.
+    members: Vec<u32>,
+    ends: Vec<usize>,
+    known: HashMap<Box<[u32]>, u32>,
+    /// The set being made, and for each number the last set that it was put into.
+    scratch: Vec<u32>,
+    marks: Vec<u32>,
+    round: u32,
 }
 
 impl Sets {
     fn new(bits: usize) -> Self {
-        let scratch = vec![0; bits.div_ceil(64)];
-        let mut sets = Self { bits, words: Vec::new(), known: HashMap::new(), scratch };
+        let mut sets = Self {
+            bits,
+            members: Vec::new(),
+            ends: Vec::new(),
+            known: HashMap::new(),
+            scratch: Vec::new(),
+            marks: vec![0; bits],
+            round: 0,
+        };
         sets.intern();
         sets
     }
 
-    /// The number of the set in `scratch`.
+    /// The number of the sorted set in `scratch`.
     fn intern(&mut self) -> u32 {
         if let Some(&id) = self.known.get(self.scratch.as_slice()) {
             return id;
         }
         let id = u32::try_from(self.known.len()).expect("fewer than 2^32 sets");
         self.known.insert(self.scratch.as_slice().into(), id);
-        self.words.extend_from_slice(&self.scratch);
+        self.members.extend_from_slice(&self.scratch);
+        self.ends.push(self.members.len());
         id
     }
 
-    fn words(&self, set: u32) -> &[u64] {
-        let length = self.scratch.len();
-        &self.words[set as usize * length..(set as usize + 1) * length]
+    fn list(&self, set: u32) -> &[u32] {
+        let start = set.checked_sub(1).map_or(0, |before| self.ends[before as usize]);
+        &self.members[start..self.ends[set as usize]]
     }
 
     fn single(&mut self, element: usize) -> u32 {
-        self.scratch.fill(0);
-        self.scratch[element / 64] |= 1 << (element % 64);
+        self.scratch.clear();
+        self.scratch.push(u32::try_from(element).expect("fewer than 2^32 inputs"));
         self.intern()
     }
 
     fn union(&mut self, sets: impl IntoIterator<Item = u32>) -> u32 {
-        let mut sets = sets.into_iter();
-        let mut last = sets.next().unwrap_or(EMPTY);
-        let length = self.scratch.len();
-        let mut same = true;
+        let mut sets = sets.into_iter().filter(|&set| set != EMPTY);
+        let Some(first) = sets.next() else { return EMPTY };
+        // Most unions are of one set with itself.
+        let Some(mut last) = sets.find(|&set| set != first) else { return first };
+        self.round += 1;
+        self.scratch.clear();
+        self.collect(first);
+        self.collect(last);
         for set in sets {
-            if same && (set == last || set == EMPTY) {
-                continue;
-            }
-            if same && last == EMPTY {
-                last = set;
-                continue;
-            }
-            if same {
-                self.scratch.copy_from_slice(&self.words[last as usize * length..(last as usize + 1) * length]);
-                same = false;
-            }
-            if set != last {
-                let words = &self.words[set as usize * length..(set as usize + 1) * length];
-                self.scratch.iter_mut().zip(words).for_each(|(a, b)| *a |= b);
+            if set != last && set != first {
+                self.collect(set);
                 last = set;
             }
         }
-        if same { last } else { self.intern() }
+        self.scratch.sort_unstable();
+        self.intern()
+    }
+
+    /// Adds the members of a set to `scratch`, none twice.
+    fn collect(&mut self, set: u32) {
+        let start = set.checked_sub(1).map_or(0, |before| self.ends[before as usize]);
+        for &member in &self.members[start..self.ends[set as usize]] {
+            if std::mem::replace(&mut self.marks[member as usize], self.round) != self.round {
+                self.scratch.push(member);
+            }
+        }
     }
 
     fn members(&self, set: u32) -> impl Iterator<Item = usize> {
-        self.words(set).iter().enumerate().flat_map(|(i, &word)| {
-            let bits = std::iter::successors(Some(word), |w| Some(w & w.wrapping_sub(1))).take_while(|&w| w != 0);
-            bits.map(move |w| i * 64 + w.trailing_zeros() as usize)
-        })
+        self.list(set).iter().map(|&member| member as usize)
     }
 }
 

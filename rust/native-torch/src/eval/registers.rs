@@ -292,33 +292,37 @@ mod x86 {
 
     macro_rules! vector {
         ($vector:ty, $t:ty, $splat:ident, $load:ident, $store:ident, $fma:ident, $add:ident) => {
-            // SAFETY: each method is its instruction, and asks of its caller what the instruction does.
             impl Vector for $vector {
                 type Element = $t;
                 const LANES: usize = size_of::<$vector>() / size_of::<$t>();
 
                 #[inline(always)]
                 unsafe fn splat(value: $t) -> Self {
+                    // SAFETY: the instruction asks what the method does.
                     unsafe { $splat(value) }
                 }
 
                 #[inline(always)]
                 unsafe fn load(from: *const $t) -> Self {
+                    // SAFETY: the instruction asks what the method does.
                     unsafe { $load(from) }
                 }
 
                 #[inline(always)]
                 unsafe fn store(self, to: *mut $t) {
+                    // SAFETY: the instruction asks what the method does.
                     unsafe { $store(to, self) }
                 }
 
                 #[inline(always)]
                 unsafe fn add_product(self, a: Self, b: Self) -> Self {
+                    // SAFETY: the instruction asks what the method does.
                     unsafe { $fma(a, b, self) }
                 }
 
                 #[inline(always)]
                 unsafe fn add(self, other: Self) -> Self {
+                    // SAFETY: the instruction asks what the method does.
                     unsafe { $add(self, other) }
                 }
             }

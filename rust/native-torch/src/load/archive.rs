@@ -4,6 +4,7 @@
 
 use std::{collections::HashMap, ops::Range, sync::Arc};
 
+use super::detect;
 use crate::{
     Error, Result,
     tensor::{Mapping, Storage},
@@ -200,6 +201,8 @@ struct Header {
     crc32: u32,
     size: usize,
     local: usize,
+    /// Why the record cannot be mapped, if it cannot.
+    packed: Option<Error>,
 }
 
 fn header(cursor: &mut Cursor) -> Result<Header> {
@@ -218,17 +221,18 @@ fn header(cursor: &mut Cursor) -> Result<Header> {
     cursor.take(lengths[2].into())?;
 
     let [unpacked, packed, local] = zip64([unpacked, packed, local], extra).map_err(|e| e.at(quoted(&name)))?;
-    if flags & 1 != 0 {
-        return Err(Error::unsupported(format!("record `{name}` is encrypted; torch writes plain records")));
-    }
-    if method != 0 {
-        return Err(Error::unsupported(format!(
+    let refused = if flags & 1 != 0 {
+        Some(Error::unsupported(format!("record `{name}` is encrypted; torch writes plain records")))
+    } else if method != 0 {
+        Some(Error::unsupported(format!(
             "record `{name}` is compressed (zip method {method}{}), but tensors are mapped as they lie in the file; unpack \
              the archive and pack it with `zip -0 -r`",
             if method == 8 { ", deflate" } else { "" }
-        )));
-    }
-    if packed != unpacked {
+        )))
+    } else {
+        None
+    };
+    if refused.is_none() && packed != unpacked {
         return Err(Error::format(format!("record `{name}` is stored, but claims {packed} and {unpacked} bytes")));
     }
     let size = usize::try_from(unpacked).ok();
@@ -238,7 +242,7 @@ fn header(cursor: &mut Cursor) -> Result<Header> {
             "record `{name}` claims {unpacked} bytes, more than the file has; it is truncated or damaged"
         ))
     })?;
-    Ok(Header { name, flags, crc32, size, local })
+    Ok(Header { name, flags, crc32, size, local, packed: refused })
 }
 
 fn quoted(name: &str) -> String {
@@ -349,6 +353,11 @@ fn directory(bytes: &[u8]) -> Result<(String, Vec<Entry>)> {
             "the zip directory says that it has {count} entries, but {} bytes follow them",
             range.end - cursor.at
         )));
+    }
+    if let Some(error) = headers.iter().find_map(|header| header.packed.clone()) {
+        // Other formats that torch writes are compressed; their name says more than that.
+        let below = |header: &Header| header.name.split_once('/').map_or("", |(_, name)| name).to_owned();
+        return Err(detect::other_archive(headers.iter().map(below)).unwrap_or(error));
     }
     // Once with the least that each record takes, since the local headers of overlapping records contradict each other.
     let least = headers.iter().map(|header| {

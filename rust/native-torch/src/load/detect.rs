@@ -65,32 +65,34 @@ fn is_onnx(start: &[u8]) -> bool {
 
 /// An error that names what a zip archive holds unless it is a pickled model.
 pub(crate) fn expect_model(archive: &Archive) -> Result<()> {
-    let any = |test: &dyn Fn(&str) -> bool| archive.names().any(test);
-    if archive.contains("constants.pkl") || any(&|name| name.starts_with("code/")) {
-        return Err(Error::unsupported(
-            "this is a TorchScript archive, which is not read yet; save the module itself with torch.save(model, path), \
-             before torch.jit.script or torch.jit.trace",
-        ));
+    if let Some(error) = other_archive(archive.names().map(str::to_owned)) {
+        return Err(error);
     }
     if archive.contains("data.pkl") {
         return Ok(());
-    }
-    let exported = |name: &str| {
-        name == "archive_format" || name == "serialized_exported_program.json" || name == "models/model.json"
-    };
-    if any(&exported) {
-        return Err(Error::unsupported(
-            "this is a .pt2 archive of torch.export, which is not read yet; save the module itself with \
-             torch.save(model, path)",
-        ));
-    }
-    if any(&|name| name.ends_with(".npy")) {
-        return Err(Error::unsupported(
-            "this is a NumPy .npz archive; torch.save(model, path) makes the files read here",
-        ));
     }
     Err(Error::format(
         "the zip archive has no record `data.pkl`, so torch.save did not write it; save the model with \
          torch.save(model, path)",
     ))
+}
+
+/// The error that names another format, from the names of the records below the top folder.
+pub(crate) fn other_archive(names: impl Iterator<Item = String>) -> Option<Error> {
+    let names: Vec<String> = names.collect();
+    let any = |test: &dyn Fn(&str) -> bool| names.iter().any(|name| test(name));
+    let refusal = if any(&|name| name == "constants.pkl" || name.starts_with("code/")) {
+        "this is a TorchScript archive, which is not read yet; save the module itself with torch.save(model, path), \
+         before torch.jit.script or torch.jit.trace"
+    } else if any(&|name| name == "data.pkl") {
+        return None;
+    } else if any(&|name| matches!(name, "archive_format" | "serialized_exported_program.json" | "models/model.json")) {
+        "this is a .pt2 archive of torch.export, which is not read yet; save the module itself with \
+         torch.save(model, path)"
+    } else if any(&|name| name.ends_with(".npy")) {
+        "this is a NumPy .npz archive; torch.save(model, path) makes the files read here"
+    } else {
+        return None;
+    };
+    Some(Error::unsupported(refusal))
 }

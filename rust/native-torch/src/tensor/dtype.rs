@@ -145,7 +145,7 @@ fn float8(code: u8, mantissa: u32, bias: i32, kind: Float8) -> f64 {
     let unit = 1u32 << mantissa;
     let (significand, exponent) =
         if exponent == 0 { (fraction, 1 - bias) } else { (fraction + unit, exponent as i32 - bias) };
-    sign * f64::from(significand) / f64::from(unit) * f64::from(exponent).exp2()
+    sign * libm::ldexp(f64::from(significand) / f64::from(unit), exponent)
 }
 
 /// A Rust type that tensors are read into.

@@ -188,7 +188,7 @@ real!(
     f64, u64, mantissa: 52, bias: 1023,
     // The high part has its last 11 bits clear, so that its product with k is exact.
     ln2: (6.931_471_803_691_238e-1, 1.908_214_929_270_587_7e-10),
-    exp: (-760.0, 760.0), tanh_max: 44.0, erf: libm::erf, ln_1p: f64::ln_1p,
+    exp: (-760.0, 760.0), tanh_max: 44.0, erf: libm::erf, ln_1p: libm::log1p,
     expm1: [
         1.0 / 6_227_020_800.0, 1.0 / 479_001_600.0, 1.0 / 39_916_800.0, 1.0 / 3_628_800.0, 1.0 / 362_880.0,
         1.0 / 40_320.0, 1.0 / 5_040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5
@@ -197,7 +197,7 @@ real!(
 real!(
     f32, u32, mantissa: 23, bias: 127,
     ln2: (0.693_359_4, -2.121_944_4e-4),
-    exp: (-120.0, 120.0), tanh_max: 22.0, erf: libm::erff, ln_1p: f32::ln_1p,
+    exp: (-120.0, 120.0), tanh_max: 22.0, erf: libm::erff, ln_1p: libm::log1pf,
     expm1: [1.0 / 5_040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5]
 );
 
