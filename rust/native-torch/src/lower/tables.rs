@@ -46,7 +46,7 @@ pub enum Rule {
     Positive(VarId),
     /// 1 where the entry at `position` is the first largest of the list, else 0.
     Chosen {
-        /// A list of [`Lists`].
+        /// One of the lists of variables that rules refer to.
         list: u32,
         /// The place in it.
         position: u32,
