@@ -42,7 +42,7 @@ pub fn array(shape: &[usize], data: &[f64]) -> String {
         // How many lists end, and begin, before this row.
         let boundary = |mut i: usize| {
             let complete = |size: &&usize| {
-                let whole = i % **size == 0;
+                let whole = i.is_multiple_of(**size);
                 i /= **size;
                 whole
             };

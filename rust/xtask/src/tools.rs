@@ -29,6 +29,17 @@ pub fn cpp_compiler() -> bool {
     exists("g++") || install("g++", || apt(&["update"]) && apt(&["install", "--yes", "g++"]))
 }
 
+/// What the solver HiGHS is built with.
+pub fn highs_build() -> bool {
+    let libclang = || run_quietly("ldconfig", &["-p"]).iter().any(|line| line.contains("libclang"));
+    let install_all = || apt(&["update"]) && apt(&["install", "--yes", "cmake", "libclang-dev"]);
+    (exists("cmake") && libclang()) || install("cmake and libclang", install_all)
+}
+
+fn run_quietly(program: &str, arguments: &[&str]) -> Vec<String> {
+    capture(Command::new(program).args(arguments)).lines
+}
+
 /// The Julia to test with: `$JULIA`, `julia` on the PATH, or Debian 11's.
 pub fn julia() -> Option<PathBuf> {
     let named = std::env::var("JULIA").ok().filter(|julia| !julia.is_empty());
@@ -61,9 +72,7 @@ fn debian_julia() -> bool {
 fn debian_11(folder: &Path) -> Option<Vec<String>> {
     let release = std::fs::read_to_string("/etc/os-release").ok()?;
     let codename = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="))?;
-    let mut targets = Command::new("apt-get");
-    targets.args(["indextargets", "--format", "$(REPO_URI) $(CODENAME) $(ORIGIN)"]);
-    let targets = capture(&mut targets).lines;
+    let targets = run_quietly("apt-get", &["indextargets", "--format", "$(REPO_URI) $(CODENAME) $(ORIGIN)"]);
     let archive = targets.iter().find_map(|line| line.strip_suffix(&format!(" {codename} Debian")))?;
     let lists = folder.join("lists");
     std::fs::create_dir_all(lists.join("partial")).ok()?;
