@@ -964,6 +964,20 @@ NT_MUST_USE NtStatus nt_function_jacobian_pattern(const struct NtFunction *funct
 NT_MUST_USE NtStatus nt_function_hessian_pattern(const struct NtFunction *function, struct NtPattern *out);
 
 /**
+ * Bounds of the outputs where the inputs lie within bounds, by interval propagation: no value in double precision lies
+ * outside. Lengths: `lower` and `upper` n, `y_lower` and `y_upper` m. Bounds may be infinite.
+ *
+ * `NT_ERROR_ARGUMENT`: a length is wrong; a lower bound exceeds its upper one. `NT_ERROR_FORMAT`: the file's record of a
+ * tensor is damaged.
+ */
+NT_MUST_USE
+NtStatus nt_function_bounds(const struct NtFunction *function,
+                            NtSlice lower,
+                            NtSlice upper,
+                            NtSliceMut y_lower,
+                            NtSliceMut y_upper);
+
+/**
  * Makes a workspace for calls of this function. A call allocates nothing once the workspace has seen its kind before;
  * values at the last point are kept, so that f, J and H at one x share the forward pass.
  *

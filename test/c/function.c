@@ -67,6 +67,26 @@ static void derivatives_agree(const NtFunction *function) {
   OK(nt_workspace_destroy(workspace));
 }
 
+static void bounds_hold(const NtFunction *function) {
+  const double low[N] = {-1.0, -0.5, 0.0, 1.0}, high[N] = {1.0, 0.5, 1.0, 1.0}, inside[N] = {0.5, 0.25, 0.75, 1.0};
+  double y[M], y_lower[M], y_upper[M];
+  NtWorkspace *workspace = NULL;
+  size_t i;
+  OK(nt_function_bounds(function, reading(low, N), reading(high, N), writing(y_lower, M), writing(y_upper, M)));
+  OK(nt_workspace_create(function, &workspace));
+  OK(nt_function_value(function, workspace, reading(inside, N), writing(y, M)));
+  for (i = 0; i < M; i++) CHECK(y_lower[i] < y[i] && y[i] < y_upper[i]);
+  OK(nt_workspace_destroy(workspace));
+  REFUSED(nt_function_bounds(function, reading(high, N), reading(low, N), writing(y_lower, M), writing(y_upper, M)),
+          NT_ERROR_ARGUMENT, "x[0]");
+  REFUSED(nt_function_bounds(function, reading(low, N), reading(high, N - 1), writing(y_lower, M), writing(y_upper, M)),
+          NT_ERROR_ARGUMENT, "length 3");
+  REFUSED(nt_function_bounds(function, reading(low, N), reading(high, N), writing(y_lower, M), writing(y_upper, M - 1)),
+          NT_ERROR_ARGUMENT, "y_upper");
+  REFUSED(nt_function_bounds(NULL, reading(low, N), reading(high, N), writing(y_lower, M), writing(y_upper, M)),
+          NT_ERROR_ARGUMENT, "function is NULL");
+}
+
 static void shapes_and_precisions(const char *models) {
   NtModel *model = opened(models, "nets/mlp_sigmoid.pt");
   NtFunction *function = NULL;
@@ -228,6 +248,7 @@ int main(int argc, char **argv) {
   function = compiled(argv[1], "nets/mlp_sigmoid.pt");
   other = compiled(argv[1], "nets/mlp_softplus.pt");
   derivatives_agree(function);
+  bounds_hold(function);
   wrong_arguments(function, other);
   OK(nt_function_destroy(function));
   OK(nt_function_destroy(other));

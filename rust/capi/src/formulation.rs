@@ -387,7 +387,8 @@ impl NtFormulation {
     }
 }
 
-fn intervals(lower: &[f64], upper: &[f64]) -> Result<Vec<Interval>> {
+/// The intervals between two lists of bounds.
+pub fn intervals(lower: &[f64], upper: &[f64]) -> Result<Vec<Interval>> {
     if lower.len() != upper.len() {
         let (lower, upper) = (lower.len(), upper.len());
         return Err(Error::argument(format!("lower has length {lower}, but upper has length {upper}")));

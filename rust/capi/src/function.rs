@@ -6,13 +6,14 @@ use std::{
 };
 
 use engine::{
-    Error, Result,
+    Error, Result, bounds,
     diff::Pattern,
     eval::{Function, Order, Signature, Workspace},
     tensor::DType,
 };
 
 use crate::{
+    formulation::intervals,
     model::NtModel,
     status::{NtStatus, construct, guard},
     strings::{NtStrings, Strings},
@@ -248,6 +249,40 @@ pub extern "C" fn nt_function_hessian_pattern(
     out: Option<&mut MaybeUninit<NtPattern>>,
 ) -> NtStatus {
     guard(|| give(out, pattern(required(function, "function")?.function.hessian_pattern())))
+}
+
+/// Bounds of the outputs where the inputs lie within bounds, by interval propagation: no value in double precision lies
+/// outside. Lengths: `lower` and `upper` n, `y_lower` and `y_upper` m. Bounds may be infinite.
+///
+/// `NT_ERROR_ARGUMENT`: a length is wrong; a lower bound exceeds its upper one. `NT_ERROR_FORMAT`: the file's record of a
+/// tensor is damaged.
+#[unsafe(no_mangle)]
+#[must_use]
+pub extern "C" fn nt_function_bounds(
+    function: Option<&NtFunction>,
+    lower: NtSlice,
+    upper: NtSlice,
+    y_lower: NtSliceMut,
+    y_upper: NtSliceMut,
+) -> NtStatus {
+    guard(|| {
+        let function = &required(function, "function")?.function;
+        let (n, m) = (function.n(), function.m());
+        let y_lower = write(y_lower, "y_lower", m, &[lower, upper])?;
+        let y_upper = write(y_upper, "y_upper", m, &[lower, upper])?;
+        for (name, found) in [("y_lower", y_lower.len()), ("y_upper", y_upper.len())] {
+            if found != m {
+                return Err(Error::argument(format!("{name} has length {found}, but {m} is expected")));
+            }
+        }
+        let inputs = intervals(read(lower, "lower", n)?, read(upper, "upper", n)?)?;
+        let bounds = bounds::propagate(function.graph(), &inputs)?;
+        let outputs = function.graph().outputs().iter().flat_map(|output| bounds.of(output.value));
+        for (output, (lower, upper)) in outputs.zip(y_lower.iter_mut().zip(y_upper)) {
+            (*lower, *upper) = (output.lower, output.upper);
+        }
+        Ok(())
+    })
 }
 
 /// Makes a workspace for calls of this function. A call allocates nothing once the workspace has seen its kind before;
