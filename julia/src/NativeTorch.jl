@@ -1,16 +1,20 @@
 """
-Trained PyTorch models without Python: values and exact derivatives.
+Trained PyTorch models without Python: values and exact derivatives, and, where JuMP is loaded, models as parts of
+optimisation models.
 
     m = NativeTorch.load("model.pt")
     y = m(x)                                   # size(x) is torch's shape
     J = NativeTorch.jacobian(m, x)
 
-Nothing is exported.
+    y, formulation = NativeTorch.add_predictor(model, NativeTorch.PytorchModel("model.pt"), x)
+
+Nothing is exported. Names and keywords of MathOptAI are kept where they mean the same.
 """
 module NativeTorch
 
 include("binding.jl")
 include("library.jl")
+include("predictors.jl")
 
 function __init__()
     _find_library()

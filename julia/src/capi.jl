@@ -29,6 +29,10 @@ mutable struct _Functions
     nt_function_vjp::Ptr{Cvoid}
     nt_function_hessian::Ptr{Cvoid}
     nt_function_hvp::Ptr{Cvoid}
+    nt_function_bounds::Ptr{Cvoid}
+    nt_formulation_create::Ptr{Cvoid}
+    nt_formulation_destroy::Ptr{Cvoid}
+    nt_formulation_tables::Ptr{Cvoid}
 
     _Functions() = new((C_NULL for _ in fieldnames(_Functions))...)
 end
@@ -141,6 +145,9 @@ const _Numbers = Union{
 Base.cconvert(::Type{_Slice}, x::_Numbers) = x
 Base.unsafe_convert(::Type{_Slice}, x::_Numbers) = _Slice(pointer(x), length(x))
 
+# NULL: none is given.
+Base.cconvert(::Type{_Slice}, ::Nothing) = _Slice(C_NULL, 0)
+
 struct _Shape
     data::Ptr{Csize_t}
     len::Csize_t
@@ -190,6 +197,95 @@ struct _Pattern
     count::Csize_t
     rows::Ptr{Csize_t}
     columns::Ptr{Csize_t}
+end
+
+struct _Variables
+    count::Csize_t
+    lower::Ptr{Cdouble}
+    upper::Ptr{Cdouble}
+    domains::Ptr{UInt8}
+    start::Ptr{Cdouble}
+    blocks::Ptr{UInt32}
+    indices::Ptr{UInt32}
+end
+
+struct _Blocks
+    count::Csize_t
+    names::_Strings
+    layers::Ptr{UInt32}
+end
+
+struct _Rows
+    count::Csize_t
+    starts::Ptr{Csize_t}
+    variables::Ptr{UInt32}
+    coefficients::Ptr{Cdouble}
+    lower::Ptr{Cdouble}
+    upper::Ptr{Cdouble}
+    layers::Ptr{UInt32}
+end
+
+struct _Lists
+    count::Csize_t
+    starts::Ptr{Csize_t}
+    variables::Ptr{UInt32}
+    weights::Ptr{Cdouble}
+    layers::Ptr{UInt32}
+end
+
+struct _Indicators
+    binaries::Ptr{UInt32}
+    active::Ptr{UInt8}
+    rows::_Rows
+end
+
+struct _QuadraticRows
+    rows::_Rows
+    starts::Ptr{Csize_t}
+    first::Ptr{UInt32}
+    second::Ptr{UInt32}
+    coefficients::Ptr{Cdouble}
+end
+
+struct _Cones
+    kinds::Ptr{UInt8}
+    members::_Lists
+end
+
+struct _Complementarities
+    count::Csize_t
+    first::Ptr{UInt32}
+    second::Ptr{UInt32}
+    layers::Ptr{UInt32}
+end
+
+struct _Definitions
+    count::Csize_t
+    variables::Ptr{UInt32}
+    starts::Ptr{Csize_t}
+    codes::Ptr{UInt8}
+    arguments::Ptr{UInt32}
+    constant_count::Csize_t
+    constants::Ptr{Cdouble}
+    layers::Ptr{UInt32}
+end
+
+struct _Tables
+    variables::_Variables
+    blocks::_Blocks
+    rows::_Rows
+    sos1::_Lists
+    indicators::_Indicators
+    quadratic::_QuadraticRows
+    cones::_Cones
+    complementarities::_Complementarities
+    definitions::_Definitions
+    input_count::Csize_t
+    inputs::Ptr{UInt32}
+    output_count::Csize_t
+    outputs::Ptr{UInt32}
+    layer_count::Csize_t
+    layers::_Strings
 end
 
 # A copy of `count` entries of a table, as `T`.
@@ -347,6 +443,40 @@ function _function_hvp(f, workspace, x, mu, v, out)
         v::_Slice,
         out::_Slice,
     )
+end
+
+# Formulations.
+
+function _function_bounds(f, lower, upper, y_lower, y_upper)
+    return @_call nt_function_bounds(
+        f::Ptr{Cvoid},
+        lower::_Slice,
+        upper::_Slice,
+        y_lower::_Slice,
+        y_upper::_Slice,
+    )
+end
+
+function _formulation_create(model, shape, lower, upper, start)
+    out = Ref{Ptr{Cvoid}}(C_NULL)
+    @_call nt_formulation_create(
+        model::Ptr{Cvoid},
+        shape::_Shape,
+        lower::_Slice,
+        upper::_Slice,
+        start::_Slice,
+        out::Ptr{Ptr{Cvoid}},
+    )
+    return out[]
+end
+
+_formulation_destroy(formulation) = ccall(_NT.nt_formulation_destroy, Cint, (Ptr{Cvoid},), formulation)
+
+# The pointers of the result are valid as long as the formulation.
+function _formulation_tables(formulation)
+    out = Ref{_Tables}()
+    @_call nt_formulation_tables(formulation::Ptr{Cvoid}, out::Ptr{_Tables})
+    return out[]
 end
 
 _check_panic() = @_call nt_check_panic()

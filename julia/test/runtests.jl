@@ -2,7 +2,8 @@
 #
 #     julia --project=julia julia/test/runtests.jl
 #
-# The binding is tested on Julia 1.5 too, where its files are included. The last line counts: `N passed, M failed, K skipped`.
+# The binding is tested on Julia 1.5 too, where its files are included. The JuMP suite runs where JuMP, HiGHS and Ipopt
+# load. The last line counts: `N passed, M failed, K skipped`.
 
 include("julia15.jl")
 include("support.jl")
@@ -17,6 +18,14 @@ end
 suite("binding")
 suite("library")
 suite("threads")
+
+if VERSION < v"1.10"
+    push!(SKIPPED, "JuMP suite (Julia $VERSION is older than 1.10)")
+elseif all(package -> Base.find_package(package) !== nothing, ["JuMP", "HiGHS", "Ipopt"])
+    suite("jump")
+else
+    push!(SKIPPED, "JuMP suite (JuMP, HiGHS, Ipopt do not load)")
+end
 
 foreach(name -> println("skipped: ", name), SKIPPED)
 println(COUNTS.passed, " passed, ", COUNTS.failed, " failed, ", length(SKIPPED), " skipped")
