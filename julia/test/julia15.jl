@@ -3,7 +3,8 @@
 # There this file runs the script again with those descriptions left out.
 
 function run_without_unwind_tables(script)
-    shim = joinpath(mktempdir(), "no_unwind_tables")
+    # Not in a temporary folder of Julia's: removing it at exit throws, and so crashes.
+    shim = joinpath(mkpath(joinpath(@__DIR__, "..", "..", "target", "julia15")), "no_unwind_tables")
     write("$shim.c", "void _U_dyn_register(void *d) { (void)d; }\nvoid _U_dyn_cancel(void *d) { (void)d; }\n")
     run(`cc -shared -fPIC -o $shim.so $shim.c`)
     command = `$(Base.julia_cmd()) --startup-file=no --project=$(Base.active_project()) $script`

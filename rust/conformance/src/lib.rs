@@ -1,7 +1,7 @@
 //! What NativeTorch must do, whichever way it is called: one suite over the fixtures in `test/models`, which torch 2.13
 //! answered, for every implementor of [`Api`].
 //!
-//! ```ignore
+//! ```text
 //! native_torch_conformance::suite!(Native);
 //! ```
 
