@@ -85,7 +85,8 @@ impl Arguments {
             Precision::F32 => DType::F32,
             Precision::F64 => DType::F64,
         };
-        let function = Function::compile(&module.graph(Some(&shape))?, dtype)?;
+        let compiled = module.graph(Some(&shape)).and_then(|graph| Function::compile(&graph, dtype));
+        let function = compiled.map_err(|e| e.at(self.file.display()))?;
         let mut workspace = function.workspace();
         let mut y = vec![0.0; function.m()];
         function.value(&mut workspace, &array.data, &mut y)?;

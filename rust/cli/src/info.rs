@@ -85,10 +85,6 @@ impl Model {
         });
         layers.collect()
     }
-
-    fn parameter_count(&self) -> usize {
-        self.module.modules().fold(0, |n, module| n.saturating_add(module.parameter_count()))
-    }
 }
 
 struct Report<'a> {
@@ -124,7 +120,8 @@ impl Report<'_> {
         )];
         match &self.model {
             Ok(model) => {
-                parts[0] += &format!("\n{}, {} parameters", model.module.describe(), model.parameter_count());
+                parts[0] +=
+                    &format!("\n{}, {} parameters", model.module.describe(), model.module.total_parameter_count());
                 match &model.graph {
                     Ok(graph) => {
                         for (what, values) in [("input", graph.inputs()), ("output", graph.outputs())] {
@@ -220,7 +217,7 @@ impl Report<'_> {
             "verified": self.arguments.verify,
             "inputs": signature(Graph::inputs),
             "outputs": signature(Graph::outputs),
-            "parameters": model.map(Model::parameter_count),
+            "parameters": model.map(|model| model.module.total_parameter_count()),
             "layers": layers,
             "tensors": tensors,
             "unsupported": unsupported,

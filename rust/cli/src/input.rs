@@ -53,6 +53,11 @@ fn parse(bytes: &[u8]) -> Result<Array> {
     if bytes.starts_with(b"\x93NUMPY") {
         return numpy(bytes);
     }
+    if bytes.starts_with(b"PK\x03\x04") {
+        return Err(Error::unsupported("a zip archive (.npz?), not one array; save the array with numpy.save"));
+    }
+    // Some editors put a byte order mark in front of a text.
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     value(&serde_json::from_slice(bytes).map_err(|e| Error::format(format!("not valid JSON: {e}")))?)
 }
 

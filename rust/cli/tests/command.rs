@@ -137,6 +137,10 @@ fn info_shows_layers_and_what_is_not_supported() {
     assert_eq!(info["tensors"][0]["name"], "0.weight");
     let text = String::from_utf8(run(&["info", &digits]).stdout).unwrap();
     assert!(text.contains("Linear(in_features=64, out_features=16, bias=True)") && text.contains("1210 parameters"));
+    // A module that stands in two places has its parameters once.
+    let shared = json(run(&["info", &model("nets/shared_module"), "--json"]));
+    let by_layer: u64 = shared["layers"].as_array().unwrap().iter().map(|l| l["parameters"].as_u64().unwrap()).sum();
+    assert!(shared["parameters"].as_u64().unwrap() < by_layer);
     for name in ["refused/gru", "refused/custom_skip"] {
         let file = model(name);
         let info = json(run(&["info", &file, "--json"]));
@@ -149,7 +153,7 @@ fn info_shows_layers_and_what_is_not_supported() {
 #[test]
 fn errors_name_the_thing_and_exit_with_2() {
     let file = model("nets/mlp_tanh");
-    let cases: [(&[&str], &str); 8] = [
+    let cases: [(&[&str], &str); 9] = [
         (&["eval", "no-such-file.pt", "--input", "[1]"], "no-such-file.pt"),
         (&["eval", &file, "--input", "[1,2]"], "layer `0.0` (torch.nn.modules.linear.Linear)"),
         (&["eval", &file, "--input", "[1,2]", "--shape", "3"], "do not fill the shape"),
@@ -158,6 +162,7 @@ fn errors_name_the_thing_and_exit_with_2() {
         (&["eval", &file], "--input"),
         (&["hessian", &file, "--input", "[0,0,0,0,0,0,0,0,0,0]", "--mu", "[1,2]"], "--mu has 2 elements"),
         (&["frobnicate"], "frobnicate"),
+        (&["info", "/dev/null"], "not a regular file"),
     ];
     for (arguments, words) in cases {
         let message = failure(arguments);

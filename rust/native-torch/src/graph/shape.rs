@@ -172,7 +172,7 @@ fn convolution(conv: &Conv, inputs: &[&Type]) -> Result<Vec<Dim>> {
         positive("kernel size", &[kernel])?;
         let (before, after) = conv.padding[i];
         shape[start + i] = x.shape[start + i].map(|size| {
-            windows(size, before.saturating_add(after), kernel, conv.stride[i], conv.dilation[i], false)
+            windows(size, before.saturating_add(after), kernel, conv.stride[i], conv.dilation[i])
                 .ok_or_else(|| too_small(x, kernel))
         })?;
     }
@@ -183,23 +183,15 @@ fn too_small(x: &Type, kernel: usize) -> Error {
     Error::argument(format!("the window of {kernel} does not fit into the padded input {}", format_shape(&x.shape)))
 }
 
-/// How many windows fit.
-fn windows(
-    size: usize,
-    padding: usize,
-    kernel: usize,
-    stride: usize,
-    dilation: usize,
-    ceil_mode: bool,
-) -> Option<usize> {
+/// How many windows of a convolution fit.
+fn windows(size: usize, padding: usize, kernel: usize, stride: usize, dilation: usize) -> Option<usize> {
     let reach = dilation.checked_mul(kernel - 1)?.checked_add(1)?;
     let room = size.checked_add(padding)?.checked_sub(reach)?;
-    let steps = if ceil_mode { room.div_ceil(stride) } else { room / stride };
-    Some(steps + 1)
+    Some(room / stride + 1)
 }
 
-/// The number of windows of a pool along one dimension: with `ceil_mode`, the last one must start inside the input or
-/// the padding before it. `None` if not even one fits.
+/// The number of windows of a pool along one dimension: with `ceil_mode`, the last one may reach beyond the padded
+/// input, but must start inside the input or the padding before it. `None` if there is no window.
 pub fn pooled_size(
     size: usize,
     padding: usize,
@@ -208,9 +200,14 @@ pub fn pooled_size(
     dilation: usize,
     ceil_mode: bool,
 ) -> Option<usize> {
-    let count = windows(size, padding.checked_mul(2)?, kernel, stride, dilation, ceil_mode)?;
-    let starts_outside = ceil_mode && (count - 1).checked_mul(stride)? >= size.checked_add(padding)?;
-    Some(count - usize::from(starts_outside))
+    // In torch's arithmetic the room may be negative: a single window may be larger than the padded input.
+    let [size, padding, kernel, stride, dilation] = [size, padding, kernel, stride, dilation].map(|v| v as i128);
+    let room = size + 2 * padding - dilation.checked_mul(kernel - 1)? - 1;
+    let mut count = (room + if ceil_mode { stride - 1 } else { 0 }).div_euclid(stride) + 1;
+    if ceil_mode && (count - 1) * stride >= size + padding {
+        count -= 1;
+    }
+    usize::try_from(count).ok().filter(|&count| count > 0)
 }
 
 fn pool(x: &Type, [kernel, stride, padding, dilation]: [&[usize]; 4], ceil_mode: bool) -> Result<Vec<Dim>> {
@@ -228,7 +225,6 @@ fn pool(x: &Type, [kernel, stride, padding, dilation]: [&[usize]; 4], ceil_mode:
         }
         shape[start + i] = x.shape[start + i].map(|size| {
             pooled_size(size, padding[i], kernel[i], stride[i], dilation[i], ceil_mode)
-                .filter(|&count| count > 0)
                 .ok_or_else(|| too_small(x, kernel[i]))
         })?;
     }
@@ -357,6 +353,11 @@ mod tests {
         assert_eq!(pooled_size(4, 1, 2, 3, 1, true), Some(2));
         assert_eq!(pooled_size(3, 0, 1, 3, 1, true), Some(1));
         assert_eq!(pooled_size(1, 0, 2, 1, 1, false), None);
+        // A window larger than the input: torch.nn.MaxPool2d(2, ceil_mode=True) on one element, and others.
+        assert_eq!(pooled_size(1, 0, 2, 2, 1, true), Some(1));
+        assert_eq!(pooled_size(2, 0, 3, 2, 1, true), Some(1));
+        assert_eq!(pooled_size(2, 0, 2, 2, 2, true), Some(1));
+        assert_eq!(pooled_size(2, 0, 3, 1, 1, true), None);
     }
 
     #[test]

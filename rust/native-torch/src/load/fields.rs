@@ -253,6 +253,8 @@ impl<'a> Fields<'a> {
         match self.records.view(id) {
             View::Float(value) if value.is_finite() => Ok(value),
             View::Int(value) => Ok(value as f64),
+            // In Python True is a number, too.
+            View::Bool(value) => Ok(f64::from(u8::from(value))),
             _ => Err(self.wrong(name, id, "a finite number")),
         }
     }

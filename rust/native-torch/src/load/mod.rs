@@ -46,6 +46,8 @@ use crate::{
 /// A file that `torch.save` wrote: its records, checked but for the numbers of the tensors, which are read when they are
 /// first used.
 pub struct Checkpoint {
+    /// What the file is called in error messages.
+    origin: String,
     records: Arc<Records>,
     folder: String,
     big_endian: bool,
@@ -59,11 +61,11 @@ pub struct Checkpoint {
 pub fn open(path: impl AsRef<Path>) -> Result<Checkpoint> {
     let path = path.as_ref();
     let mapping = Mapping::open(path)?;
-    let place = |error: Error| error.at(path.display());
-    read(mapping).map_err(place)
+    let origin = path.display().to_string();
+    read(mapping, &origin).map_err(|e| e.at(&origin))
 }
 
-fn read(mapping: Arc<Mapping>) -> Result<Checkpoint> {
+fn read(mapping: Arc<Mapping>, origin: &str) -> Result<Checkpoint> {
     detect::expect_zip(mapping.bytes())?;
     let archive = Archive::open(mapping)?;
     detect::expect_model(&archive)?;
@@ -72,7 +74,7 @@ fn read(mapping: Arc<Mapping>) -> Result<Checkpoint> {
     let bytes = archive.read("data.pkl")?.unwrap_or_default();
     let storages = archive.storages().map(|storage| storage.with_big_endian(big_endian));
     let records = assemble(bytes, storages)?;
-    Ok(Checkpoint { records, folder: archive.folder().to_owned(), big_endian })
+    Ok(Checkpoint { origin: origin.to_owned(), records, folder: archive.folder().to_owned(), big_endian })
 }
 
 /// The records of a pickle and the tensors that they make of storages, checked.
@@ -168,16 +170,20 @@ impl Checkpoint {
     /// lead to them joined by dots. Fails on a container that contains itself or nests too deep.
     pub fn tensors(&self) -> Result<Vec<NamedTensor>> {
         let mut tensors = Vec::new();
-        self.records.walk_tensors(self.records.root(), &mut |name, id| {
+        let walked = self.records.walk_tensors(self.records.root(), &mut |name, id| {
             if let Some(tensor) = self.records.tensors.get(id) {
                 tensors.push(NamedTensor { name: name.to_owned(), tensor: tensor.clone() });
             }
-        })?;
-        Ok(tensors)
+        });
+        walked.map(|()| tensors).map_err(|e| e.at(&self.origin))
     }
 
     /// The module that was saved; an error that says what the file holds if that is something else.
     pub fn module(&self) -> Result<Module> {
+        self.read_module().map_err(|e| e.at(&self.origin))
+    }
+
+    fn read_module(&self) -> Result<Module> {
         const ADVICE: &str = "save the whole module with torch.save(model, path)";
         let root = self.records.root();
         let held = match self.records.view(root) {
@@ -212,7 +218,7 @@ impl Checkpoint {
         let mut done = 0;
         progress(done, total);
         for storage in records {
-            storage.verify()?;
+            storage.verify().map_err(|e| e.at(&self.origin))?;
             done += storage.len() as u64;
             progress(done, total);
         }

@@ -124,6 +124,18 @@ impl Module {
         parameters.filter_map(|p| p.tensor.as_ref().ok()).fold(0, |n, tensor| n.saturating_add(tensor.numel()))
     }
 
+    /// The number of elements of all parameters of the model, those that several modules share counted once.
+    pub fn total_parameter_count(&self) -> usize {
+        let mut seen = HashSet::new();
+        let tensors = self.modules().flat_map(Module::tensors).filter(|tensor| tensor.is_parameter);
+        let new = |tensor: &&Tensor| {
+            let storage = Arc::as_ptr(tensor.storage());
+            seen.insert((storage, tensor.offset(), tensor.shape().to_vec(), tensor.strides().to_vec()))
+        };
+        let counts = tensors.filter_map(|p| p.tensor.as_ref().ok()).filter(new).map(Tensor::numel);
+        counts.fold(0, usize::saturating_add)
+    }
+
     /// How error messages name it: ``layer `2.0` (torch.nn.modules.linear.Linear)``.
     pub fn place(&self) -> String {
         place(&self.path, self.class())
@@ -666,7 +678,7 @@ mod tests {
     fn load_says_what_a_file_without_a_module_holds() {
         let checkpoint = |value: Code| {
             let records = testing::records(value, &[("0", 6)]).unwrap();
-            super::super::Checkpoint { records, folder: String::new(), big_endian: false }
+            super::super::Checkpoint { origin: "test".to_owned(), records, folder: String::new(), big_endian: false }
         };
         let state_dict = checkpoint(dict(&[("0.weight", tensor("0", 6, &[2, 3]))]));
         assert!(message(state_dict.module()).contains("state_dict"));

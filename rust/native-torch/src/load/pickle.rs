@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use super::records::{Global, Object, Pickle, Record, RecordId};
 use crate::{Error, Result};
 
-/// More records than this are refused; they would take about 1 GB.
-const RECORD_LIMIT: usize = 1 << 25;
+/// More records than this are refused; with what is in them they may take some 250 MB.
+const RECORD_LIMIT: usize = 1 << 22;
 
 /// Longer decimal integers are refused, as CPython does.
 const DIGIT_LIMIT: usize = 4300;

@@ -36,17 +36,18 @@ impl Mapping {
     /// operating system would then end the process. torch and this library never write in place.
     #[allow(unsafe_code)]
     pub fn open(path: &Path) -> Result<Arc<Self>> {
-        let file = File::open(path).map_err(|e| Error::io(path.display(), &e))?;
-        let metadata = file.metadata().map_err(|e| Error::io(path.display(), &e))?;
-        if !metadata.is_file() {
+        let failed = |e: std::io::Error| Error::io(path.display(), &e);
+        // Before it is opened: opening a pipe would wait for a writer.
+        if !std::fs::metadata(path).map_err(failed)?.is_file() {
             return Err(Error::new(crate::ErrorKind::Io, format!("{}: not a regular file", path.display())));
         }
-        if metadata.len() == 0 {
+        let file = File::open(path).map_err(failed)?;
+        if file.metadata().map_err(failed)?.len() == 0 {
             return Err(Error::format(format!("{}: the file is empty", path.display())));
         }
         // SAFETY: the map is read only and private to this value; the requirement that nobody truncates the file
         // meanwhile is stated above and cannot be checked by any process.
-        let map = unsafe { Mmap::map(&file) }.map_err(|e| Error::io(path.display(), &e))?;
+        let map = unsafe { Mmap::map(&file) }.map_err(failed)?;
         Ok(Arc::new(Self(map)))
     }
 
