@@ -304,7 +304,7 @@ function _model_open(path::String)
     return out[]
 end
 
-_model_destroy(model) = ccall(_NT.nt_model_destroy, Cint, (Ptr{Cvoid},), model)
+_model_destroy(model::Ptr{Cvoid}) = ccall(_NT.nt_model_destroy, Cint, (Ptr{Cvoid},), model)
 
 # The modules in the file's order, each in front of those in it.
 function _model_modules(model)
@@ -348,7 +348,7 @@ function _function_compile(model, shape, dtype::Integer)
     return out[]
 end
 
-_function_destroy(f) = ccall(_NT.nt_function_destroy, Cint, (Ptr{Cvoid},), f)
+_function_destroy(f::Ptr{Cvoid}) = ccall(_NT.nt_function_destroy, Cint, (Ptr{Cvoid},), f)
 
 """
 The name and size of an input or output.
@@ -400,7 +400,7 @@ function _workspace_create(f)
     return out[]
 end
 
-_workspace_destroy(workspace) = ccall(_NT.nt_workspace_destroy, Cint, (Ptr{Cvoid},), workspace)
+_workspace_destroy(workspace::Ptr{Cvoid}) = ccall(_NT.nt_workspace_destroy, Cint, (Ptr{Cvoid},), workspace)
 
 # Evaluation. K points stand one after another in every array; the library checks the lengths.
 
@@ -470,7 +470,7 @@ function _formulation_create(model, shape, lower, upper, start)
     return out[]
 end
 
-_formulation_destroy(formulation) = ccall(_NT.nt_formulation_destroy, Cint, (Ptr{Cvoid},), formulation)
+_formulation_destroy(formulation::Ptr{Cvoid}) = ccall(_NT.nt_formulation_destroy, Cint, (Ptr{Cvoid},), formulation)
 
 # The pointers of the result are valid as long as the formulation.
 function _formulation_tables(formulation)

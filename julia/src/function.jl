@@ -11,12 +11,18 @@ mutable struct Workspace
 
     function Workspace(handle::Ptr{Cvoid})
         workspace = new(handle)
-        finalizer(_workspace_destroy, workspace)
+        finalizer(_free, workspace)
         return workspace
     end
 end
 
 Base.unsafe_convert(::Type{Ptr{Cvoid}}, workspace::Workspace) = workspace.handle
+
+function _free(workspace::Workspace)
+    _workspace_destroy(workspace.handle)
+    workspace.handle = C_NULL
+    return
+end
 
 """
     NativeTorch.CompiledFunction
@@ -47,12 +53,18 @@ mutable struct CompiledFunction
     function CompiledFunction(handle::Ptr{Cvoid}, single::Bool)
         n, m, inputs, outputs = _function_signature(handle)
         f = new(handle, n, m, single ? Float32 : Float64, inputs, outputs, Workspace[], ReentrantLock())
-        finalizer(_function_destroy, f)
+        finalizer(_free, f)
         return f
     end
 end
 
 Base.unsafe_convert(::Type{Ptr{Cvoid}}, f::CompiledFunction) = f.handle
+
+function _free(f::CompiledFunction)
+    _function_destroy(f.handle)
+    f.handle = C_NULL
+    return
+end
 
 Workspace(f::CompiledFunction) = Workspace(_workspace_create(f))
 

@@ -13,12 +13,18 @@ mutable struct Model
 
     function Model(path::String)
         model = new(_model_open(path), path, Dict{Tuple{Vector{Int},Bool},CompiledFunction}(), ReentrantLock())
-        finalizer(_model_destroy, model)
+        finalizer(_free, model)
         return model
     end
 end
 
 Base.unsafe_convert(::Type{Ptr{Cvoid}}, model::Model) = model.handle
+
+function _free(model::Model)
+    _model_destroy(model.handle)
+    model.handle = C_NULL
+    return
+end
 
 """
     NativeTorch.load(path) -> Model

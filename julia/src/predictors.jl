@@ -225,7 +225,7 @@ optimize!(model)
 function add_predictor(model, predictor, x; kwargs...)
     kind = typeof(predictor)
     if predictor isa Union{PytorchModel,Model,FullSpace,GrayBox}
-        throw(InvalidArgumentError("a model can be added to a JuMP.Model with an array x, and after `import JuMP`; these " *
+        throw(InvalidArgumentError("a PyTorch model can be added to a JuMP.Model, after `import JuMP`, for an array x; here " *
                                    "are a $(typeof(model)) and a $(typeof(x))"))
     elseif predictor isa AbstractPredictor
         throw(InvalidArgumentError("$kind has no method for these arguments; define " *

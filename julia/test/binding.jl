@@ -195,6 +195,10 @@ end
         # Freed in any order, more than once.
         k % 5 == 0 && (finalize(f); finalize(workspace); finalize(workspace))
     end
+    f = N.compile(m, (64,))
+    workspace = N.Workspace(f)
+    finalize(workspace)
+    @test refuses(() -> N.value!(zeros(10), f, workspace, x), N.InvalidArgumentError, "workspace is NULL")
     GC.gc()
     @test m(x) == y
 end

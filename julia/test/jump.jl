@@ -241,6 +241,22 @@ end
     @test difference(value.(z), m([value(v[1])^2, sin(value(v[2])), 0.25, value(v[2])])) <= 1e-6
 end
 
+@testset "Containers: gray_box = $gray_box" for gray_box in (true, false)
+    predictor = NativeTorch.PytorchModel(fixture_path("nets", "mlp_gelu.pt"))
+    x0 = [0.5, -0.25, 0.0, 1.0]
+    y0 = NativeTorch.load(predictor.filename)(x0)
+    model = Model()
+    @variable(model, named[i in 3:6], start = x0[i-2])
+    @variable(model, matrix[i in 1:2, j in 1:4], start = x0[j])
+    for x in (named, view(matrix, 2, :), Vector{Any}(Array(named)))
+        y, _ = NativeTorch.add_predictor(model, predictor, x; gray_box)
+        @test start_value.(y) ≈ y0
+        y, _ = NativeTorch.add_predictor(model, NativeTorch.build_predictor(predictor; gray_box), x)
+        @test start_value.(y) ≈ y0
+    end
+    @test y0 ≈ start_value.(first(NativeTorch.add_predictor(model, predictor, x0; gray_box)))
+end
+
 @testset "Bounds and start values" begin
     m = NativeTorch.load(fixture_path("layers", "linear.pt"))
     n = NativeTorch.input_size(m)[end]

@@ -1,9 +1,9 @@
-# The interface: files and models become predictors, arrays become vectors.
+# The interface: files and models become predictors, arrays and JuMP's containers become vectors.
 
 function NativeTorch.add_predictor(
     model::JuMP.Model,
     predictor::Union{NativeTorch.PytorchModel,NativeTorch.Model},
-    x::Array;
+    x::AbstractArray;
     reduced_space::Bool = false,
     input_size = nothing,
     kwargs...,
@@ -16,7 +16,7 @@ function NativeTorch.add_predictor(
         input_size = size(x)
     end
     inner = NativeTorch.build_predictor(predictor; input_size = input_size, kwargs...)
-    return NativeTorch.add_predictor(model, inner, vec(x))
+    return NativeTorch.add_predictor(model, inner, vec(Array(x)))
 end
 
 function _refuse_reduced_space(reduced_space::Bool)

@@ -1,7 +1,7 @@
 # Full space: the tables of the library's formulation become variables and constraints of a JuMP model. Rows go straight to
 # MathOptInterface; by way of JuMP's expressions they take ten times as long.
 
-function NativeTorch.add_predictor(model::JuMP.Model, predictor::FullSpace, x::Vector; reduced_space::Bool = false)
+function NativeTorch.add_predictor(model::JuMP.Model, predictor::FullSpace, x::AbstractVector; reduced_space::Bool = false)
     _refuse_reduced_space(reduced_space)
     inputs = _inputs(model, predictor, x)
     size = only(inputs.f.inputs).size

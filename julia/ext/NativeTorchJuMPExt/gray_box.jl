@@ -77,7 +77,7 @@ function _call!(
     return
 end
 
-function NativeTorch.add_predictor(model::JuMP.Model, predictor::GrayBox, x::Vector; reduced_space::Bool = false)
+function NativeTorch.add_predictor(model::JuMP.Model, predictor::GrayBox, x::AbstractVector; reduced_space::Bool = false)
     _refuse_reduced_space(reduced_space)
     inputs = _inputs(model, predictor, x)
     f = inputs.f

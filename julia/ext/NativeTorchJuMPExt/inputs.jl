@@ -13,9 +13,9 @@ struct _Inputs
     is_image::Bool
 end
 
-function _inputs(model::JuMP.Model, predictor::Union{FullSpace,GrayBox}, x::Vector)
+function _inputs(model::JuMP.Model, predictor::Union{FullSpace,GrayBox}, x::AbstractVector)
     f, order, is_image = _compile(predictor.model, length(x), predictor.input_size)
-    elements = collect(Any, x[order])
+    elements = Array{Any}(Array(x)[order])
     for element in elements
         element isa Real || JuMP.check_belongs_to_model(element, model)
     end
