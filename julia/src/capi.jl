@@ -373,16 +373,16 @@ function _function_signature(f::Ptr{Cvoid})
     return Int(signature.n), Int(signature.m), _copy(signature.inputs), _copy(signature.outputs)
 end
 
-function _function_pattern(f, out::Ref{_Pattern})
-    rows, columns = _copy(Int, out[].rows, out[].count), _copy(Int, out[].columns, out[].count)
-    return rows .+ 1, columns .+ 1
+# Rows and columns of a pattern, from 1.
+function _copy(pattern::_Pattern)
+    return _copy(Int, pattern.rows, pattern.count) .+ 1, _copy(Int, pattern.columns, pattern.count) .+ 1
 end
 
 function _function_jacobian_pattern(f)
     out = Ref{_Pattern}()
     GC.@preserve f begin
         @_call nt_function_jacobian_pattern(f::Ptr{Cvoid}, out::Ptr{_Pattern})
-        return _function_pattern(f, out)
+        return _copy(out[])
     end
 end
 
@@ -390,7 +390,7 @@ function _function_hessian_pattern(f)
     out = Ref{_Pattern}()
     GC.@preserve f begin
         @_call nt_function_hessian_pattern(f::Ptr{Cvoid}, out::Ptr{_Pattern})
-        return _function_pattern(f, out)
+        return _copy(out[])
     end
 end
 
