@@ -61,7 +61,8 @@ pub struct Arguments {
     /// Stop after this many seconds with what is known
     #[arg(long, allow_hyphen_values = true, value_name = "SECONDS")]
     time_limit: Option<f64>,
-    /// By how much one output must exceed another to count as larger
+    /// By how much one output must exceed another to count as larger; 0: equal ones count as either, so that rounding
+    /// may decide which the model itself calls the largest
     #[arg(long, allow_hyphen_values = true, default_value_t = 1e-6)]
     margin: f64,
     /// microlp or highs
@@ -193,6 +194,11 @@ impl Bounds {
         };
         let value: Value =
             serde_json::from_str(&text).map_err(|e| Error::format(format!("not valid JSON: {e}; {expected}")))?;
+        if has_null(&value) {
+            return Err(Error::format(format!(
+                "null is no number; no bound is \"-Infinity\" or \"Infinity\"; {expected}"
+            )));
+        }
         if let (Some(lower), Some(upper)) = (value.get("lower"), value.get("upper")) {
             let (lower, upper) = (input::value(lower)?.data, input::value(upper)?.data);
             if lower.len() != upper.len() {
@@ -220,6 +226,16 @@ impl Bounds {
             Bounds::Uniform(one) => vec![*one; n],
             Bounds::Each(all) => all.clone(),
         }
+    }
+}
+
+fn has_null(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        // No deeper: what else there may be is refused.
+        Value::Array(all) => all.iter().any(|v| v.is_null() || v.as_array().is_some_and(|v| v.contains(&Value::Null))),
+        Value::Object(all) => all.values().any(|v| v.as_array().is_some_and(|v| v.contains(&Value::Null))),
+        _ => false,
     }
 }
 
@@ -326,6 +342,10 @@ mod tests {
         assert_eq!(each("{\"lower\":[0,-1],\"upper\":[1,\"Infinity\"]}"), expected);
         for bad in ["1", "a,b", "[1,2]", "[[1,2,3]]", "{\"lower\":[1],\"upper\":[1,2]}", "{}", "[["] {
             assert!(Bounds::read(bad).is_err(), "{bad}");
+        }
+        for bad in ["null", "[[null,1]]", "{\"lower\":[null],\"upper\":[1]}"] {
+            let error = Bounds::read(bad).err().map(|e| e.to_string()).unwrap_or_default();
+            assert!(error.contains("\"-Infinity\" or \"Infinity\""), "{error}");
         }
     }
 

@@ -274,6 +274,10 @@ fn statuses_are_told_apart() {
         let mut problem = boxed();
         problem.minimize("y[0]").unwrap();
         let answer = problem.solve(&none).unwrap();
+        // The middle of the box is tried, however early the time is over.
+        assert_eq!((answer.status, &answer.x, answer.bound), (Status::TimeLimit, &Some(vec![0.0, 0.0]), None));
+        problem.subject_to("x[0] >= 0.25").unwrap();
+        let answer = problem.solve(&none).unwrap();
         assert_eq!((answer.status, answer.objective, answer.bound), (Status::TimeLimit, None, None));
         // A start is kept, however early the time is over.
         problem.set_x0(&[0.5, 0.5]).unwrap();
@@ -305,6 +309,157 @@ fn a_time_limit_in_the_middle_gives_an_honest_gap() {
             assert!(answer.bound.is_none_or(|bound| bound >= objective - 1e-9), "{answer:?}");
         }
         assert!(objective >= forward(&net, &[0.0; 8])[0]);
+    }
+}
+
+#[test]
+fn a_time_limit_leaves_a_point_of_the_relaxation() {
+    let net = one_input(&[10, 40, 40, 5]);
+    for options in solvers() {
+        let options = Options { time_limit: Some(Duration::from_secs(2)), ..options };
+        let mut problem = Problem::new(&net, vec![Interval::new(-1.0, 1.0); 10]).unwrap();
+        problem.maximize("y[0]").unwrap();
+        assert!(problem.solve(&options).unwrap().objective.is_some());
+        // Without the middle of the box.
+        problem.subject_to("x[0] + x[1] >= 0.5").unwrap();
+        let answer = problem.solve(&options).unwrap();
+        assert!(answer.objective.is_some_and(|v| v <= answer.bound.unwrap_or(f64::INFINITY)), "{answer:?}");
+    }
+}
+
+/// A linear layer with these weights, row by row, and biases.
+fn affine(inputs: usize, weights: &[f64], bias: &[f64]) -> Graph {
+    graph(&[inputs], |b, _, x| {
+        let weight = b.parameter("w", Tensor::from_slice(&[bias.len(), inputs], weights));
+        let bias = b.parameter("b", Tensor::from_slice(&[bias.len()], bias));
+        b.linear(x, weight, Some(bias)).unwrap()
+    })
+}
+
+#[test]
+fn inputs_without_bounds_are_solved() {
+    let everywhere = |n| vec![Interval::ALL; n];
+    for options in solvers() {
+        // In case of a cycle.
+        let options = Options { time_limit: Some(Duration::from_secs(20)), ..options };
+        for (weights, bias) in [
+            ([1.0, -1.0], 1.0),
+            ([-0.3, 0.7], 0.2),
+            ([1.0, 1.0], 0.0),
+            ([1.0, 1.0], 1.0),
+            ([1.0, 2.0], -1.0),
+            ([0.5, -2.0], 3.0),
+        ] {
+            let net = affine(2, &weights, &[bias]);
+            // Bounds beyond 2^52 are no start for microlp either.
+            for bounds in [everywhere(2), vec![Interval::new(-1e17, 1e17); 2]] {
+                let mut problem = Problem::new(&net, bounds).unwrap();
+                for objective in ["abs(y[0])", "norminf(y)", "max(y[0], -y[0], x[0] - 1e6)"] {
+                    problem.minimize(objective).unwrap();
+                    let answer = problem.solve(&options).unwrap();
+                    assert_eq!(answer.status, Status::Optimal, "{objective} {weights:?} {bias}");
+                    assert!(answer.objective.unwrap().abs() < 1e-6, "{objective} {weights:?} {bias} {answer:?}");
+                }
+            }
+            let mut problem = Problem::new(&net, everywhere(2)).unwrap();
+            problem.minimize("norminf(y)").unwrap();
+            problem.subject_to("y[0] <= x[0]").unwrap();
+            assert_eq!(problem.solve(&options).unwrap().status, Status::Optimal, "{weights:?} {bias}");
+            // Unbounded along a direction in which other variables grow too, or infeasible all the same.
+            for objective in ["y[0] + x[1]", "max(y[0], x[1]) + 3*x[0]", "x[0] - abs(y[0] - x[0] - x[1])/9"] {
+                let bounds = vec![Interval::new(f64::NEG_INFINITY, 3.0), Interval::ALL];
+                let mut problem = Problem::new(&net, bounds).unwrap();
+                if objective.contains("abs") {
+                    problem.maximize(objective).unwrap();
+                    problem.subject_to("x[1] <= x[0]").unwrap();
+                    assert_eq!(problem.solve(&options).unwrap().status, Status::Optimal, "{objective} {weights:?}");
+                    continue;
+                }
+                problem.minimize(objective).unwrap();
+                assert_eq!(problem.solve(&options).unwrap().status, Status::Unbounded, "{objective} {weights:?}");
+                problem.subject_to("x[0] - 2*x[1] >= 1").unwrap();
+                problem.subject_to("2*x[1] - x[0] >= 1").unwrap();
+                assert_eq!(problem.solve(&options).unwrap().status, Status::Infeasible, "{objective} {weights:?}");
+            }
+        }
+        let net = affine(2, &[0.3, -0.2, 0.5, 0.7, -0.1, 0.4], &[0.1, -0.2, 0.3]);
+        let mut problem = Problem::new(&net, everywhere(2)).unwrap();
+        problem.minimize("abs(x[0])").unwrap();
+        let answer = problem.solve(&options).unwrap();
+        assert_eq!((answer.status, answer.objective), (Status::Optimal, Some(0.0)));
+    }
+}
+
+#[test]
+fn an_infeasible_problem_without_bounds_is_infeasible() {
+    let net = graph(&[3], |b, _, x| {
+        let first = Tensor::from_slice(&[3, 3], &[1.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+        let first = b.parameter("0.weight", first);
+        let h = b.linear(x, first, None).unwrap();
+        let h = b.unary(Unary::Relu, h).unwrap();
+        let second = b.parameter("2.weight", Tensor::from_slice(&[1, 3], &[1.0, 1.0, 0.0]));
+        b.linear(h, second, None).unwrap()
+    });
+    let unit = Interval::new(-1.0, 1.0);
+    for options in solvers() {
+        let mut problem = Problem::new(&net, vec![unit, unit, Interval::ALL]).unwrap();
+        problem.maximize("x[2]").unwrap();
+        problem.subject_to("x[0] - x[1] == 0").unwrap();
+        assert_eq!(problem.solve(&options).unwrap().status, Status::Unbounded);
+        problem.subject_to("x[0] + x[1] == 0").unwrap();
+        assert_eq!(problem.solve(&options).unwrap().status, Status::Unbounded);
+        problem.subject_to("y[0] >= 0.5").unwrap();
+        assert_eq!(problem.solve(&options).unwrap().status, Status::Infeasible);
+    }
+}
+
+#[test]
+fn a_nearly_flat_limit_is_a_limit() {
+    // 1e-12 x >= -1 is a limit far away, and none for a solver's tolerance.
+    let mut f = Formulation::default();
+    let block = f.add_block("v");
+    let v = f.add_variable(block, Interval::ALL, Domain::Continuous).unwrap();
+    f.add_row(-1.0, &[(v, 1e-12)], f64::INFINITY).unwrap();
+    let objective = Objective { sense: Sense::Minimize, terms: vec![(v, 1.0)], constant: 0.0 };
+    for options in solvers() {
+        match solve(&f, &objective, &options) {
+            Ok(solution) => assert_eq!(solution.status, Status::Optimal),
+            Err(error) => assert!(error.to_string().contains("narrower bounds"), "{error}"),
+        }
+    }
+}
+
+#[test]
+fn constant_conditions_have_the_tolerance_of_others() {
+    let net = one_input(&[2, 2, 1]);
+    for options in solvers() {
+        for (condition, holds) in
+            [("0 == 1e-9", true), ("1e-9 <= 0", true), ("1e9 == 1e9 + 1e-6", true), ("0 == 1e-5", false)]
+        {
+            let mut problem = Problem::new(&net, vec![Interval::new(-1.0, 1.0); 2]).unwrap();
+            problem.subject_to(condition).unwrap();
+            problem.minimize("y[0]").unwrap();
+            let expected = if holds { Status::Optimal } else { Status::Infeasible };
+            assert_eq!(problem.solve(&options).unwrap().status, expected, "{condition}");
+        }
+    }
+}
+
+#[test]
+fn integers_that_microlp_cannot_hold() {
+    let objective = |v| Objective { sense: Sense::Maximize, terms: vec![(v, 1.0)], constant: 0.0 };
+    for options in solvers() {
+        let mut f = Formulation::default();
+        let block = f.add_block("n");
+        let v = f.add_variable(block, Interval::new(0.2, 0.8), Domain::Integer).unwrap();
+        assert_eq!(solve(&f, &objective(v), &options).unwrap().status, Status::Infeasible);
+        let mut f = Formulation::default();
+        let block = f.add_block("n");
+        let v = f.add_variable(block, Interval::new(1.0, 1e10), Domain::Integer).unwrap();
+        match solve(&f, &objective(v), &options) {
+            Ok(solution) => assert_eq!(solution.objective, Some(1e10)),
+            Err(error) => assert!(error.to_string().contains("n[0] is an integer in [1, 1"), "{error}"),
+        }
     }
 }
 

@@ -1,6 +1,9 @@
 //! Piecewise linear expressions as variables and rows of a formulation.
 
-use super::expression::{Expr, Part, Ranges, Symbol};
+use super::{
+    FEASIBILITY,
+    expression::{Expr, Part, Ranges, Symbol},
+};
 use crate::{
     Error, Result,
     bounds::{Interval, Sum},
@@ -87,7 +90,9 @@ impl Embedding {
         let linear = self.linear(expr, if equal { Side::Exact } else { Side::Above })?;
         let limit = -linear.constant;
         if linear.terms.is_empty() {
-            self.contradiction |= limit < 0.0 || (equal && limit != 0.0);
+            // The tolerance of any condition.
+            let slack = FEASIBILITY * expr.constant.abs().max(1.0);
+            self.contradiction |= limit < -slack || (equal && limit > slack);
             return Ok(());
         }
         self.model.add_row(if equal { limit } else { f64::NEG_INFINITY }, &linear.terms, limit)?;
@@ -127,7 +132,7 @@ impl Embedding {
                 }
                 let of = self.linear(of, if of.is_affine() { side } else { Side::Exact })?;
                 let negated = of.scale(-1.0);
-                self.maximum(vec![of, negated], side)
+                self.maximum(vec![of, negated], 0.0, side)
             }
             Part::Max(of) => {
                 let ranges: Vec<Interval> = of.iter().map(|e| e.range(&self.ranges)).collect();
@@ -139,16 +144,16 @@ impl Embedding {
                         candidates.push(self.linear(e, side)?);
                     }
                 }
-                if candidates.len() == 1 { Ok(candidates.remove(0)) } else { self.maximum(candidates, side) }
+                if candidates.len() == 1 { Ok(candidates.remove(0)) } else { self.maximum(candidates, lowest, side) }
             }
         }
     }
 
-    /// A variable above all candidates, below the chosen one, or both.
-    fn maximum(&mut self, candidates: Vec<Linear>, side: Side) -> Result<Linear> {
+    /// A variable above all candidates, below the chosen one, or both. The maximum is known to be `lowest` or more.
+    fn maximum(&mut self, candidates: Vec<Linear>, lowest: f64, side: Side) -> Result<Linear> {
         let ranges: Vec<Interval> = candidates.iter().map(|c| c.range(&self.model)).collect();
         let largest = |a: Interval, &b: &Interval| Interval::new(a.lower.max(b.lower), a.upper.max(b.upper));
-        let bounds = ranges.iter().fold(Interval::new(f64::NEG_INFINITY, f64::NEG_INFINITY), largest);
+        let bounds = ranges.iter().fold(Interval::new(lowest, f64::NEG_INFINITY), largest);
         if side != Side::Above && !ranges.iter().all(|r| r.is_finite()) {
             return Err(Error::argument(
                 "an abs, max, min or norm stands where it is not convex, which takes binaries and finite bounds of all \

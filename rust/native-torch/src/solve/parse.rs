@@ -130,9 +130,11 @@ impl Parser<'_> {
         }
         self.at = start;
         let left = self.expr()?;
+        let at = self.at;
         for (token, sign) in [("<=", Some(1.0)), (">=", Some(-1.0)), ("==", None)] {
             if self.take(token) {
                 let difference = left.sub(self.expr()?).collect();
+                let difference = self.finite(at, difference)?;
                 return Ok(match sign {
                     Some(sign) => Condition::AtMostZero(difference.scale(sign)),
                     None => Condition::Zero(difference),
@@ -175,14 +177,20 @@ impl Parser<'_> {
             return Err(self.error(self.at, format!("nested deeper than {DEPTH}")));
         }
         let mut sum = self.product()?;
+        let mut at = self.at;
         loop {
+            self.skip_space();
+            // Where the last sum or difference stands.
+            if self.rest().starts_with(['+', '-']) {
+                at = self.at;
+            }
             if self.take("+") {
                 sum = sum.add(self.product()?);
             } else if self.take("-") {
                 sum = sum.sub(self.product()?);
             } else {
                 self.depth -= 1;
-                return Ok(sum.collect());
+                return self.finite(at, sum.collect());
             }
         }
     }
@@ -208,11 +216,17 @@ impl Parser<'_> {
             } else {
                 return Ok(product);
             }
-            let numbers = [product.constant].into_iter().chain(product.terms.iter().map(|term| term.1));
-            if !numbers.chain(product.parts.iter().map(|part| part.0)).all(f64::is_finite) {
-                return Err(self.error(at, "the result is too large"));
-            }
+            product = self.finite(at, product)?;
         }
+    }
+
+    /// An error where an operation has made a number that is none.
+    fn finite(&self, at: usize, result: Expr) -> Result<Expr> {
+        let numbers = [result.constant].into_iter().chain(result.terms.iter().map(|term| term.1));
+        if numbers.chain(result.parts.iter().map(|part| part.0)).all(f64::is_finite) {
+            return Ok(result);
+        }
+        Err(self.error(at, "the result is too large"))
     }
 
     fn factor(&mut self) -> Result<Expr> {
@@ -305,7 +319,9 @@ impl Parser<'_> {
     }
 
     fn x0(&self, at: usize) -> Result<&[f64]> {
-        self.names.x0.ok_or_else(|| self.error(at, "x0 is not given"))
+        self.names
+            .x0
+            .ok_or_else(|| self.error(at, "x0 is not given; give --x0 (in the library: Problem::set_x0, before this)"))
     }
 
     /// `(x - x0)`: sums and differences of whole vectors.
@@ -329,7 +345,8 @@ impl Parser<'_> {
             sum = Some(match sum {
                 None => vector.collect(),
                 Some(sum) if sum.len() == vector.len() => {
-                    sum.into_iter().zip(vector).map(|(a, b)| a.add(b).collect()).collect()
+                    let sums = sum.into_iter().zip(vector).map(|(a, b)| self.finite(at, a.add(b).collect()));
+                    sums.collect::<Result<_>>()?
                 }
                 Some(sum) => {
                     return Err(self.error(at, format!("vectors of {} and {} elements", sum.len(), vector.len())));
@@ -403,6 +420,8 @@ mod tests {
             ("x[0] / 0", 6),
             ("1e999", 1),
             ("1e300 * 1e300", 7),
+            ("1e308*y[0] + 1e308*y[0]", 12),
+            ("1e308 + 1e308", 7),
             ("x[0] +", 7),
             ("(x[0]", 6),
             ("x[0] x[1]", 6),
@@ -424,8 +443,10 @@ mod tests {
             let message = condition(text, NAMES).unwrap_err().to_string();
             assert!(message.contains(&format!("column {column}:")), "{message}");
         }
+        assert!(condition("1e308 >= -1e308", NAMES).unwrap_err().to_string().contains("too large"));
+        assert!(expression("norminf(x0 + x0)", Names { x0: Some(&[1e308]), n: 1, ..NAMES }).is_err());
         let without = Names { x0: None, ..NAMES };
-        assert!(expression("norm1(x - x0)", without).unwrap_err().to_string().contains("x0 is not given"));
+        assert!(expression("norm1(x - x0)", without).unwrap_err().to_string().contains("give --x0"));
     }
 
     #[test]

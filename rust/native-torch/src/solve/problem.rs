@@ -167,6 +167,13 @@ impl<'a> Problem<'a> {
         Ok(())
     }
 
+    /// The middle of the box; where it is not bounded on both sides, the number nearest to 0.
+    fn centre(&self) -> Vec<f64> {
+        let middle = |b: &Interval| 0.5 * b.lower + 0.5 * b.upper;
+        let of = |b: &Interval| if b.is_finite() { middle(b) } else { 0.0_f64.clamp(b.lower, b.upper) };
+        self.bounds.iter().map(of).collect()
+    }
+
     fn names(&self) -> Names<'_> {
         Names { n: self.forward.n(), m: self.forward.m(), x0: self.x0.as_deref() }
     }
@@ -261,6 +268,8 @@ impl Search<'_> {
         if let Some(x0) = self.problem.x0.clone() {
             self.offer(&x0)?;
         }
+        // A cheap point, so that there may be one however early the time is over.
+        self.offer(&self.problem.centre())?;
         let mut left = f64::NEG_INFINITY;
         for ceiling in self.ceilings() {
             self.ceiling = ceiling;
@@ -323,6 +332,11 @@ impl Search<'_> {
                 }
                 open.extend(children.into_iter().rev());
                 continue;
+            }
+            // Without alternatives there was no relaxation yet. Its point may meet all conditions long before the
+            // solver finds one.
+            if self.best.is_none() && self.deadline.is_some() && disjunctions.is_empty() {
+                self.relaxation(&disjunctions, &node.chosen)?;
             }
             let solution = self.solve_choice(&disjunctions, &node.chosen, false)?;
             match solution.status {
@@ -392,7 +406,13 @@ impl Search<'_> {
         // A start that is feasible here takes the place of the limit that it would violate.
         let start = self.best.as_ref().filter(|best| {
             let point = Point { x: &best.x, y: &best.y };
-            !relaxed && best.value <= self.ceiling && requirements.iter().all(|(expr, _)| expr.value(&point) <= 0.0)
+            !relaxed
+                && best.value <= self.ceiling
+                && requirements.iter().all(|(expr, equal)| {
+                    let value = expr.value(&point);
+                    // A solver's tolerance is smaller than ours: what meets a condition within ours alone is no start.
+                    if *equal { value == 0.0 } else { value <= 0.0 }
+                })
         });
         if let Some(start) = start {
             embedding.set_start(&start.x)?;

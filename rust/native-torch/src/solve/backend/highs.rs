@@ -3,11 +3,11 @@
 use ::highs::{HighsModelStatus, HighsSolutionStatus};
 use good_lp::{SolverModel, solvers::highs::highs};
 
-use super::model;
+use super::model::{self, Columns};
 use crate::{
     Error, Result,
     lower::Formulation,
-    solve::{Objective, Options, Sense, Solution, Status},
+    solve::{Objective, Options, Solution, Solver, Status},
 };
 
 /// The same tolerances as microlp's, and no gap.
@@ -25,14 +25,15 @@ pub(super) fn run(
     options: &Options,
     start: Option<&[f64]>,
 ) -> Result<Solution> {
-    let (problem, columns) = model::columns(linear, options.relaxed);
-    let mut model = problem.minimise(model::objective(objective, &columns)).using(highs);
-    for row in model::rows(linear, &columns) {
+    let (problem, columns) = Columns::new(linear, options.relaxed, f64::NAN);
+    let mut model = problem.minimise(columns.objective(objective)).using(highs);
+    for row in columns.rows(linear) {
         model.add_constraint(row);
     }
     // good_lp drops the bound and tells no unbounded problem from an infeasible one: its inner model does.
-    let failed = |error| Error::solver(format!("HiGHS failed: {error:?}"));
-    let mut inner = model.try_into_inner().map_err(|error| Error::solver(format!("HiGHS failed: {error}")))?;
+    let failed =
+        |what: String| Error::solver(format!("HiGHS failed: {what}; {}", super::advice(linear, Solver::Highs)));
+    let mut inner = model.try_into_inner().map_err(|error| failed(error.to_string()))?;
     inner.make_quiet();
     for (name, value) in SETTINGS {
         inner.set_option(name, value);
@@ -43,9 +44,8 @@ pub(super) fn run(
     if let Some(start) = start {
         inner.set_solution(Some(start), None, None, None);
     }
-    let solved = inner.try_solve().map_err(failed)?;
-    let sign = if objective.sense == Sense::Minimize { 1.0 } else { -1.0 };
-    let user = |internal: f64| sign * internal + objective.constant;
+    let solved = inner.try_solve().map_err(|error| failed(format!("{error:?}")))?;
+    let user = model::user(objective);
     let values = || {
         let found = solved.primal_solution_status() == HighsSolutionStatus::Feasible;
         found.then(|| solved.get_solution().columns().to_vec())
@@ -55,17 +55,10 @@ pub(super) fn run(
         HighsModelStatus::Optimal => Status::Optimal,
         HighsModelStatus::Infeasible => Status::Infeasible,
         HighsModelStatus::Unbounded => Status::Unbounded,
-        HighsModelStatus::UnboundedOrInfeasible if objective.terms.is_empty() => Status::Infeasible,
-        HighsModelStatus::UnboundedOrInfeasible => {
-            // Without an objective nothing is unbounded: what remains is whether there is a point.
-            let nothing = Objective { terms: Vec::new(), ..objective.clone() };
-            match run(linear, &nothing, options, None)?.status {
-                Status::Optimal => Status::Unbounded,
-                other => other,
-            }
-        }
+        // The caller has made sure that it is not unbounded.
+        HighsModelStatus::UnboundedOrInfeasible => Status::Infeasible,
         HighsModelStatus::ReachedTimeLimit => Status::TimeLimit,
-        other => return Err(Error::solver(format!("HiGHS ended with the status {other:?}"))),
+        other => return Err(failed(format!("it ended with the status {other:?}"))),
     };
     if matches!(status, Status::Infeasible | Status::Unbounded) {
         return Ok(Solution::without_values(status, None));
