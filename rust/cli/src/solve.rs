@@ -196,7 +196,7 @@ impl Bounds {
             serde_json::from_str(&text).map_err(|e| Error::format(format!("not valid JSON: {e}; {expected}")))?;
         if has_null(&value) {
             return Err(Error::format(format!(
-                "null is no number; no bound is \"-Infinity\" or \"Infinity\"; {expected}"
+                "null is no number; \"-Infinity\" or \"Infinity\" stands for no bound; {expected}"
             )));
         }
         if let (Some(lower), Some(upper)) = (value.get("lower"), value.get("upper")) {
