@@ -351,8 +351,13 @@ fn inputs_without_bounds_are_solved() {
             ([0.5, -2.0], 3.0),
         ] {
             let net = affine(2, &weights, &[bias]);
-            // Bounds beyond 2^52 are no start for microlp either.
-            for bounds in [everywhere(2), vec![Interval::new(-1e17, 1e17); 2]] {
+            let mut boxes = vec![everywhere(2)];
+            if options.solver == Solver::Microlp {
+                // Bounds beyond 2^52 are no start for microlp either. HiGHS may go there, where sums round to the next
+                // multiple of 16 and so are refused as wrong.
+                boxes.push(vec![Interval::new(-1e17, 1e17); 2]);
+            }
+            for bounds in boxes {
                 let mut problem = Problem::new(&net, bounds).unwrap();
                 for objective in ["abs(y[0])", "norminf(y)", "max(y[0], -y[0], x[0] - 1e6)"] {
                     problem.minimize(objective).unwrap();
