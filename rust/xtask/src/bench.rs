@@ -1,4 +1,4 @@
-//! The speed table, and the header.
+//! `cargo xtask bench`: the speed table.
 
 use std::process::Command;
 
@@ -12,11 +12,4 @@ fn cargo(arguments: &[&str]) -> bool {
 pub fn run_bench() -> bool {
     cargo(&["build", "--quiet", "--release", "--package", "native-torch-capi"])
         && cargo(&["run", "--quiet", "--release", "--package", "native-torch-bench"])
-}
-
-/// Writes the header anew.
-pub fn header() -> bool {
-    let mut test = Command::new(env!("CARGO"));
-    test.args(["test", "--quiet", "--package", "native-torch-capi", "--test", "header"]);
-    run(test.env("NATIVE_TORCH_BLESS", "1")).success
 }

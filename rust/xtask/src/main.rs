@@ -2,6 +2,7 @@
 
 mod bench;
 mod conformance;
+mod header;
 mod process;
 mod report;
 mod test;
@@ -38,7 +39,7 @@ fn main() -> ExitCode {
         ["test"] => test::run_all(false),
         ["test", "--highs"] => test::run_all(true),
         ["bench"] => bench::run_bench(),
-        ["header"] => bench::header(),
+        ["header"] => header::write(),
         ["conformance"] => conformance::run_conformance(),
         _ => {
             eprintln!("{USAGE}");

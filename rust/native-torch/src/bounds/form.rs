@@ -4,7 +4,7 @@
 
 use crate::{
     Error, Result,
-    graph::{AvgPool, Conv, Graph, MaxPool, Node, Padding, Source, ValueId, Windows, average_divisors, split_at_dim},
+    graph::{AvgPool, Conv, Graph, MaxPool, Node, Padding, Source, Windows, average_divisors, split_at_dim},
 };
 
 /// One summand: `coefficient` times an element of an operand.
@@ -66,7 +66,7 @@ pub(crate) fn linear(
     let bias = if node.inputs.len() > 2 { stored(graph, node, 2, "bias")? } else { Vec::new() };
     let sizes = graph.sizes(node.inputs[1]);
     let (out, features) = (sizes[0], sizes[1]);
-    let batch = elements(graph, node.outputs[0]) / out.max(1);
+    let batch = graph.numel(node.outputs[0]) / out.max(1);
     let mut terms = Vec::with_capacity(features);
     for n in 0..batch {
         for o in 0..out {
@@ -90,7 +90,7 @@ pub(crate) fn sum(
     factors: [f64; 2],
     mut emit: impl FnMut(usize, &[Term], f64) -> Result<()>,
 ) -> Result<()> {
-    for element in 0..elements(graph, node.outputs[0]) {
+    for element in 0..graph.numel(node.outputs[0]) {
         let term = |operand: usize| Term { operand, element, coefficient: factors[operand] };
         emit(element, &[term(0), term(1)], 0.0)?;
     }
@@ -208,7 +208,7 @@ pub(crate) fn pad(graph: &Graph, node: &Node, amounts: &[(usize, usize)], paddin
 pub(crate) fn cat(graph: &Graph, node: &Node, dim: usize) -> Vec<Place> {
     let rows: Vec<usize> = node.inputs.iter().map(|&v| graph.sizes(v)[dim..].iter().product()).collect();
     let outer: usize = graph.sizes(node.outputs[0])[..dim].iter().product();
-    let mut places = Vec::with_capacity(elements(graph, node.outputs[0]));
+    let mut places = Vec::with_capacity(graph.numel(node.outputs[0]));
     for o in 0..outer {
         for (operand, &row) in rows.iter().enumerate() {
             places.extend((o * row..(o + 1) * row).map(|element| Place::Element { operand, element }));
@@ -222,11 +222,6 @@ pub(crate) fn softmax_groups(graph: &Graph, node: &Node, dim: usize) -> Vec<Vec<
     let (outer, size, inner) = split_at_dim(&graph.sizes(node.inputs[0]), dim);
     let group = |o: usize, i: usize| (0..size).map(|k| (o * size + k) * inner + i).collect();
     (0..outer).flat_map(|o| (0..inner).map(move |i| group(o, i))).collect()
-}
-
-/// The number of elements of a value.
-pub(crate) fn elements(graph: &Graph, value: ValueId) -> usize {
-    graph.sizes(value).iter().product()
 }
 
 /// The dimensions of a batched or single image and of what is computed from it.

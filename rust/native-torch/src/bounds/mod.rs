@@ -53,7 +53,7 @@ pub fn propagate(graph: &Graph, inputs: &[Interval]) -> Result<Bounds> {
     let mut bounds = Bounds { values: vec![Vec::new(); graph.values().len()] };
     let mut rest = inputs;
     for input in graph.inputs() {
-        let (own, others) = rest.split_at(form::elements(graph, input.value));
+        let (own, others) = rest.split_at(graph.numel(input.value));
         bounds.values[input.value.index()] = own.to_vec();
         rest = others;
     }
@@ -68,7 +68,7 @@ pub fn propagate(graph: &Graph, inputs: &[Interval]) -> Result<Bounds> {
 }
 
 fn check_inputs(graph: &Graph, inputs: &[Interval]) -> Result<()> {
-    let n: usize = graph.inputs().iter().map(|input| form::elements(graph, input.value)).sum();
+    let n: usize = graph.inputs().iter().map(|input| graph.numel(input.value)).sum();
     if inputs.len() != n {
         return Err(Error::argument(format!(
             "the model has {n} input elements, but {} bounds were given",
@@ -94,7 +94,7 @@ impl Bounds {
         for &operand in &node.inputs[..stored] {
             self.load_parameter(graph, operand)?;
         }
-        let mut out = vec![Interval::ALL; form::elements(graph, node.outputs[0])];
+        let mut out = vec![Interval::ALL; graph.numel(node.outputs[0])];
         let sums = |row: usize, terms: &[Term], constant: f64| {
             out[row] = self.sum(node, terms, constant);
             Ok(())

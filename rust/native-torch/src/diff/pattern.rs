@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use crate::diff::unary::is_curved;
-use crate::graph::{Graph, Op, ValueId, Windows, for_each_index, split_at_dim};
+use crate::graph::{Graph, Op, Source, Windows, for_each_index, split_at_dim};
 
 /// The places of entries in a sparse matrix, sorted by row, then column; none twice.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,8 +59,8 @@ pub fn hessian_pattern(graph: &Graph) -> Pattern {
             }
         }
     };
-    let live = reaches_output(graph);
-    for node in graph.nodes().iter().filter(|node| node.outputs.iter().any(|v| live[v.index()])) {
+    let used = graph.used_values();
+    for node in graph.nodes().iter().filter(|node| node.outputs.iter().any(|v| used[v.index()])) {
         let x = &values[node.inputs[0].index()];
         let mut terms: Vec<(u32, u32)> = match &node.op {
             Op::Unary(unary) if is_curved(*unary) => x.iter().map(|&s| (s, s)).collect(),
@@ -101,19 +101,6 @@ fn union_of(sets: &mut Sets, x: &[u32], elements: Vec<usize>) -> (u32, u32) {
     (set, set)
 }
 
-fn reaches_output(graph: &Graph) -> Vec<bool> {
-    let mut live = vec![false; graph.values().len()];
-    for output in graph.outputs() {
-        live[output.value.index()] = true;
-    }
-    for node in graph.nodes().iter().rev() {
-        if node.outputs.iter().any(|v| live[v.index()]) {
-            node.inputs.iter().for_each(|v| live[v.index()] = true);
-        }
-    }
-    live
-}
-
 /// The sizes before, along and after the last dimensions.
 fn last_axes(sizes: &[usize], axes: usize) -> (usize, usize, usize) {
     let (outer, group) = sizes.split_at(sizes.len() - axes);
@@ -130,18 +117,17 @@ fn slices((outer, length, inner): (usize, usize, usize)) -> impl Iterator<Item =
 
 /// For each value, the set of each element.
 fn dependencies(graph: &Graph) -> (Sets, Vec<Vec<u32>>) {
-    let n = graph.inputs().iter().map(|input| numel(graph, input.value)).sum();
+    let n = graph.inputs().iter().map(|input| graph.numel(input.value)).sum();
     let mut sets = Sets::new(n);
     let mut values: Vec<Vec<u32>> = graph.values().iter().map(|_| Vec::new()).collect();
-    for parameter in graph.values().iter().enumerate() {
-        let (id, value) = parameter;
-        if matches!(value.source, crate::graph::Source::Parameter(_)) {
-            values[id] = vec![EMPTY; value.ty.sizes().map_or(0, |sizes| sizes.iter().product())];
+    for (dependencies, value) in values.iter_mut().zip(graph.values()) {
+        if matches!(value.source, Source::Parameter(_)) {
+            *dependencies = vec![EMPTY; value.ty.sizes().map_or(0, |sizes| sizes.iter().product())];
         }
     }
     let mut next = 0;
     for input in graph.inputs() {
-        let count = numel(graph, input.value);
+        let count = graph.numel(input.value);
         values[input.value.index()] = (next..next + count).map(|i| sets.single(i)).collect();
         next += count;
     }
@@ -154,10 +140,6 @@ fn dependencies(graph: &Graph) -> (Sets, Vec<Vec<u32>>) {
         values[node.outputs[0].index()] = result;
     }
     (sets, values)
-}
-
-fn numel(graph: &Graph, value: ValueId) -> usize {
-    graph.sizes(value).iter().product()
 }
 
 /// The sets of an operation's result, from those of its operands.

@@ -94,21 +94,6 @@ pub(super) fn matmul<T: Real>(
     }
     assert!(a.data.len() > (m - 1) * a.row + (k - 1) * a.column, "A is too short");
     assert!(ldb >= n && b.len() > (k - 1) * ldb + n - 1, "B is too short");
-    blocks(panel, sizes, a, b, ldb, c, ldc, write, part);
-}
-
-fn blocks<T: Real>(
-    panel: &mut [T],
-    sizes: Sizes,
-    a: Left<T>,
-    b: &[T],
-    ldb: usize,
-    c: &mut [T],
-    ldc: usize,
-    write: Write,
-    part: Part,
-) {
-    let Sizes { m, n, k } = sizes;
     let (panel, whole) = panel[..PANEL].split_at_mut(DEPTH * WIDTH);
     let registers = Registers::<T>::new();
     let lanes = registers.lanes;

@@ -93,14 +93,7 @@ fn grown<T: Real>(buffer: &mut Vec<T>, length: usize) -> &mut [T] {
 impl<T: Real> Plan<T> {
     pub fn compile(graph: &Graph) -> Result<Self> {
         graph.check_concrete()?;
-        let numel = |value: ValueId| graph.sizes(value).iter().product::<usize>();
-        let mut live = vec![false; graph.values().len()];
-        graph.outputs().iter().for_each(|output| live[output.value.index()] = true);
-        for node in graph.nodes().iter().rev() {
-            if node.outputs.iter().any(|v| live[v.index()]) {
-                node.inputs.iter().for_each(|v| live[v.index()] = true);
-            }
-        }
+        let used = graph.used_values();
         let mut sizes = Vec::new();
         let mut places: Vec<Option<Place<T>>> = vec![None; graph.values().len()];
         for input in graph.inputs() {
@@ -108,11 +101,11 @@ impl<T: Real> Plan<T> {
             if !ty.dtype.is_float() {
                 return Err(Error::unsupported(format!("input `{}` is {}", input.name, ty.dtype.name())));
             }
-            places[input.value.index()] = Some(Place::Slot(sizes.len(), numel(input.value)));
-            sizes.push(numel(input.value));
+            places[input.value.index()] = Some(Place::Slot(sizes.len(), graph.numel(input.value)));
+            sizes.push(graph.numel(input.value));
         }
-        for (place, (value, live)) in places.iter_mut().zip(graph.values().iter().zip(&live)) {
-            if let (Source::Parameter(p), true) = (value.source, live) {
+        for (place, (value, used)) in places.iter_mut().zip(graph.values().iter().zip(&used)) {
+            if let (Source::Parameter(p), true) = (value.source, used) {
                 let parameter = &graph.parameters()[p];
                 let numbers =
                     parameter.tensor.to_vec::<T>().map_err(|e| e.at(format!("parameter `{}`", parameter.name)))?;
@@ -123,7 +116,7 @@ impl<T: Real> Plan<T> {
         let mut steps: Vec<Step<T>> = Vec::new();
         for node in graph.nodes() {
             let result = node.outputs[0];
-            if !live[result.index()] {
+            if !used[result.index()] {
                 continue;
             }
             let operands: Vec<Place<T>> =
@@ -137,7 +130,7 @@ impl<T: Real> Plan<T> {
                 _ => None,
             };
             let kernel = kernel(graph, node, &constants)?;
-            let size = numel(result);
+            let size = graph.numel(result);
             let place = if operands.iter().all(|place| matches!(place, Place::Constant(_))) {
                 let mut numbers = vec![T::ZERO; size];
                 kernel.forward(Operands { slots: &[], places: &operands, points: 1 }, &mut numbers, &mut scratch);
@@ -156,8 +149,8 @@ impl<T: Real> Plan<T> {
             .collect();
         let mut plan = Self {
             inputs: (0..graph.inputs().len()).collect(),
-            n: graph.inputs().iter().map(|input| numel(input.value)).sum(),
-            m: graph.outputs().iter().map(|output| numel(output.value)).sum(),
+            n: graph.inputs().iter().map(|input| graph.numel(input.value)).sum(),
+            m: graph.outputs().iter().map(|output| graph.numel(output.value)).sum(),
             curved: None,
             first: None,
             last: None,

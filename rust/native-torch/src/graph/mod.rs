@@ -133,6 +133,26 @@ impl Graph {
         self.ty(value).sizes().expect("the graph was checked to be concrete")
     }
 
+    /// The number of elements of a value whose sizes are all known.
+    ///
+    /// # Panics
+    /// As [`Graph::sizes`].
+    pub fn numel(&self, value: ValueId) -> usize {
+        self.sizes(value).iter().product()
+    }
+
+    /// For each value, whether an output depends on it.
+    pub fn used_values(&self) -> Vec<bool> {
+        let mut used = vec![false; self.values.len()];
+        self.outputs.iter().for_each(|output| used[output.value.index()] = true);
+        for node in self.nodes.iter().rev() {
+            if node.outputs.iter().any(|v| used[v.index()]) {
+                node.inputs.iter().for_each(|v| used[v.index()] = true);
+            }
+        }
+        used
+    }
+
     /// The same graph with its inputs' sizes replaced and all types inferred anew.
     pub fn specialize(&self, input_shapes: &[Vec<usize>]) -> Result<Graph> {
         if input_shapes.len() != self.inputs.len() {

@@ -88,7 +88,7 @@ pub fn lower(graph: &Graph, bounds: &Bounds) -> Result<Formulation> {
     for input in graph.inputs() {
         lowering.input(&input.name, input.value);
     }
-    let used = used(graph);
+    let used = graph.used_values();
     for (at, node) in graph.nodes().iter().enumerate() {
         if node.outputs.iter().any(|output| used[output.index()]) {
             lowering.rule(to_u32(at), node)?;
@@ -98,18 +98,6 @@ pub fn lower(graph: &Graph, bounds: &Bounds) -> Result<Formulation> {
         lowering.output(&output.name, output.value)?;
     }
     Ok(lowering.formulation)
-}
-
-/// Which values the outputs depend on.
-fn used(graph: &Graph) -> Vec<bool> {
-    let mut used = vec![false; graph.values().len()];
-    graph.outputs().iter().for_each(|output| used[output.value.index()] = true);
-    for node in graph.nodes().iter().rev() {
-        if node.outputs.iter().any(|output| used[output.index()]) {
-            node.inputs.iter().for_each(|input| used[input.index()] = true);
-        }
-    }
-    used
 }
 
 /// What an element of a value is in the formulation.
