@@ -666,3 +666,34 @@ pub(super) enum Entries<'a, T> {
     /// So many zeros.
     Zeros(usize),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::{Builder, Dim, Unary};
+
+    #[test]
+    fn values_at_the_same_point_are_not_computed_again() {
+        let mut b = Builder::new();
+        let x = b.input("x", vec![Dim::Size(1)]);
+        let y = b.unary(Unary::Tanh, x).unwrap();
+        let plan = Plan::<f64>::compile(&b.finish(&[("y", y)]).unwrap()).unwrap();
+        let mut memory = plan.memory();
+        let value = |memory: &mut Memory<f64>, x: f64| {
+            let mut y = [0.0];
+            plan.value(memory, 1, &[x], &mut y);
+            y[0]
+        };
+        assert_eq!(value(&mut memory, 0.5), Real::tanh::<true>(0.5));
+        // A mark that a new computation would overwrite.
+        memory.values[1][0] = 42.0;
+        assert_eq!(value(&mut memory, 0.5), 42.0);
+        plan.jacobian(&mut memory, &[0.5], |_, _, entries| {
+            assert!(matches!(entries, Entries::Numbers(slope) if slope == [1.0 - 42.0 * 42.0]));
+        });
+        assert_ne!(value(&mut memory, -0.5), 42.0);
+        // The sign of zero tells points apart.
+        assert_eq!(value(&mut memory, 0.0).to_bits(), 0.0f64.to_bits());
+        assert_eq!(value(&mut memory, -0.0).to_bits(), (-0.0f64).to_bits());
+    }
+}
