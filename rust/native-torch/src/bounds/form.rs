@@ -4,7 +4,7 @@
 
 use crate::{
     Error, Result,
-    graph::{AvgPool, Conv, Graph, MaxPool, Node, Padding, Source, Windows, average_divisors, split_at_dim},
+    graph::{Broadcast, Conv, Graph, Map, MaxPool, Node, Padding, Source, Windows, split_at_dim},
 };
 
 /// One summand: `coefficient` times an element of an operand.
@@ -90,11 +90,19 @@ pub(crate) fn sum(
     factors: [f64; 2],
     mut emit: impl FnMut(usize, &[Term], f64) -> Result<()>,
 ) -> Result<()> {
+    let places = broadcasts(graph, node);
     for element in 0..graph.numel(node.outputs[0]) {
-        let term = |operand: usize| Term { operand, element, coefficient: factors[operand] };
+        let term =
+            |operand: usize| Term { operand, element: places[operand].at(element), coefficient: factors[operand] };
         emit(element, &[term(0), term(1)], 0.0)?;
     }
     Ok(())
+}
+
+/// Which elements of the two operands stand behind each element of the result.
+pub(crate) fn broadcasts(graph: &Graph, node: &Node) -> [Broadcast; 2] {
+    let result = graph.sizes(node.outputs[0]);
+    [0, 1].map(|operand| Broadcast::new(&graph.sizes(node.inputs[operand]), &result))
 }
 
 /// A convolution, row by row.
@@ -138,30 +146,36 @@ pub(crate) fn convolution(
     Ok(())
 }
 
-/// An average pool, row by row.
-pub(crate) fn average_pool(
-    graph: &Graph,
-    node: &Node,
-    pool: &AvgPool,
-    mut emit: impl FnMut(usize, &[Term], f64) -> Result<()>,
-) -> Result<()> {
-    let image = Image::new(graph, node, pool.kernel.len());
-    let windows = Windows::average(pool, &image.sizes);
-    let divisors = average_divisors(pool, &image.sizes);
+/// The linear map of a node that is one.
+pub(crate) fn map_of(graph: &Graph, node: &Node) -> Map {
+    Map::of(&node.op, &graph.sizes(node.inputs[0])).expect("the operation is a linear map")
+}
+
+/// A linear map, row by row.
+pub(crate) fn map(map: &Map, mut emit: impl FnMut(usize, &[Term], f64) -> Result<()>) -> Result<()> {
     let mut terms = Vec::new();
-    for plane in 0..image.batch * image.channels {
-        for (window, places) in windows.iter() {
-            let term = |&at: &u32| Term {
-                operand: 0,
-                element: plane * image.plane + at as usize,
-                coefficient: 1.0 / divisors[window],
-            };
-            terms.clear();
-            terms.extend(places.iter().map(term));
-            emit(plane * windows.len() + window, &terms, 0.0)?;
+    let mut done = Ok(());
+    map.for_each(|row, reads| {
+        if done.is_err() {
+            return;
         }
-    }
-    Ok(())
+        terms.clear();
+        terms.extend(reads.map(|(element, coefficient)| Term { operand: 0, element, coefficient }));
+        done = emit(row, &terms, if terms.is_empty() { map.constant } else { 0.0 });
+    });
+    done
+}
+
+/// A linear map that copies: where each element comes from.
+pub(crate) fn copies(map: &Map) -> Vec<Place> {
+    let mut places = Vec::with_capacity(map.len());
+    map.for_each(|_, reads| {
+        places.push(match reads.next() {
+            Some((element, _)) => Place::Element { operand: 0, element },
+            None => Place::Constant(map.constant),
+        });
+    });
+    places
 }
 
 /// A maximum pool: the elements of each window that lie inside the input.
@@ -188,20 +202,6 @@ pub(crate) fn max_pool(
         }
     }
     Ok(())
-}
-
-/// Padding of the last dimensions.
-pub(crate) fn pad(graph: &Graph, node: &Node, amounts: &[(usize, usize)], padding: Padding) -> Vec<Place> {
-    let sizes = graph.sizes(node.inputs[0]);
-    let (outer, plane) = sizes.split_at(sizes.len() - amounts.len());
-    let windows = Windows::padding(amounts, padding, plane);
-    let size: usize = plane.iter().product();
-    let constant = if let Padding::Constant(c) = padding { c } else { 0.0 };
-    let place = |o: usize, reads: &[u32]| match reads.first() {
-        Some(&at) => Place::Element { operand: 0, element: o * size + at as usize },
-        None => Place::Constant(constant),
-    };
-    (0..outer.iter().product()).flat_map(|o| windows.iter().map(move |(_, reads)| place(o, reads))).collect()
 }
 
 /// Operands one after another along a dimension.

@@ -93,6 +93,15 @@ impl Interval {
         let upper = ends.into_iter().fold(f64::NEG_INFINITY, f64::max);
         Interval::function(lower, upper)
     }
+
+    /// All quotients of a number of each; every number if the divisor may be 0.
+    #[must_use]
+    pub(crate) fn divided_by(self, divisor: Interval) -> Interval {
+        if divisor.lower <= 0.0 && divisor.upper >= 0.0 {
+            return Interval::ALL;
+        }
+        self.times(Interval::function(1.0 / divisor.upper, 1.0 / divisor.lower))
+    }
 }
 
 /// The interval of `constant + sum of coefficient_i v_i`.

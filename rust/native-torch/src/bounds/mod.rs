@@ -103,10 +103,21 @@ impl Bounds {
             Op::Unary(unary) => return Ok(self.map(node, |x| unary::range(*unary, x))),
             Op::Add => form::sum(graph, node, [1.0, 1.0], sums)?,
             Op::Sub => form::sum(graph, node, [1.0, -1.0], sums)?,
-            Op::Mul => return Ok(self.product(node)),
+            Op::Mul => return Ok(self.product(graph, node)),
+            Op::Div => {
+                let [a, b] = form::broadcasts(graph, node);
+                let (x, y) = (self.of(node.inputs[0]), self.of(node.inputs[1]));
+                out.iter_mut().enumerate().for_each(|(e, out)| *out = x[a.at(e)].divided_by(y[b.at(e)]));
+            }
             Op::Linear => form::linear(graph, node, sums)?,
             Op::Conv(conv) => form::convolution(graph, node, conv, sums)?,
-            Op::AvgPool(pool) => form::average_pool(graph, node, pool, sums)?,
+            Op::AvgPool(_) | Op::Pad { .. } => {
+                let map = form::map_of(graph, node);
+                if map.is_copy() {
+                    return Ok(self.gather(node, &form::copies(&map)));
+                }
+                form::map(&map, sums)?;
+            }
             Op::MaxPool(pool) => form::max_pool(graph, node, pool, |row, candidates| {
                 let x = self.of(node.inputs[0]);
                 let largest =
@@ -114,7 +125,6 @@ impl Bounds {
                 out[row] = Interval::new(largest(|x| x.lower), largest(|x| x.upper));
                 Ok(())
             })?,
-            Op::Pad { amounts, padding } => return Ok(self.gather(node, &form::pad(graph, node, amounts, *padding))),
             Op::LayerNorm { axes, eps } => return self.layer_norm(graph, node, *axes, *eps),
             Op::Softmax { dim } => {
                 for group in form::softmax_groups(graph, node, *dim) {
@@ -149,14 +159,15 @@ impl Bounds {
         sum.finish()
     }
 
-    fn product(&self, node: &Node) -> Vec<Interval> {
-        let (a, b) = (self.of(node.inputs[0]), self.of(node.inputs[1]));
+    fn product(&self, graph: &Graph, node: &Node) -> Vec<Interval> {
+        let (x, y) = (self.of(node.inputs[0]), self.of(node.inputs[1]));
+        let [a, b] = form::broadcasts(graph, node);
         let square = node.inputs[0] == node.inputs[1];
-        let rule = |(&a, &b): (&Interval, &Interval)| {
-            let product = a.times(b);
+        let rule = |e: usize| {
+            let product = x[a.at(e)].times(y[b.at(e)]);
             if square { product.intersect(Interval::new(0.0, f64::INFINITY)) } else { product }
         };
-        a.iter().zip(b).map(rule).collect()
+        (0..graph.numel(node.outputs[0])).map(rule).collect()
     }
 
     fn gather(&self, node: &Node, places: &[Place]) -> Vec<Interval> {

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use crate::diff::unary::is_curved;
-use crate::graph::{Graph, Op, Source, Windows, for_each_index, split_at_dim};
+use crate::graph::{Broadcast, Graph, Map, Op, Source, Windows, for_each_index, split_at_dim};
 
 /// The places of entries in a sparse matrix, sorted by row, then column; none twice.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,7 +64,15 @@ pub fn hessian_pattern(graph: &Graph) -> Pattern {
         let x = &values[node.inputs[0].index()];
         let mut terms: Vec<(u32, u32)> = match &node.op {
             Op::Unary(unary) if is_curved(*unary) => x.iter().map(|&s| (s, s)).collect(),
-            Op::Mul => x.iter().zip(&values[node.inputs[1].index()]).map(|(&a, &b)| (a, b)).collect(),
+            Op::Mul | Op::Div => {
+                let b = &values[node.inputs[1].index()];
+                let result = graph.sizes(node.outputs[0]);
+                let [at, bt] = [0, 1].map(|k| Broadcast::new(&graph.sizes(node.inputs[k]), &result));
+                let pairs = (0..graph.numel(node.outputs[0])).map(|e| (x[at.at(e)], b[bt.at(e)]));
+                // A quotient bends by its divisor alone, too.
+                let divisors = if node.op == Op::Div { b.as_slice() } else { &[] };
+                pairs.chain(divisors.iter().map(|&b| (b, b))).collect()
+            }
             Op::Softmax { dim } => {
                 slices(split_at_dim(&graph.sizes(node.inputs[0]), *dim)).map(|s| union_of(&mut sets, x, s)).collect()
             }
@@ -147,7 +155,10 @@ fn propagate(op: &Op, sets: &mut Sets, x: &[&[u32]], sizes: &[Vec<usize>], resul
     let shape = &sizes[0];
     match op {
         Op::Unary(_) | Op::Flatten { .. } => x[0].to_vec(),
-        Op::Add | Op::Sub | Op::Mul => x[0].iter().zip(x[1]).map(|(&a, &b)| sets.union([a, b])).collect(),
+        Op::Add | Op::Sub | Op::Mul | Op::Div => {
+            let [a, b] = [0, 1].map(|k| Broadcast::new(&sizes[k], result));
+            (0..result.iter().product()).map(|e| sets.union([x[0][a.at(e)], x[1][b.at(e)]])).collect()
+        }
         Op::Linear => {
             let (out, features) = (sizes[1][0], sizes[1][1]);
             // A layer without inputs still has results: one for each leading index.
@@ -181,17 +192,15 @@ fn propagate(op: &Op, sets: &mut Sets, x: &[&[u32]], sizes: &[Vec<usize>], resul
             }
             values
         }
-        Op::AvgPool(pool) => {
-            let plane = &shape[shape.len() - pool.kernel.len()..];
-            by_plane(&Windows::average(pool, plane), plane, sets, x[0])
+        Op::AvgPool(_) | Op::Pad { .. } => {
+            let map = Map::of(op, shape).expect("a linear map");
+            let mut values = Vec::with_capacity(map.len());
+            map.for_each(|_, reads| values.push(sets.union(reads.map(|(p, _)| x[0][p]))));
+            values
         }
         Op::MaxPool(pool) => {
             let plane = &shape[shape.len() - pool.kernel.len()..];
             by_plane(&Windows::maximum(pool, plane), plane, sets, x[0])
-        }
-        Op::Pad { amounts, padding } => {
-            let plane = &shape[shape.len() - amounts.len()..];
-            by_plane(&Windows::padding(amounts, *padding, plane), plane, sets, x[0])
         }
         Op::LayerNorm { axes, .. } => {
             let mut values = x[0].to_vec();

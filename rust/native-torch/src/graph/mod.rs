@@ -4,12 +4,14 @@
 //! tensors, which may still lie unread in a mapped file.
 
 mod builder;
+mod map;
 mod op;
 mod shape;
 mod types;
 mod windows;
 
 pub use builder::Builder;
+pub use map::{Broadcast, Map};
 pub use op::{AvgPool, Conv, GeluKind, MaxPool, Op, Padding, Unary};
 pub use shape::{pooled_size, split_at_dim};
 pub use types::{Dim, Type, format_shape};

@@ -5,12 +5,14 @@
 pub enum Op {
     /// A function of each element: (x).
     Unary(Unary),
-    /// Sum of two values of one shape: (a, b).
+    /// Sum of two values, the smaller one repeated: (a, b).
     Add,
-    /// Difference of two values of one shape: (a, b).
+    /// Difference of two values, the smaller one repeated: (a, b).
     Sub,
-    /// Element-wise product of two values of one shape: (a, b).
+    /// Element-wise product of two values, the smaller one repeated: (a, b).
     Mul,
+    /// Element-wise quotient of two values, the smaller one repeated: (a, b).
+    Div,
     /// `x W' + b` over the last dimension: (x `[.., in]`, weight `[out, in]`, bias `[out]` or none).
     Linear,
     /// Convolution: (x `[N, C, ..]` or `[C, ..]`, weight `[out, C / groups, ..]`, bias `[out]` or none).
@@ -152,6 +154,7 @@ impl Op {
             Op::Add => "add",
             Op::Sub => "sub",
             Op::Mul => "mul",
+            Op::Div => "div",
             Op::Linear => "linear",
             Op::Conv(_) => "convolution",
             Op::AvgPool(_) => "avg_pool",

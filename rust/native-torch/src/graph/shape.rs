@@ -20,7 +20,7 @@ pub(super) fn infer(op: &Op, inputs: &[&Type]) -> Result<Vec<Type>> {
         )));
     }
     let arity = match op {
-        Op::Add | Op::Sub | Op::Mul => 2..=2,
+        Op::Add | Op::Sub | Op::Mul | Op::Div => 2..=2,
         Op::Linear | Op::Conv(_) => 2..=3,
         Op::LayerNorm { .. } => 1..=3,
         Op::Cat { .. } => 1..=usize::MAX,
@@ -33,7 +33,7 @@ pub(super) fn infer(op: &Op, inputs: &[&Type]) -> Result<Vec<Type>> {
     }
     let shape = match op {
         Op::Unary(_) => x.shape.clone(),
-        Op::Add | Op::Sub | Op::Mul => same(op, inputs)?,
+        Op::Add | Op::Sub | Op::Mul | Op::Div => broadcast(op, inputs)?,
         Op::Linear => linear(inputs)?,
         Op::Conv(conv) => convolution(conv, inputs)?,
         Op::AvgPool(pool) => average_pool(pool, x)?,
@@ -80,17 +80,28 @@ fn merge(a: &Dim, b: &Dim) -> Dim {
     if a.size().is_none() && b.size().is_some() { b.clone() } else { a.clone() }
 }
 
-fn same(op: &Op, inputs: &[&Type]) -> Result<Vec<Dim>> {
-    let (a, b) = (inputs[0], inputs[1]);
-    if !a.accepts(b) {
-        return Err(Error::argument(format!(
-            "{} of shapes {} and {}; they must be the same",
-            op.name(),
-            format_shape(&a.shape),
-            format_shape(&b.shape)
-        )));
+/// Dimensions are matched from the last one; a missing one and one of size 1 take the other's size.
+fn broadcast(op: &Op, inputs: &[&Type]) -> Result<Vec<Dim>> {
+    let (a, b) = (&inputs[0].shape, &inputs[1].shape);
+    let (long, short) = if a.len() >= b.len() { (a, b) } else { (b, a) };
+    let missing = long.len() - short.len();
+    let mut shape = long.clone();
+    for (dim, other) in shape[missing..].iter_mut().zip(short) {
+        *dim = match (dim.size(), other.size()) {
+            (Some(1), _) => other.clone(),
+            (_, Some(1)) => dim.clone(),
+            _ if dim.agrees(other) => merge(dim, other),
+            _ => {
+                return Err(Error::argument(format!(
+                    "{} of shapes {} and {}; they must be the same, or 1 where they differ",
+                    op.name(),
+                    format_shape(a),
+                    format_shape(b)
+                )));
+            }
+        };
     }
-    Ok(a.shape.iter().zip(&b.shape).map(|(a, b)| merge(a, b)).collect())
+    Ok(shape)
 }
 
 fn linear(inputs: &[&Type]) -> Result<Vec<Dim>> {

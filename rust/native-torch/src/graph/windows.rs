@@ -93,6 +93,16 @@ impl Windows {
         windows
     }
 
+    /// Windows that are given place by place.
+    pub fn from_places(places: impl IntoIterator<Item = impl IntoIterator<Item = usize>>) -> Self {
+        let mut windows = Self { starts: vec![0], reads: Vec::new() };
+        for reads in places {
+            windows.reads.extend(reads.into_iter().map(|place| place as u32));
+            windows.starts.push(windows.reads.len());
+        }
+        windows
+    }
+
     /// The number of places of the result.
     pub fn len(&self) -> usize {
         self.starts.len() - 1
@@ -105,7 +115,17 @@ impl Windows {
 
     /// What the given place of the result reads.
     pub fn reads(&self, place: usize) -> &[u32] {
-        &self.reads[self.starts[place]..self.starts[place + 1]]
+        &self.reads[self.range(place)]
+    }
+
+    /// Where the reads of the given place stand among those of all places.
+    pub fn range(&self, place: usize) -> std::ops::Range<usize> {
+        self.starts[place]..self.starts[place + 1]
+    }
+
+    /// How many reads there are in all.
+    pub fn total(&self) -> usize {
+        self.reads.len()
     }
 
     /// All places of the result with what they read.

@@ -131,11 +131,17 @@ impl Lowering<'_> {
             Op::Add => self.affine(at, node, |emit| form::sum(graph, node, [1.0, 1.0], emit)),
             Op::Sub => self.affine(at, node, |emit| form::sum(graph, node, [1.0, -1.0], emit)),
             Op::Mul => self.product(at, node),
+            Op::Div => self.quotient(at, node),
             Op::Linear => self.affine(at, node, |emit| form::linear(graph, node, emit)),
             Op::Conv(conv) => self.affine(at, node, |emit| form::convolution(graph, node, conv, emit)),
-            Op::AvgPool(pool) => self.affine(at, node, |emit| form::average_pool(graph, node, pool, emit)),
+            Op::AvgPool(_) | Op::Pad { .. } => {
+                let map = form::map_of(graph, node);
+                if map.is_copy() {
+                    return self.gather(node, &form::copies(&map));
+                }
+                self.affine(at, node, |emit| form::map(&map, emit))
+            }
             Op::MaxPool(pool) => self.max_pool(at, node, pool),
-            Op::Pad { amounts, padding } => self.gather(node, &form::pad(graph, node, amounts, *padding)),
             Op::LayerNorm { axes, eps } => self.layer_norm(at, node, *axes, *eps),
             Op::Softmax { dim } => self.softmax(at, node, *dim),
             Op::Flatten { .. } => {

@@ -36,6 +36,13 @@ impl From<VarId> for Expression {
     }
 }
 
+/// What an operation makes of two elements.
+enum Pair {
+    Constant(f64),
+    Scaled(f64, VarId),
+    Expression(Expression),
+}
+
 /// `f(z)`. Sigmoids are written with tanh, which cannot overflow.
 fn expression(unary: Unary, z: VarId, range: Interval) -> Expression {
     match unary {
@@ -105,24 +112,46 @@ impl Lowering<'_> {
 
     /// `y == a b`; linear where one of them is a number.
     pub(super) fn product(&mut self, at: u32, node: &Node) -> Result<()> {
+        self.pairwise(at, node, |pair| match pair {
+            (Element::Constant(a), Element::Constant(b)) => Pair::Constant(a * b),
+            (Element::Constant(c), Element::Variable(x)) | (Element::Variable(x), Element::Constant(c)) => {
+                Pair::Scaled(c, x)
+            }
+            (Element::Variable(a), Element::Variable(b)) => Pair::Expression(mul(a, b)),
+        })
+    }
+
+    /// Element-wise quotients.
+    pub(super) fn quotient(&mut self, at: u32, node: &Node) -> Result<()> {
+        self.pairwise(at, node, |pair| match pair {
+            (Element::Constant(a), Element::Constant(b)) => Pair::Constant(a / b),
+            (Element::Variable(x), Element::Constant(c)) if (1.0 / c).is_finite() => Pair::Scaled(1.0 / c, x),
+            (Element::Variable(x), Element::Constant(c)) => Pair::Expression(div(x, c)),
+            (Element::Constant(c), Element::Variable(x)) => Pair::Expression(div(c, x)),
+            (Element::Variable(a), Element::Variable(b)) => Pair::Expression(div(a, b)),
+        })
+    }
+
+    /// An operation of two operands, element by element.
+    fn pairwise(&mut self, at: u32, node: &Node, rule: impl Fn((Element, Element)) -> Pair) -> Result<()> {
         let a = self.operand(node, 0)?.to_vec();
         let b = self.operand(node, 1)?.to_vec();
+        let places = form::broadcasts(self.graph, node);
         let block = self.block(at, "y", Some(node.outputs[0]));
-        let mut out = Vec::with_capacity(a.len());
-        for (i, pair) in a.into_iter().zip(b).enumerate() {
+        let count = self.graph.numel(node.outputs[0]);
+        let mut out = Vec::with_capacity(count);
+        for i in 0..count {
             let y = self.bounds.of(node.outputs[0])[i];
-            out.push(match pair {
-                (Element::Constant(a), Element::Constant(b)) => Element::Constant(a * b),
-                (Element::Constant(c), Element::Variable(x)) | (Element::Variable(x), Element::Constant(c)) => {
+            out.push(match rule((a[places[0].at(i)], b[places[1].at(i)])) {
+                Pair::Constant(c) => Element::Constant(c),
+                Pair::Scaled(c, x) => {
                     self.terms.clear();
                     if c != 0.0 {
                         self.terms.push((x, -c));
                     }
                     self.equation(at, block, i, y, 0.0)
                 }
-                (Element::Variable(a), Element::Variable(b)) => {
-                    Element::Variable(self.define(at, block, i, y, &mul(a, b))?)
-                }
+                Pair::Expression(expression) => Element::Variable(self.define(at, block, i, y, &expression)?),
             });
         }
         self.set(node, out);

@@ -183,6 +183,24 @@ pub fn cases() -> Vec<Case> {
             }),
         );
     }
+    for (name, op, shapes) in [
+        ("add broadcast", Op::Add, [&[2, 1, 3][..], &[4, 1]]),
+        ("sub broadcast", Op::Sub, [&[3], &[2, 3]]),
+        ("mul broadcast", Op::Mul, [&[2, 3], &[]]),
+        ("div", Op::Div, [&[2, 3], &[2, 3]]),
+        ("div broadcast", Op::Div, [&[1, 3], &[2, 1]]),
+    ] {
+        case(name, {
+            let mut b = Builder::new();
+            let [x, z] = ["x", "z"].map(|name| b.input(name, sizes(shapes[usize::from(name == "z")])));
+            // Away from 0, where a quotient has a pole.
+            let z = b.unary(Unary::Softplus { beta: 1.0, threshold: 20.0 }, z).unwrap();
+            let y = b.node(op, &[x, z]).unwrap();
+            let c = b.parameter("c", Random(5).tensor(shapes[1]));
+            let y = b.node(Op::Mul, &[y, c]).unwrap();
+            b.finish(&[("y", y)]).unwrap()
+        });
+    }
     case("graph", branches());
     case("identity", graph(&[3], |_, _, x| x));
     cases

@@ -1,85 +1,185 @@
-//! Sums and products of two values, and concatenation.
+//! Functions of two elements with broadcasting, and concatenation.
 
 use super::{
     At, Kernel, Operands, Scratch, Write,
-    unary::{scale_columns, scale_rows},
+    unary::{scale_points, scale_rows},
 };
-use crate::tensor::Real;
+use crate::{graph::Broadcast, tensor::Real};
 
-/// `signs[0] a + signs[1] b`
-pub(super) struct Sum<T> {
-    pub signs: [T; 2],
-    pub size: usize,
+/// A function of two elements.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Function {
+    Sum,
+    Difference,
+    Product,
+    Quotient,
 }
 
-/// `a b`, element by element.
-pub(super) struct Product {
-    pub size: usize,
-}
+impl Function {
+    fn value<T: Real>(self, a: T, b: T) -> T {
+        match self {
+            Function::Sum => a + b,
+            Function::Difference => a - b,
+            Function::Product => a * b,
+            Function::Quotient => a / b,
+        }
+    }
 
-/// Calls `f` with each result and the two operands' elements behind it.
-fn for_each_pair<T: Real>(x: Operands<T>, y: &mut [T], f: impl Fn(T, T) -> T) {
-    let points = x.points;
-    let ((a, a_constant), (b, b_constant)) = (x.get(0), x.get(1));
-    for (i, y) in y.iter_mut().enumerate() {
-        *y = f(a[if a_constant { i / points } else { i }], b[if b_constant { i / points } else { i }]);
+    /// The derivative by one operand.
+    fn first<T: Real>(self, operand: usize, a: T, b: T) -> T {
+        match (self, operand) {
+            (Function::Sum, _) | (Function::Difference, 0) => T::ONE,
+            (Function::Difference, _) => -T::ONE,
+            (Function::Product, 0) => b,
+            (Function::Product, _) => a,
+            (Function::Quotient, 0) => T::ONE / b,
+            (Function::Quotient, _) => -a / (b * b),
+        }
+    }
+
+    fn curved(self) -> &'static [(usize, usize)] {
+        match self {
+            Function::Sum | Function::Difference => &[],
+            Function::Product => &[(0, 1), (1, 0)],
+            Function::Quotient => &[(0, 1), (1, 0), (1, 1)],
+        }
+    }
+
+    /// The second derivative by a pair of operands in [`Function::curved`].
+    fn second<T: Real>(self, pair: (usize, usize), a: T, b: T) -> T {
+        match (self, pair) {
+            (Function::Quotient, (1, 1)) => T::from_f64(2.0) * a / (b * b * b),
+            (Function::Quotient, _) => -T::ONE / (b * b),
+            _ => T::ONE,
+        }
     }
 }
 
-fn add_scaled<T: Real>(sign: T, t: &[T], out: &mut [T], write: Write) {
+/// A function of two elements; the smaller operand is repeated.
+pub(super) struct Binary {
+    function: Function,
+    places: [Broadcast; 2],
+    sizes: [usize; 2],
+    size: usize,
+}
+
+impl Binary {
+    pub fn new(function: Function, operands: &[Vec<usize>], result: &[usize]) -> Self {
+        Self {
+            function,
+            places: [0, 1].map(|k| Broadcast::new(&operands[k], result)),
+            sizes: [0, 1].map(|k| operands[k].iter().product()),
+            size: result.iter().product(),
+        }
+    }
+
+    /// `out[e, p] = f(a, b)` for the operands' elements behind each element of the result.
+    fn map<T: Real>(&self, x: Operands<T>, out: &mut [T], f: impl Fn(T, T) -> T) {
+        let points = x.points;
+        let ((a, a_constant), (b, b_constant)) = (x.get(0), x.get(1));
+        let steps = [if a_constant { 1 } else { points }, if b_constant { 1 } else { points }];
+        if self.places.iter().all(Broadcast::is_identity) && steps == [points; 2] {
+            out.iter_mut().zip(a.iter().zip(b)).for_each(|(out, (&a, &b))| *out = f(a, b));
+            return;
+        }
+        for (e, out) in out.chunks_exact_mut(points).enumerate() {
+            let (i, j) = (self.places[0].at(e) * steps[0], self.places[1].at(e) * steps[1]);
+            for (p, out) in out.iter_mut().enumerate() {
+                *out = f(a[if a_constant { i } else { i + p }], b[if b_constant { j } else { j + p }]);
+            }
+        }
+    }
+}
+
+fn add<T: Real>(t: &[T], out: &mut [T], write: Write) {
     match write {
-        Write::Set => out.iter_mut().zip(t).for_each(|(out, &t)| *out = sign * t),
-        Write::Add => out.iter_mut().zip(t).for_each(|(out, &t)| *out += sign * t),
+        Write::Set => out.copy_from_slice(t),
+        Write::Add => out.iter_mut().zip(t).for_each(|(out, &t)| *out += t),
     }
 }
 
-impl<T: Real> Kernel<T> for Sum<T> {
+impl<T: Real> Kernel<T> for Binary {
     fn forward(&self, x: Operands<T>, y: &mut [T], _: &mut Scratch<T>) {
-        let [p, q] = self.signs;
-        for_each_pair(x, y, |a, b| p * a + q * b);
+        match self.function {
+            // The function is chosen once, not for each element.
+            Function::Sum => self.map(x, y, |a, b| Function::Sum.value(a, b)),
+            Function::Difference => self.map(x, y, |a, b| Function::Difference.value(a, b)),
+            Function::Product => self.map(x, y, |a, b| Function::Product.value(a, b)),
+            Function::Quotient => self.map(x, y, |a, b| Function::Quotient.value(a, b)),
+        }
     }
 
-    fn jvp(&self, operand: usize, _: At<T>, _: usize, t: &[T], out: &mut [T], write: Write, _: &mut Scratch<T>) {
-        add_scaled(self.signs[operand], t, out, write);
+    fn jvp(&self, operand: usize, at: At<T>, columns: usize, t: &[T], out: &mut [T], write: Write, s: &mut Scratch<T>) {
+        let points = at.points();
+        let place = &self.places[operand];
+        if place.is_identity() && matches!((self.function, operand), (Function::Sum, _) | (Function::Difference, 0)) {
+            return add(t, out, write);
+        }
+        let (_, slope) = s.take(self.size * points);
+        self.map(at.x, slope, |a, b| self.function.first(operand, a, b));
+        if place.is_identity() {
+            return scale_rows(slope, columns, t, out, write);
+        }
+        let line = points * columns;
+        for (e, (slope, out)) in slope.chunks_exact(points).zip(out.chunks_exact_mut(line)).enumerate() {
+            scale_rows(slope, columns, &t[place.at(e) * line..][..line], out, write);
+        }
     }
 
-    fn vjp(&self, operand: usize, _: At<T>, _: usize, g: &[T], out: &mut [T], write: Write, _: &mut Scratch<T>) {
-        add_scaled(self.signs[operand], g, out, write);
-    }
-
-    fn cost(&self) -> f64 {
-        self.size as f64
-    }
-}
-
-impl<T: Real> Kernel<T> for Product {
-    fn forward(&self, x: Operands<T>, y: &mut [T], _: &mut Scratch<T>) {
-        for_each_pair(x, y, |a, b| a * b);
-    }
-
-    fn jvp(&self, operand: usize, at: At<T>, columns: usize, t: &[T], out: &mut [T], write: Write, _: &mut Scratch<T>) {
-        scale_rows(at.x.at(1 - operand), columns, t, out, write);
-    }
-
-    fn vjp(&self, operand: usize, at: At<T>, _: usize, g: &[T], out: &mut [T], write: Write, _: &mut Scratch<T>) {
-        scale_columns(at.x.at(1 - operand), g, out, write);
+    fn vjp(&self, operand: usize, at: At<T>, rows: usize, g: &[T], out: &mut [T], write: Write, s: &mut Scratch<T>) {
+        let points = at.points();
+        let place = &self.places[operand];
+        if place.is_identity() && matches!((self.function, operand), (Function::Sum, _) | (Function::Difference, 0)) {
+            return add(g, out, write);
+        }
+        let (_, work) = s.take(2 * self.size * points);
+        let (slope, spare) = work.split_at_mut(self.size * points);
+        self.map(at.x, slope, |a, b| self.function.first(operand, a, b));
+        if place.is_identity() {
+            return scale_points(slope, points, spare, rows, g, out, write);
+        }
+        if write == Write::Set {
+            out.fill(T::ZERO);
+        }
+        let size = self.sizes[operand];
+        for row in 0..points * rows {
+            let (g, out) = (&g[row * self.size..][..self.size], &mut out[row * size..][..size]);
+            for (e, (&g, &slope)) in g.iter().zip(slope.iter().skip(row / rows).step_by(points)).enumerate() {
+                out[place.at(e)] += slope * g;
+            }
+        }
     }
 
     fn curved(&self) -> &'static [(usize, usize)] {
-        &[(0, 1), (1, 0)]
+        self.function.curved()
     }
 
     fn curvature(
         &self,
-        _: (usize, usize),
-        _: At<T>,
+        pair: (usize, usize),
+        at: At<T>,
         lambda: &[T],
         columns: usize,
         t: &[T],
         out: &mut [T],
-        _: &mut Scratch<T>,
+        s: &mut Scratch<T>,
     ) {
-        scale_rows(lambda, columns, t, out, Write::Set);
+        let points = at.points();
+        let (_, bend) = s.take(self.size * points);
+        self.map(at.x, bend, |a, b| self.function.second(pair, a, b));
+        for (e, bend) in bend.chunks_exact_mut(points).enumerate() {
+            bend.iter_mut().enumerate().for_each(|(p, bend)| *bend *= lambda[p * self.size + e]);
+        }
+        let (left, right) = (&self.places[pair.0], &self.places[pair.1]);
+        if left.is_identity() && right.is_identity() {
+            return scale_rows(bend, columns, t, out, Write::Set);
+        }
+        out.fill(T::ZERO);
+        let line = points * columns;
+        for (e, bend) in bend.chunks_exact(points).enumerate() {
+            let (t, out) = (&t[right.at(e) * line..][..line], &mut out[left.at(e) * line..][..line]);
+            scale_rows(bend, columns, t, out, Write::Add);
+        }
     }
 
     fn cost(&self) -> f64 {
@@ -129,22 +229,23 @@ impl<T: Real> Kernel<T> for Concatenation {
         }
     }
 
-    fn jvp(&self, operand: usize, _: At<T>, columns: usize, t: &[T], out: &mut [T], write: Write, _: &mut Scratch<T>) {
+    fn jvp(&self, operand: usize, at: At<T>, columns: usize, t: &[T], out: &mut [T], write: Write, _: &mut Scratch<T>) {
+        let columns = at.points() * columns;
         let (start, length) = self.pieces[operand];
         if write == Write::Set {
             out.fill(T::ZERO);
         }
         for o in 0..self.outer {
             let out = &mut out[(o * self.length + start) * columns..][..length * columns];
-            add_scaled(T::ONE, &t[o * length * columns..(o + 1) * length * columns], out, Write::Add);
+            add(&t[o * length * columns..(o + 1) * length * columns], out, Write::Add);
         }
     }
 
-    fn vjp(&self, operand: usize, _: At<T>, rows: usize, g: &[T], out: &mut [T], write: Write, _: &mut Scratch<T>) {
+    fn vjp(&self, operand: usize, at: At<T>, rows: usize, g: &[T], out: &mut [T], write: Write, _: &mut Scratch<T>) {
         let (start, length) = self.pieces[operand];
-        for o in 0..rows * self.outer {
+        for o in 0..at.points() * rows * self.outer {
             let g = &g[o * self.length + start..][..length];
-            add_scaled(T::ONE, g, &mut out[o * length..(o + 1) * length], write);
+            add(g, &mut out[o * length..(o + 1) * length], write);
         }
     }
 

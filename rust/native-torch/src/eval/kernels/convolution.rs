@@ -155,11 +155,13 @@ impl<T: Real> Kernel<T> for Convolution<T> {
         }
     }
 
-    fn jvp(&self, _: usize, _: At<T>, columns: usize, t: &[T], out: &mut [T], write: Write, s: &mut Scratch<T>) {
+    fn jvp(&self, _: usize, at: At<T>, columns: usize, t: &[T], out: &mut [T], write: Write, s: &mut Scratch<T>) {
+        let columns = at.points() * columns;
         self.apply(columns, t, out, write, s);
     }
 
-    fn vjp(&self, _: usize, _: At<T>, rows: usize, g: &[T], out: &mut [T], write: Write, s: &mut Scratch<T>) {
+    fn vjp(&self, _: usize, at: At<T>, rows: usize, g: &[T], out: &mut [T], write: Write, s: &mut Scratch<T>) {
+        let rows = at.points() * rows;
         if write == Write::Set {
             out.fill(T::ZERO);
         }

@@ -66,14 +66,16 @@ impl<T: Real> Kernel<T> for Linear<T> {
         }
     }
 
-    fn jvp(&self, _: usize, _: At<T>, columns: usize, t: &[T], out: &mut [T], write: Write, s: &mut Scratch<T>) {
+    fn jvp(&self, _: usize, at: At<T>, columns: usize, t: &[T], out: &mut [T], write: Write, s: &mut Scratch<T>) {
+        let columns = at.points() * columns;
         if self.rows * columns == 1 && write == Write::Set {
             return matvec(&self.weight, t, None, out);
         }
         self.apply(columns, t, out, write, s);
     }
 
-    fn vjp(&self, _: usize, _: At<T>, rows: usize, g: &[T], out: &mut [T], write: Write, s: &mut Scratch<T>) {
+    fn vjp(&self, _: usize, at: At<T>, rows: usize, g: &[T], out: &mut [T], write: Write, s: &mut Scratch<T>) {
+        let rows = at.points() * rows;
         let rows = rows * self.rows;
         if rows == 1 {
             return vecmat(g, &self.weight, out, write);

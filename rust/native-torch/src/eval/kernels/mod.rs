@@ -5,15 +5,18 @@
 //! - forward, values of several points or tangents in several directions stand side by side: `[element, column]`;
 //! - in reverse, adjoints of several outputs stand one below the other: `[row, element]`.
 //!
-//! Derivatives are those at one point.
+//! Derivatives are taken at several points at once, each with its own directions: tangents are then `[element, point,
+//! column]` and adjoints `[point, row, element]`. An operation whose derivative does not depend on the point treats all
+//! of them alike.
 // A kernel's arguments are the matrices that it multiplies; bundling them would only hide that.
 #![allow(clippy::too_many_arguments)]
 
 mod arithmetic;
 mod convolution;
 mod linear;
+mod map;
+mod maximum;
 mod normalization;
-mod plane;
 mod softmax;
 mod unary;
 
@@ -23,7 +26,7 @@ use super::matmul::PANEL;
 pub(super) use super::matmul::Write;
 use crate::{
     Error, Result,
-    graph::{Graph, Node, Op, Source, ValueId, split_at_dim},
+    graph::{Graph, Map, Node, Op, Source, ValueId, split_at_dim},
     tensor::Real,
 };
 
@@ -58,19 +61,20 @@ impl<'a, T> Operands<'a, T> {
             Place::Constant(constant) => (constant, true),
         }
     }
-
-    /// The elements of an operand at one point.
-    pub fn at(&self, operand: usize) -> &'a [T] {
-        debug_assert_eq!(self.points, 1);
-        self.get(operand).0
-    }
 }
 
-/// Where a derivative is taken: operands and result at one point.
+/// Where a derivative is taken: operands and result, `[element, point]`.
 #[derive(Clone, Copy)]
 pub(super) struct At<'a, T> {
     pub x: Operands<'a, T>,
     pub y: &'a [T],
+}
+
+impl<T> At<'_, T> {
+    /// The number of points.
+    pub fn points(&self) -> usize {
+        self.x.points
+    }
 }
 
 /// Memory for intermediate results.
@@ -103,10 +107,10 @@ pub(super) trait Kernel<T: Real>: Send + Sync {
     /// `y = op(x)` at `x.points` points.
     fn forward(&self, x: Operands<T>, y: &mut [T], scratch: &mut Scratch<T>);
 
-    /// `out (+)= J t` for the Jacobian by one operand; `t` and `out` are `[element, column]`.
+    /// `out (+)= J t` for the Jacobian by one operand; `t` and `out` are `[element, point, column]`.
     fn jvp(&self, operand: usize, at: At<T>, columns: usize, t: &[T], out: &mut [T], write: Write, s: &mut Scratch<T>);
 
-    /// `out (+)= J' g` for the Jacobian by one operand; `g` and `out` are `[row, element]`.
+    /// `out (+)= J' g` for the Jacobian by one operand; `g` and `out` are `[point, row, element]`.
     fn vjp(&self, operand: usize, at: At<T>, rows: usize, g: &[T], out: &mut [T], write: Write, s: &mut Scratch<T>);
 
     /// The pairs of operands by which the second derivative is not zero.
@@ -115,7 +119,8 @@ pub(super) trait Kernel<T: Real>: Send + Sync {
     }
 
     /// `out = D t`, where D is the second derivative of `lambda' op(x)` by the pair's operands and `t` a tangent of
-    /// the second one; `t` and `out` are `[element, column]`. Called for the pairs in [`Kernel::curved`] only.
+    /// the second one; `t` and `out` are `[element, point, column]`, `lambda` is `[point, element]`. Called for the
+    /// pairs in [`Kernel::curved`] only.
     fn curvature(
         &self,
         _pair: (usize, usize),
@@ -161,9 +166,10 @@ pub(super) fn kernel<T: Real>(
     };
     Ok(match &node.op {
         Op::Unary(unary) => Box::new(unary::Unary { unary: *unary, size: count }),
-        Op::Add => Box::new(arithmetic::Sum { signs: [T::ONE, T::ONE], size: count }),
-        Op::Sub => Box::new(arithmetic::Sum { signs: [T::ONE, -T::ONE], size: count }),
-        Op::Mul => Box::new(arithmetic::Product { size: count }),
+        Op::Add => Box::new(arithmetic::Binary::new(arithmetic::Function::Sum, &sizes, &y)),
+        Op::Sub => Box::new(arithmetic::Binary::new(arithmetic::Function::Difference, &sizes, &y)),
+        Op::Mul => Box::new(arithmetic::Binary::new(arithmetic::Function::Product, &sizes, &y)),
+        Op::Div => Box::new(arithmetic::Binary::new(arithmetic::Function::Quotient, &sizes, &y)),
         Op::Cat { dim } => Box::new(arithmetic::Concatenation::new(*dim, &sizes)),
         Op::Linear => {
             let weight = constant(1)?.expect("linear has a weight");
@@ -175,9 +181,10 @@ pub(super) fn kernel<T: Real>(
             let weight = constant(1)?.expect("convolution has a weight");
             Box::new(convolution::Convolution::new(conv, weight, constant(2)?, x, &sizes[1], &y))
         }
-        Op::AvgPool(pool) => Box::new(plane::LinearPlane::average(pool, x)),
-        Op::MaxPool(pool) => Box::new(plane::MaxPlane::new(pool, x)),
-        Op::Pad { amounts, padding } => Box::new(plane::LinearPlane::padding(amounts, *padding, x)),
+        Op::AvgPool(_) | Op::Pad { .. } => {
+            Box::new(map::LinearMap::new(Map::of(&node.op, x).expect("the operation is a linear map")))
+        }
+        Op::MaxPool(pool) => Box::new(maximum::MaxPlane::new(pool, x)),
         Op::LayerNorm { axes, eps } => {
             let length = x[x.len() - axes..].iter().product();
             let groups = x[..x.len() - axes].iter().product();

@@ -45,13 +45,17 @@ impl<T: Real> LayerNorm<T> {
         v.iter_mut().zip(c).for_each(|(v, &c)| *v = r * (*v - c * along));
     }
 
-    /// For each group: its number, `r`, `c`, and a buffer of its length.
-    fn for_each_group(&self, x: &[T], s: &mut Scratch<T>, mut f: impl FnMut(usize, T, &[T], &mut [T])) {
+    /// For each group at each point: their numbers, `r`, `c`, and a buffer of its length.
+    fn for_each_group(&self, x: Operands<T>, s: &mut Scratch<T>, mut f: impl FnMut(usize, usize, T, &[T], &mut [T])) {
+        let (points, (x, _)) = (x.points, x.get(0));
         let (_, work) = s.take(2 * self.length);
         let (c, v) = work.split_at_mut(self.length);
-        for (group, x) in x.chunks_exact(self.length.max(1)).enumerate() {
-            let r = centre(x.iter().copied(), self.eps, c);
-            f(group, r, c, v);
+        for group in 0..self.groups {
+            for p in 0..points {
+                let x = (0..self.length).map(|i| x[(group * self.length + i) * points + p]);
+                let r = centre(x, self.eps, c);
+                f(group, p, r, c, v);
+            }
         }
     }
 }
@@ -59,24 +63,19 @@ impl<T: Real> LayerNorm<T> {
 impl<T: Real> Kernel<T> for LayerNorm<T> {
     fn forward(&self, x: Operands<T>, y: &mut [T], s: &mut Scratch<T>) {
         let points = x.points;
-        let (x, _) = x.get(0);
-        let length = self.length;
-        let (_, c) = s.take(length);
-        for group in 0..self.groups {
-            for p in 0..points {
-                let place = |i: usize| (group * length + i) * points + p;
-                let r = centre((0..length).map(|i| x[place(i)]), self.eps, c);
-                for (i, &c) in c.iter().enumerate() {
-                    y[place(i)] = c * r * self.weight(i) + self.bias.as_ref().map_or(T::ZERO, |b| b[i]);
-                }
+        self.for_each_group(x, s, |group, p, r, c, _| {
+            for (i, &c) in c.iter().enumerate() {
+                let value = c * r * self.weight(i) + self.bias.as_ref().map_or(T::ZERO, |b| b[i]);
+                y[(group * self.length + i) * points + p] = value;
             }
-        }
+        });
     }
 
     fn jvp(&self, _: usize, at: At<T>, columns: usize, t: &[T], out: &mut [T], write: Write, s: &mut Scratch<T>) {
-        self.for_each_group(at.x.at(0), s, |group, r, c, v| {
+        let points = at.points();
+        self.for_each_group(at.x, s, |group, p, r, c, v| {
             for column in 0..columns {
-                let place = |i: usize| (group * self.length + i) * columns + column;
+                let place = |i: usize| ((group * self.length + i) * points + p) * columns + column;
                 v.iter_mut().enumerate().for_each(|(i, v)| *v = t[place(i)]);
                 self.project(c, r, v);
                 for (i, &v) in v.iter().enumerate() {
@@ -92,8 +91,8 @@ impl<T: Real> Kernel<T> for LayerNorm<T> {
 
     fn vjp(&self, _: usize, at: At<T>, rows: usize, g: &[T], out: &mut [T], write: Write, s: &mut Scratch<T>) {
         let size = self.groups * self.length;
-        self.for_each_group(at.x.at(0), s, |group, r, c, v| {
-            for row in 0..rows {
+        self.for_each_group(at.x, s, |group, p, r, c, v| {
+            for row in p * rows..(p + 1) * rows {
                 let start = row * size + group * self.length;
                 let (g, out) = (&g[start..start + self.length], &mut out[start..start + self.length]);
                 v.iter_mut().enumerate().for_each(|(i, v)| *v = g[i] * self.weight(i));
@@ -124,20 +123,21 @@ impl<T: Real> Kernel<T> for LayerNorm<T> {
         // r = (c'c / N + eps)^(-1/2). For a centred direction v the gradient r a - r^3 (a'c) c / N changes by
         //   -r^3 / N ((c'v) a + (a'v) c + (a'c) v) + 3 r^5 / N^2 (c'v) (a'c) c.
         let length = self.length;
+        let (points, (x, _)) = (at.points(), at.x.get(0));
         let count = T::from_f64(length as f64);
         let three = T::from_f64(3.0);
         let (_, work) = s.take(3 * length);
         let (c, rest) = work.split_at_mut(length);
         let (a, v) = rest.split_at_mut(length);
-        for (group, x) in at.x.at(0).chunks_exact(length.max(1)).enumerate() {
-            let r = centre(x.iter().copied(), self.eps, c);
-            let lambda = &lambda[group * length..(group + 1) * length];
+        for (group, p) in (0..self.groups).flat_map(|group| (0..points).map(move |p| (group, p))) {
+            let r = centre((0..length).map(|i| x[(group * length + i) * points + p]), self.eps, c);
+            let lambda = &lambda[(p * self.groups + group) * length..][..length];
             a.iter_mut().enumerate().for_each(|(i, a)| *a = lambda[i] * self.weight(i));
             subtract_mean(a);
             let ac = dot(a, c);
             let scale = r * r * r / count;
             for column in 0..columns {
-                let place = |i: usize| (group * length + i) * columns + column;
+                let place = |i: usize| ((group * length + i) * points + p) * columns + column;
                 v.iter_mut().enumerate().for_each(|(i, v)| *v = t[place(i)]);
                 subtract_mean(v);
                 let (cv, av) = (dot(c, v), dot(a, v));

@@ -22,19 +22,20 @@ impl Softmax {
         (0..self.length).map(move |k| start + k * inner)
     }
 
-    /// `out (+)= (diag(s) - s s') t` for one direction of a slice; `place` tells where an element of it stands.
+    /// `out (+)= (diag(s) - s s') t` for one direction of a slice; `y` gives the result's elements and `place` tells
+    /// where an element of the direction stands.
     fn product<T: Real>(
         &self,
-        y: &[T],
         start: usize,
+        y: impl Fn(usize) -> T,
         t: &[T],
         out: &mut [T],
         write: Write,
         place: impl Fn(usize) -> usize,
     ) {
-        let mean: T = self.elements(start).map(|e| y[e] * t[place(e)]).sum();
+        let mean: T = self.elements(start).map(|e| y(e) * t[place(e)]).sum();
         for e in self.elements(start) {
-            let value = y[e] * (t[place(e)] - mean);
+            let value = y(e) * (t[place(e)] - mean);
             match write {
                 Write::Set => out[place(e)] = value,
                 Write::Add => out[place(e)] += value,
@@ -51,18 +52,22 @@ impl<T: Real> Kernel<T> for Softmax {
     }
 
     fn jvp(&self, _: usize, at: At<T>, columns: usize, t: &[T], out: &mut [T], write: Write, _: &mut Scratch<T>) {
+        let points = at.points();
         for start in self.slices() {
-            for c in 0..columns {
-                self.product(at.y, start, t, out, write, |e| e * columns + c);
+            for c in 0..points * columns {
+                let y = |e: usize| at.y[e * points + c / columns];
+                self.product(start, y, t, out, write, |e| e * points * columns + c);
             }
         }
     }
 
-    fn vjp(&self, _: usize, at: At<T>, _: usize, g: &[T], out: &mut [T], write: Write, _: &mut Scratch<T>) {
-        let size = at.y.len().max(1);
-        for (g, out) in g.chunks_exact(size).zip(out.chunks_exact_mut(size)) {
+    fn vjp(&self, _: usize, at: At<T>, rows: usize, g: &[T], out: &mut [T], write: Write, _: &mut Scratch<T>) {
+        let points = at.points();
+        let size = (at.y.len() / points).max(1);
+        for (row, (g, out)) in g.chunks_exact(size).zip(out.chunks_exact_mut(size)).enumerate() {
+            let y = |e: usize| at.y[e * points + row / rows];
             for start in self.slices() {
-                self.product(at.y, start, g, out, write, |e| e);
+                self.product(start, y, g, out, write, |e| e);
             }
         }
     }
@@ -83,15 +88,20 @@ impl<T: Real> Kernel<T> for Softmax {
     ) {
         // The gradient of lambda's is s (lambda - lambda's); with ds = J t its change is
         // ds (lambda - lambda's) - s (lambda'ds).
-        let y = at.y;
+        let points = at.points();
+        let size = at.y.len() / points;
         for start in self.slices() {
-            let expected: T = self.elements(start).map(|e| y[e] * lambda[e]).sum();
-            for c in 0..columns {
-                let place = |e: usize| e * columns + c;
-                self.product(y, start, t, out, Write::Set, place);
-                let change: T = self.elements(start).map(|e| lambda[e] * out[place(e)]).sum();
-                for e in self.elements(start) {
-                    out[place(e)] = out[place(e)] * (lambda[e] - expected) - y[e] * change;
+            for p in 0..points {
+                let y = |e: usize| at.y[e * points + p];
+                let lambda = |e: usize| lambda[p * size + e];
+                let expected: T = self.elements(start).map(|e| y(e) * lambda(e)).sum();
+                for c in 0..columns {
+                    let place = |e: usize| (e * points + p) * columns + c;
+                    self.product(start, y, t, out, Write::Set, place);
+                    let change: T = self.elements(start).map(|e| lambda(e) * out[place(e)]).sum();
+                    for e in self.elements(start) {
+                        out[place(e)] = out[place(e)] * (lambda(e) - expected) - y(e) * change;
+                    }
                 }
             }
         }

@@ -19,15 +19,16 @@ impl<T: Real> Kernel<T> for Unary {
     }
 
     fn jvp(&self, _: usize, at: At<T>, columns: usize, t: &[T], out: &mut [T], write: Write, s: &mut Scratch<T>) {
-        let (_, slope) = s.take(self.size);
-        apply(self.unary, Derivative::First, at.x.at(0), at.y, slope);
+        let (_, slope) = s.take(at.y.len());
+        apply(self.unary, Derivative::First, at.x.get(0).0, at.y, slope);
         scale_rows(slope, columns, t, out, write);
     }
 
-    fn vjp(&self, _: usize, at: At<T>, _: usize, g: &[T], out: &mut [T], write: Write, s: &mut Scratch<T>) {
-        let (_, slope) = s.take(self.size);
-        apply(self.unary, Derivative::First, at.x.at(0), at.y, slope);
-        scale_columns(slope, g, out, write);
+    fn vjp(&self, _: usize, at: At<T>, rows: usize, g: &[T], out: &mut [T], write: Write, s: &mut Scratch<T>) {
+        let (_, work) = s.take(2 * at.y.len());
+        let (slope, spare) = work.split_at_mut(at.y.len());
+        apply(self.unary, Derivative::First, at.x.get(0).0, at.y, slope);
+        scale_points(slope, at.points(), spare, rows, g, out, write);
     }
 
     fn curved(&self) -> &'static [(usize, usize)] {
@@ -44,9 +45,16 @@ impl<T: Real> Kernel<T> for Unary {
         out: &mut [T],
         s: &mut Scratch<T>,
     ) {
-        let (_, second) = s.take(self.size);
-        apply(self.unary, Derivative::Second, at.x.at(0), at.y, second);
-        second.iter_mut().zip(lambda).for_each(|(d, &lambda)| *d *= lambda);
+        let points = at.points();
+        let (_, second) = s.take(at.y.len());
+        apply(self.unary, Derivative::Second, at.x.get(0).0, at.y, second);
+        if points == 1 {
+            second.iter_mut().zip(lambda).for_each(|(d, &lambda)| *d *= lambda);
+        } else {
+            for (e, d) in second.chunks_exact_mut(points).enumerate() {
+                d.iter_mut().enumerate().for_each(|(p, d)| *d *= lambda[p * self.size + e]);
+            }
+        }
         scale_rows(second, columns, t, out, Write::Set);
     }
 
@@ -110,11 +118,24 @@ multiversion! {
 }
 
 multiversion! {
-    /// `out[r, i] (+)= d[i] g[r, i]`
-    pub(super) fn scale_columns<T: Real>(d: &[T], g: &[T], out: &mut [T], write: Write) {
-        let size = d.len().max(1);
-        for (g, out) in g.chunks_exact(size).zip(out.chunks_exact_mut(size)) {
-            scale::<T, FMA>(d, g, out, write);
+    /// `out[p, r, i] (+)= d[i, p] g[p, r, i]`; `spare` has the length of `d`.
+    pub(super) fn scale_points<T: Real>(
+        d: &[T], points: usize, spare: &mut [T], rows: usize, g: &[T], out: &mut [T], write: Write,
+    ) {
+        let size = d.len() / points;
+        if size == 0 {
+            return;
+        }
+        let d = if points == 1 {
+            d
+        } else {
+            for (i, d) in d.chunks_exact(points).enumerate() {
+                d.iter().enumerate().for_each(|(p, &d)| spare[p * size + i] = d);
+            }
+            spare
+        };
+        for (row, (g, out)) in g.chunks_exact(size).zip(out.chunks_exact_mut(size)).enumerate() {
+            scale::<T, FMA>(&d[row / rows * size..][..size], g, out, write);
         }
     }
 }
