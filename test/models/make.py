@@ -4,7 +4,7 @@
     python test/models/make.py softmax    # those with this in their name
 
 Made with torch 2.13.0 on Python 3.11 (CPU; one thread). Each case draws its numbers from a seed of its own, so a
-new case changes no other file. What the models are stands in `cases.py`; this file computes and writes.
+new case changes no other file. What the models are stands in `cases`; this file computes and writes.
 
 For each NAME of `index.json` there are two files:
 

@@ -1,0 +1,79 @@
+"""Functions of each element, and softmax."""
+
+from torch import nn
+
+from .case import Case, layer
+
+POINTS = [-3.0, -0.5, -1e-300, -0.0, 0.0, 1e-300, 0.5, 3.0]
+
+
+def relus():
+    return [
+        layer("relu", (2, 5), lambda: nn.ReLU()),
+        layer("relu_inplace", (2, 5), lambda: nn.ReLU(inplace=True)),
+        layer("relu_kink", (8,), lambda: nn.ReLU(), x=POINTS, kinks=True),
+        layer("relu_rank4", (1, 2, 2, 3), lambda: nn.ReLU()),
+        layer("relu_scalar", (), lambda: nn.ReLU()),
+        Case("layers/relu_inplace_after_linear", (2, 3), lambda: nn.Sequential(nn.Linear(3, 4), nn.ReLU(inplace=True))),
+        layer("leakyrelu", (2, 5), lambda: nn.LeakyReLU()),
+        layer("leakyrelu_02", (2, 5), lambda: nn.LeakyReLU(0.2)),
+        layer("leakyrelu_negative", (2, 5), lambda: nn.LeakyReLU(-0.5)),
+        layer("leakyrelu_zero", (2, 5), lambda: nn.LeakyReLU(0)),
+        layer("leakyrelu_one", (2, 5), lambda: nn.LeakyReLU(1.0)),
+        layer("leakyrelu_above_one", (2, 5), lambda: nn.LeakyReLU(2.5)),
+        layer("leakyrelu_inplace", (2, 5), lambda: nn.LeakyReLU(0.3, inplace=True)),
+        layer("leakyrelu_kink", (8,), lambda: nn.LeakyReLU(0.25), x=POINTS, kinks=True),
+        layer("leakyrelu_negative_kink", (8,), lambda: nn.LeakyReLU(-0.25), x=POINTS, kinks=True),
+    ]
+
+
+def smooth_activations():
+    far = [-800.0, -40.0, -9.0, -1.0, 0.0, 1e-8, 2.0, 9.0, 40.0, 800.0]
+    found = []
+    for name, model in (
+        ("gelu", lambda: nn.GELU()),
+        ("gelu_tanh", lambda: nn.GELU(approximate="tanh")),
+        ("sigmoid", lambda: nn.Sigmoid()),
+        ("tanh", lambda: nn.Tanh()),
+    ):
+        found += [
+            layer(name, (2, 5), model),
+            layer(f"{name}_far", (10,), model, x=far, note="far out, where naive formulas overflow"),
+            layer(f"{name}_rank4", (1, 2, 2, 3), model),
+        ]
+    return found
+
+
+def softmax():
+    shapes = {1: (4,), 2: (2, 4), 3: (2, 2, 3), 4: (1, 2, 2, 3)}
+    found = []
+    for rank, shape in shapes.items():
+        for dim in (None, 0, 1, 2, -1, -2):
+            if dim is None or -rank <= dim < rank:
+                name = {None: "none", -1: "minus_1", -2: "minus_2"}.get(dim, dim)
+                note = "no dim: torch takes 0 for ranks 0, 1 and 3, else 1" if dim is None else ""
+                found.append(layer(f"softmax_rank{rank}_dim_{name}", shape, lambda dim=dim: nn.Softmax(dim=dim), note=note))
+    large = [1000.0, 999.0, -1000.0, 0.0, 800.0, 800.0, 800.0, -800.0]
+    return found + [
+        layer("softmax_large", (2, 4), lambda: nn.Softmax(dim=1), x=large, note="naive exponentials overflow"),
+        layer("softmax_size_one", (3, 1), lambda: nn.Softmax(dim=1)),
+    ]
+
+
+def softplus():
+    far = [-800.0, -30.0, -1.0, 0.0, 1.0, 15.0, 19.0, 21.0, 40.0, 800.0]
+    return [
+        layer("softplus", (2, 5), lambda: nn.Softplus()),
+        layer("softplus_beta", (2, 5), lambda: nn.Softplus(beta=2.5)),
+        layer("softplus_beta_small", (2, 5), lambda: nn.Softplus(beta=0.1)),
+        layer("softplus_threshold", (10,), lambda: nn.Softplus(threshold=0.5), x=[0.1 * i for i in range(1, 11)],
+              kinks=True,
+              note="beyond the threshold f(x) = x exactly; at it, f and J are the smooth branch's, but torch's H is 0"),
+        layer("softplus_threshold_with_beta", (9,), lambda: nn.Softplus(beta=4, threshold=2),
+              x=[-1.0, -0.5, 0.0, 0.25, 0.49, 0.5, 0.51, 1.0, 7.0], kinks=True,
+              note="the threshold is one of beta*x: here x = 0.5, where f and J are the smooth branch's and H is 0"),
+        layer("softplus_threshold_negative", (5,), lambda: nn.Softplus(threshold=-1.0), x=[-3.0, -1.5, -0.9, 0.0, 2.0]),
+        layer("softplus_beta_negative", (5,), lambda: nn.Softplus(beta=-1.5), x=[-3.0, -1.5, -0.9, 0.0, 2.0]),
+        layer("softplus_far", (10,), lambda: nn.Softplus(), x=far),
+        layer("softplus_rank3", (2, 2, 3), lambda: nn.Softplus(beta=3, threshold=1)),
+    ]
