@@ -111,7 +111,12 @@ impl Bounds {
             }
             Op::Linear => form::linear(graph, node, sums)?,
             Op::Conv(conv) => form::convolution(graph, node, conv, sums)?,
-            Op::AvgPool(_) | Op::Pad { .. } => {
+            Op::AvgPool(_)
+            | Op::Pad { .. }
+            | Op::Permute { .. }
+            | Op::Slice { .. }
+            | Op::Sum { .. }
+            | Op::Mean { .. } => {
                 let map = form::map_of(graph, node);
                 if map.is_copy() {
                     return Ok(self.gather(node, &form::copies(&map)));
@@ -131,7 +136,7 @@ impl Bounds {
                     softmax(self.of(node.inputs[0]), &group, &mut out);
                 }
             }
-            Op::Flatten { .. } => return Ok(self.map(node, |x| x)),
+            Op::Flatten { .. } | Op::Unflatten { .. } => return Ok(self.map(node, |x| x)),
             Op::Cat { dim } => return Ok(self.gather(node, &form::cat(graph, node, *dim))),
         }
         Ok(out)

@@ -89,6 +89,11 @@ pub fn hessian_pattern(graph: &Graph) -> Pattern {
             | Op::MaxPool(_)
             | Op::Pad { .. }
             | Op::Flatten { .. }
+            | Op::Unflatten { .. }
+            | Op::Permute { .. }
+            | Op::Slice { .. }
+            | Op::Sum { .. }
+            | Op::Mean { .. }
             | Op::Cat { .. } => continue,
         };
         terms.sort_unstable();
@@ -154,7 +159,7 @@ fn dependencies(graph: &Graph) -> (Sets, Vec<Vec<u32>>) {
 fn propagate(op: &Op, sets: &mut Sets, x: &[&[u32]], sizes: &[Vec<usize>], result: &[usize]) -> Vec<u32> {
     let shape = &sizes[0];
     match op {
-        Op::Unary(_) | Op::Flatten { .. } => x[0].to_vec(),
+        Op::Unary(_) | Op::Flatten { .. } | Op::Unflatten { .. } => x[0].to_vec(),
         Op::Add | Op::Sub | Op::Mul | Op::Div => {
             let [a, b] = [0, 1].map(|k| Broadcast::new(&sizes[k], result));
             (0..result.iter().product()).map(|e| sets.union([x[0][a.at(e)], x[1][b.at(e)]])).collect()
@@ -192,7 +197,7 @@ fn propagate(op: &Op, sets: &mut Sets, x: &[&[u32]], sizes: &[Vec<usize>], resul
             }
             values
         }
-        Op::AvgPool(_) | Op::Pad { .. } => {
+        Op::AvgPool(_) | Op::Pad { .. } | Op::Permute { .. } | Op::Slice { .. } | Op::Sum { .. } | Op::Mean { .. } => {
             let map = Map::of(op, shape).expect("a linear map");
             let mut values = Vec::with_capacity(map.len());
             map.for_each(|_, reads| values.push(sets.union(reads.map(|(p, _)| x[0][p]))));

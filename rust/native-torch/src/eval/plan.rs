@@ -121,7 +121,7 @@ impl<T: Real> Plan<T> {
             }
             let operands: Vec<Place<T>> =
                 node.inputs.iter().map(|v| places[v.index()].clone().expect("nodes are sorted")).collect();
-            if matches!(node.op, Op::Flatten { .. }) {
+            if matches!(node.op, Op::Flatten { .. } | Op::Unflatten { .. }) {
                 places[result.index()] = Some(operands[0].clone());
                 continue;
             }

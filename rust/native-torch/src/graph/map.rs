@@ -38,8 +38,52 @@ impl Map {
                 let constant = if let Padding::Constant(value) = padding { *value } else { 0.0 };
                 Self { constant, ..Self::planes(Windows::padding(amounts, *padding, plane), x, plane.len()) }
             }
+            Op::Permute { dims } => {
+                let moved = |(to, &from): (usize, &usize)| to != from;
+                let first = dims.iter().enumerate().position(moved).unwrap_or(dims.len());
+                let last = dims.iter().enumerate().rposition(moved).map_or(first, |last| last + 1);
+                let strides = strides(&x[..last]);
+                let axis = |&dim: &usize| (0..x[dim]).map(|i| vec![i * strides[dim]]).collect();
+                Self::between(first, last, dims[first..last].iter().map(axis).collect(), x)
+            }
+            Op::Slice { dim, start, end, step } => {
+                let taken = (*start..*end.min(&x[*dim])).step_by(*step);
+                Self::between(*dim, dim + 1, vec![taken.map(|i| vec![i]).collect()], x)
+            }
+            Op::Sum { dims, .. } => Self::sum(dims, x),
+            Op::Mean { dims, .. } => {
+                let map = Self::sum(dims, x);
+                let count: usize = dims.iter().map(|&dim| x[dim]).product();
+                let weights = Some(vec![1.0 / count as f64; map.windows.total()]);
+                Self { weights, ..map }
+            }
             _ => return None,
         })
+    }
+
+    /// Sums over dimensions.
+    fn sum(dims: &[usize], x: &[usize]) -> Self {
+        let first = dims.iter().copied().min().unwrap_or(0);
+        let last = dims.iter().copied().max().map_or(0, |last| last + 1);
+        let strides = strides(&x[..last]);
+        let axis = |dim: usize| {
+            let all = (0..x[dim]).map(|i| i * strides[dim]);
+            if dims.contains(&dim) { vec![all.collect()] } else { all.map(|i| vec![i]).collect() }
+        };
+        Self::between(first, last, (first..last).map(axis).collect(), x)
+    }
+
+    /// A map of the dimensions `first .. last`, from what each index of each of the result's dimensions reads.
+    fn between(first: usize, last: usize, axes: Vec<Vec<Vec<usize>>>, x: &[usize]) -> Self {
+        let size = |sizes: &[usize]| sizes.iter().product();
+        Self {
+            outer: size(&x[..first]),
+            inner: size(&x[last..]),
+            plane: size(&x[first..last]),
+            windows: Windows::product(&axes),
+            weights: None,
+            constant: 0.0,
+        }
     }
 
     /// A map of planes: the last dimensions.
@@ -79,6 +123,15 @@ impl Map {
             }
         }
     }
+}
+
+/// The distance between neighbours along each dimension of a row-major array.
+fn strides(sizes: &[usize]) -> Vec<usize> {
+    let mut strides = vec![1; sizes.len()];
+    for dim in (1..sizes.len()).rev() {
+        strides[dim - 1] = strides[dim] * sizes[dim];
+    }
+    strides
 }
 
 /// From elements of a result to those of an operand that is repeated to the result's sizes.

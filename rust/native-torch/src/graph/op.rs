@@ -47,6 +47,43 @@ pub enum Op {
         /// The last.
         end: usize,
     },
+    /// Splits a dimension: (x).
+    Unflatten {
+        /// The dimension.
+        dim: usize,
+        /// What it becomes; one size may be left open, and is then what the others leave.
+        sizes: Vec<Option<usize>>,
+    },
+    /// The dimensions in another order: (x).
+    Permute {
+        /// Which dimension of the operand each of the result's is.
+        dims: Vec<usize>,
+    },
+    /// Every `step`-th index of a dimension from `start` to before `end`, cut at its size: (x).
+    Slice {
+        /// The dimension.
+        dim: usize,
+        /// The first index.
+        start: usize,
+        /// The index that is no longer taken.
+        end: usize,
+        /// The distance between indices.
+        step: usize,
+    },
+    /// Sums over dimensions: (x).
+    Sum {
+        /// The dimensions, each once.
+        dims: Vec<usize>,
+        /// Whether they stay, with a size of 1.
+        keepdim: bool,
+    },
+    /// Means over dimensions: (x).
+    Mean {
+        /// The dimensions, each once.
+        dims: Vec<usize>,
+        /// Whether they stay, with a size of 1.
+        keepdim: bool,
+    },
     /// Values one after another along a dimension: (a, b, ..).
     Cat {
         /// The dimension.
@@ -163,6 +200,11 @@ impl Op {
             Op::LayerNorm { .. } => "layer_norm",
             Op::Softmax { .. } => "softmax",
             Op::Flatten { .. } => "flatten",
+            Op::Unflatten { .. } => "unflatten",
+            Op::Permute { .. } => "permute",
+            Op::Slice { .. } => "slice",
+            Op::Sum { .. } => "sum",
+            Op::Mean { .. } => "mean",
             Op::Cat { .. } => "cat",
         }
     }

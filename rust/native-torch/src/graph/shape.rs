@@ -24,9 +24,17 @@ pub(super) fn infer(op: &Op, inputs: &[&Type]) -> Result<Vec<Type>> {
         Op::Linear | Op::Conv(_) => 2..=3,
         Op::LayerNorm { .. } => 1..=3,
         Op::Cat { .. } => 1..=usize::MAX,
-        Op::Unary(_) | Op::AvgPool(_) | Op::MaxPool(_) | Op::Pad { .. } | Op::Softmax { .. } | Op::Flatten { .. } => {
-            1..=1
-        }
+        Op::Unary(_)
+        | Op::AvgPool(_)
+        | Op::MaxPool(_)
+        | Op::Pad { .. }
+        | Op::Softmax { .. }
+        | Op::Flatten { .. }
+        | Op::Unflatten { .. }
+        | Op::Permute { .. }
+        | Op::Slice { .. }
+        | Op::Sum { .. }
+        | Op::Mean { .. } => 1..=1,
     };
     if !arity.contains(&inputs.len()) {
         return Err(Error::argument(format!("{} was given {} operands", op.name(), inputs.len())));
@@ -48,6 +56,10 @@ pub(super) fn infer(op: &Op, inputs: &[&Type]) -> Result<Vec<Type>> {
             x.shape.clone()
         }
         Op::Flatten { start, end } => flatten(*start, *end, x)?,
+        Op::Unflatten { dim, sizes } => unflatten(*dim, sizes, x)?,
+        Op::Permute { dims } => permute(dims, x)?,
+        Op::Slice { dim, start, end, step } => slice(*dim, [*start, *end, *step], x)?,
+        Op::Sum { dims, keepdim } | Op::Mean { dims, keepdim } => reduced(op, dims, *keepdim, x)?,
         Op::Cat { dim } => cat(*dim, inputs)?,
     };
     let known = shape.iter().filter_map(Dim::size);
@@ -321,6 +333,70 @@ fn flatten(start: usize, end: usize, x: &Type) -> Result<Vec<Dim>> {
     Ok(shape)
 }
 
+fn unflatten(dim: usize, sizes: &[Option<usize>], x: &Type) -> Result<Vec<Dim>> {
+    axis(dim, x)?;
+    let size = &x.shape[dim];
+    let wrong = || {
+        let parts: Vec<String> =
+            sizes.iter().map(|size| size.map_or("-1".to_owned(), |size| size.to_string())).collect();
+        Error::argument(format!("dimension {dim} of size {size} cannot be split into ({})", parts.join(", ")))
+    };
+    let product = sizes.iter().flatten().try_fold(1usize, |n, &d| n.checked_mul(d)).ok_or_else(wrong)?;
+    let open = sizes.iter().filter(|size| size.is_none()).count();
+    let fits = match (size.size(), open) {
+        (Some(size), 0) => size == product,
+        (Some(size), 1) => product > 0 && size % product == 0,
+        (None, 0 | 1) => true,
+        _ => false,
+    };
+    if sizes.is_empty() || !fits {
+        return Err(wrong());
+    }
+    let rest = size.size().map_or(Dim::Unknown, |size| Dim::Size(size / product.max(1)));
+    let mut shape = x.shape[..dim].to_vec();
+    shape.extend(sizes.iter().map(|size| size.map_or(rest.clone(), Dim::Size)));
+    shape.extend_from_slice(&x.shape[dim + 1..]);
+    Ok(shape)
+}
+
+fn permute(dims: &[usize], x: &Type) -> Result<Vec<Dim>> {
+    let mut sorted = dims.to_vec();
+    sorted.sort_unstable();
+    if !sorted.into_iter().eq(0..x.rank()) {
+        return Err(Error::argument(format!(
+            "{dims:?} is no order of the dimensions of an input of shape {}",
+            format_shape(&x.shape)
+        )));
+    }
+    Ok(dims.iter().map(|&dim| x.shape[dim].clone()).collect())
+}
+
+fn slice(dim: usize, [start, end, step]: [usize; 3], x: &Type) -> Result<Vec<Dim>> {
+    axis(dim, x)?;
+    positive("step", &[step])?;
+    let mut shape = x.shape.clone();
+    shape[dim] = shape[dim].map(|size| Ok::<_, Error>(end.min(size).saturating_sub(start).div_ceil(step)))?;
+    Ok(shape)
+}
+
+fn reduced(op: &Op, dims: &[usize], keepdim: bool, x: &Type) -> Result<Vec<Dim>> {
+    for (i, &dim) in dims.iter().enumerate() {
+        axis(dim, x)?;
+        if dims[..i].contains(&dim) {
+            return Err(Error::argument(format!("{} over dimension {dim} twice", op.name())));
+        }
+        if matches!(op, Op::Mean { .. }) && x.shape[dim] == Dim::Size(0) {
+            return Err(Error::argument(format!("the mean over dimension {dim}, which has no elements")));
+        }
+    }
+    let dim = |(d, size): (usize, &Dim)| match (dims.contains(&d), keepdim) {
+        (false, _) => Some(size.clone()),
+        (true, true) => Some(Dim::Size(1)),
+        (true, false) => None,
+    };
+    Ok(x.shape.iter().enumerate().filter_map(dim).collect())
+}
+
 fn cat(dim: usize, inputs: &[&Type]) -> Result<Vec<Dim>> {
     let x = inputs[0];
     axis(dim, x)?;
@@ -382,17 +458,40 @@ mod tests {
         assert_eq!(flat.shape, [Dim::symbol("N"), Dim::Unknown]);
         let z = infer(&Op::Linear, &[&flat, &sized(&[10, 128]), &sized(&[10])]).unwrap().remove(0);
         assert_eq!(z.shape, [Dim::symbol("N"), Dim::Size(10)]);
+        let one = |op: Op| infer(&op, &[&x]).unwrap().remove(0).shape;
+        let [n, h] = ["N", "H"].map(Dim::symbol);
+        let [two, three, four] = [2, 3, 4].map(Dim::Size);
+        let unflatten = |dim, sizes: &[Option<usize>]| Op::Unflatten { dim, sizes: sizes.to_vec() };
+        assert_eq!(one(unflatten(3, &[None, Some(4)])), [&n, &three, &h, &two, &four].map(Dim::clone));
+        assert_eq!(
+            one(unflatten(2, &[None, Some(4)])),
+            [&n, &three, &Dim::Unknown, &four, &Dim::Size(8)].map(Dim::clone)
+        );
+        assert_eq!(one(Op::Permute { dims: vec![2, 1, 3, 0] }), [&h, &three, &Dim::Size(8), &n].map(Dim::clone));
+        let slice = |dim, end| Op::Slice { dim, start: 1, end, step: 2 };
+        assert_eq!(one(slice(3, 9)), [&n, &three, &h, &four].map(Dim::clone));
+        assert_eq!(one(slice(2, 9)), [&n, &three, &Dim::Unknown, &Dim::Size(8)].map(Dim::clone));
+        assert_eq!(one(Op::Sum { dims: vec![2, 0], keepdim: true })[..2], [Dim::Size(1), three.clone()]);
+        assert_eq!(one(Op::Mean { dims: vec![2, 3], keepdim: false }), [n, three]);
     }
 
     #[test]
     fn contradictions_are_errors() {
-        let cases: [(Op, Vec<Type>); 6] = [
+        let cases: [(Op, Vec<Type>); 14] = [
             (Op::Linear, vec![sized(&[3]), sized(&[2, 4])]),
             (Op::Linear, vec![sized(&[4]), sized(&[2, 4]), sized(&[3])]),
             (Op::Add, vec![sized(&[4]), sized(&[3])]),
             (Op::Softmax { dim: 1 }, vec![sized(&[4])]),
             (Op::Flatten { start: 2, end: 1 }, vec![sized(&[4, 2, 2])]),
             (Op::Unary(Unary::Relu), vec![]),
+            (Op::Unflatten { dim: 0, sizes: vec![Some(3), None] }, vec![sized(&[4])]),
+            (Op::Unflatten { dim: 0, sizes: vec![None, None] }, vec![sized(&[4])]),
+            (Op::Unflatten { dim: 0, sizes: vec![Some(0), None] }, vec![sized(&[0])]),
+            (Op::Unflatten { dim: 0, sizes: vec![Some(usize::MAX), Some(2)] }, vec![sized(&[4])]),
+            (Op::Permute { dims: vec![0, 0] }, vec![sized(&[4, 2])]),
+            (Op::Slice { dim: 0, start: 0, end: 2, step: 0 }, vec![sized(&[4])]),
+            (Op::Sum { dims: vec![0, 0], keepdim: true }, vec![sized(&[4])]),
+            (Op::Mean { dims: vec![0], keepdim: true }, vec![sized(&[0])]),
         ];
         for (op, types) in cases {
             assert!(infer(&op, &types.iter().collect::<Vec<_>>()).is_err(), "{op:?}");

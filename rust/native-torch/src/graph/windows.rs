@@ -93,6 +93,22 @@ impl Windows {
         windows
     }
 
+    /// The windows of a result whose dimensions read independently of each other: `axes` has for each index of each
+    /// dimension its offsets in the operand, which add up.
+    pub fn product(axes: &[Vec<Vec<usize>>]) -> Self {
+        let mut windows = Self { starts: vec![0], reads: Vec::new() };
+        let counts: Vec<usize> = axes.iter().map(Vec::len).collect();
+        for_each_index(&counts, |index| {
+            let lists: Vec<&Vec<usize>> = axes.iter().zip(index).map(|(axis, &i)| &axis[i]).collect();
+            let lengths: Vec<usize> = lists.iter().map(|list| list.len()).collect();
+            for_each_index(&lengths, |read| {
+                windows.reads.push(lists.iter().zip(read).map(|(list, &k)| list[k]).sum::<usize>() as u32);
+            });
+            windows.starts.push(windows.reads.len());
+        });
+        windows
+    }
+
     /// Windows that are given place by place.
     pub fn from_places(places: impl IntoIterator<Item = impl IntoIterator<Item = usize>>) -> Self {
         let mut windows = Self { starts: vec![0], reads: Vec::new() };

@@ -134,7 +134,12 @@ impl Lowering<'_> {
             Op::Div => self.quotient(at, node),
             Op::Linear => self.affine(at, node, |emit| form::linear(graph, node, emit)),
             Op::Conv(conv) => self.affine(at, node, |emit| form::convolution(graph, node, conv, emit)),
-            Op::AvgPool(_) | Op::Pad { .. } => {
+            Op::AvgPool(_)
+            | Op::Pad { .. }
+            | Op::Permute { .. }
+            | Op::Slice { .. }
+            | Op::Sum { .. }
+            | Op::Mean { .. } => {
                 let map = form::map_of(graph, node);
                 if map.is_copy() {
                     return self.gather(node, &form::copies(&map));
@@ -144,7 +149,7 @@ impl Lowering<'_> {
             Op::MaxPool(pool) => self.max_pool(at, node, pool),
             Op::LayerNorm { axes, eps } => self.layer_norm(at, node, *axes, *eps),
             Op::Softmax { dim } => self.softmax(at, node, *dim),
-            Op::Flatten { .. } => {
+            Op::Flatten { .. } | Op::Unflatten { .. } => {
                 let same = self.operand(node, 0)?.to_vec();
                 self.set(node, same);
                 Ok(())

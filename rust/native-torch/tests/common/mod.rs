@@ -183,6 +183,27 @@ pub fn cases() -> Vec<Case> {
             }),
         );
     }
+    for op in [
+        Op::Permute { dims: vec![2, 0, 1, 3] },
+        Op::Permute { dims: vec![0, 2, 1, 3] },
+        Op::Permute { dims: vec![0, 1, 2, 3] },
+        Op::Slice { dim: 1, start: 1, end: 9, step: 1 },
+        Op::Slice { dim: 3, start: 0, end: 3, step: 2 },
+        Op::Sum { dims: vec![1], keepdim: false },
+        Op::Sum { dims: vec![3, 1], keepdim: true },
+        Op::Mean { dims: vec![2, 3], keepdim: false },
+        Op::Mean { dims: vec![0, 1, 2, 3], keepdim: false },
+        Op::Unflatten { dim: 2, sizes: vec![None, Some(2), Some(1)] },
+    ] {
+        case(
+            op.name(),
+            graph(&[2, 3, 4, 3], |b, _, x| {
+                let h = b.unary(Unary::Tanh, x).unwrap();
+                let y = b.node(op, &[h]).unwrap();
+                b.node(Op::Mul, &[y, y]).unwrap()
+            }),
+        );
+    }
     for (name, op, shapes) in [
         ("add broadcast", Op::Add, [&[2, 1, 3][..], &[4, 1]]),
         ("sub broadcast", Op::Sub, [&[3], &[2, 3]]),

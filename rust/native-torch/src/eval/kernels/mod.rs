@@ -181,7 +181,7 @@ pub(super) fn kernel<T: Real>(
             let weight = constant(1)?.expect("convolution has a weight");
             Box::new(convolution::Convolution::new(conv, weight, constant(2)?, x, &sizes[1], &y))
         }
-        Op::AvgPool(_) | Op::Pad { .. } => {
+        Op::AvgPool(_) | Op::Pad { .. } | Op::Permute { .. } | Op::Slice { .. } | Op::Sum { .. } | Op::Mean { .. } => {
             Box::new(map::LinearMap::new(Map::of(&node.op, x).expect("the operation is a linear map")))
         }
         Op::MaxPool(pool) => Box::new(maximum::MaxPlane::new(pool, x)),
@@ -195,6 +195,6 @@ pub(super) fn kernel<T: Real>(
             let (outer, length, inner) = split_at_dim(x, *dim);
             Box::new(softmax::Softmax { outer, length, inner })
         }
-        Op::Flatten { .. } => unreachable!("a flattened value is the same memory"),
+        Op::Flatten { .. } | Op::Unflatten { .. } => unreachable!("a flattened value is the same memory"),
     })
 }
