@@ -56,6 +56,14 @@ typedef struct NtShape {
 } NtShape;
 
 /**
+ * Models that the callee reads: `len` of them from `data`.
+ */
+typedef struct NtModels {
+  const struct NtModel *const *data;
+  size_t len;
+} NtModels;
+
+/**
  * Text that ends with NUL.
  */
 typedef const char *NtStr;
@@ -876,6 +884,38 @@ NtStatus nt_model_destroy(struct NtModel *model);
  * `out` receives the part, to be freed with `nt_model_destroy`; NULL on failure. It may outlive the model.
  */
 NT_MUST_USE NtStatus nt_model_submodule(const struct NtModel *model, NtStr path, struct NtModel **out);
+
+/**
+ * One of torch's own layers, made from its attributes instead of read from a file.
+ *
+ * `kind` is its short name, `Conv2d`; `attributes` are those that torch stores of it, as Python writes arguments:
+ * `kernel_size=(2, 2), stride=1`. `weight` and `bias` are its parameters, flat and row-major, with their sizes; where
+ * the sizes are NULL there is none.
+ *
+ * `NT_ERROR_ARGUMENT`: there is no such layer, the attributes cannot be read, a length is not the product of the sizes.
+ * `NT_ERROR_FORMAT`: an attribute is missing or wrong. `NT_ERROR_UNSUPPORTED`: the layer is not supported in this form.
+ *
+ * `out` receives the layer, to be freed with `nt_model_destroy`; NULL on failure.
+ */
+NT_MUST_USE
+NtStatus nt_model_layer(NtStr kind,
+                        NtStr attributes,
+                        NtShape weight_shape,
+                        NtSlice weight,
+                        NtShape bias_shape,
+                        NtSlice bias,
+                        struct NtModel **out);
+
+/**
+ * Models one after another as one model, which shares what they hold.
+ *
+ * `paths` names each for error messages and for the layers of formulations: one line for each, none empty, none twice.
+ *
+ * `NT_ERROR_ARGUMENT`: there are more or fewer paths than models, or a path is empty or there twice.
+ *
+ * `out` receives the chain, to be freed with `nt_model_destroy`; NULL on failure. It may outlive the models.
+ */
+NT_MUST_USE NtStatus nt_model_chain(NtModels models, NtStr paths, struct NtModel **out);
 
 /**
  * The modules of a model as one table, for printing and for finding what is not supported. `out` receives pointers

@@ -19,13 +19,14 @@ use safer_ffi::prelude::char_p;
 use crate::{
     status::{NtStatus, construct, guard},
     strings::{NtStrings, Strings},
-    types::{NtSliceMut, NtStr, give, required, write},
+    types::{NtModels, NtShape, NtSlice, NtSliceMut, NtStr, give, list, read, required, shape, text, write},
 };
 
 /// A model read from a file, or a part of one. It never changes; any number of threads may use it at once. Functions
 /// and formulations made from it do not need it any more.
 pub struct NtModel {
-    checkpoint: Arc<Checkpoint>,
+    /// The files that its tensors are in.
+    files: Vec<Arc<Checkpoint>>,
     root: Arc<Module>,
     /// Of the part, below the root.
     path: String,
@@ -147,9 +148,9 @@ struct Attributes {
 }
 
 impl NtModel {
-    fn new(checkpoint: Arc<Checkpoint>, root: Arc<Module>, path: String) -> Self {
+    fn new(files: Vec<Arc<Checkpoint>>, root: Arc<Module>, path: String) -> Self {
         Self {
-            checkpoint,
+            files,
             root,
             path,
             modules: OnceLock::new(),
@@ -299,7 +300,7 @@ pub extern "C" fn nt_model_open(path: NtStr, out: Option<&mut MaybeUninit<Option
         let path = self::path(required(path, "path")?);
         let checkpoint = load::open(&path)?;
         let module = checkpoint.module().map_err(|error| error.at(path.display()))?;
-        Ok(NtModel::new(Arc::new(checkpoint), Arc::new(module), String::new()))
+        Ok(NtModel::new(vec![Arc::new(checkpoint)], Arc::new(module), String::new()))
     })
 }
 
@@ -327,14 +328,82 @@ pub extern "C" fn nt_model_submodule(
 ) -> NtStatus {
     construct(out, || {
         let model = required(model, "model")?;
-        let bytes = required(path, "path")?.to_bytes();
-        let path = std::str::from_utf8(bytes).map_err(|_| Error::argument("path is not UTF-8"))?;
+        let path = text(path, "path")?;
         if model.module().submodule(path).is_none() {
             return Err(Error::argument(format!(
                 "there is no module `{path}`; the paths are those of nt_model_modules"
             )));
         }
-        Ok(NtModel::new(Arc::clone(&model.checkpoint), Arc::clone(&model.root), path.to_owned()))
+        Ok(NtModel::new(model.files.clone(), Arc::clone(&model.root), path.to_owned()))
+    })
+}
+
+/// One of torch's own layers, made from its attributes instead of read from a file.
+///
+/// `kind` is its short name, `Conv2d`; `attributes` are those that torch stores of it, as Python writes arguments:
+/// `kernel_size=(2, 2), stride=1`. `weight` and `bias` are its parameters, flat and row-major, with their sizes; where
+/// the sizes are NULL there is none.
+///
+/// `NT_ERROR_ARGUMENT`: there is no such layer, the attributes cannot be read, a length is not the product of the sizes.
+/// `NT_ERROR_FORMAT`: an attribute is missing or wrong. `NT_ERROR_UNSUPPORTED`: the layer is not supported in this form.
+///
+/// `out` receives the layer, to be freed with `nt_model_destroy`; NULL on failure.
+#[unsafe(no_mangle)]
+#[must_use]
+pub extern "C" fn nt_model_layer(
+    kind: NtStr,
+    attributes: NtStr,
+    weight_shape: NtShape,
+    weight: NtSlice,
+    bias_shape: NtShape,
+    bias: NtSlice,
+    out: Option<&mut MaybeUninit<Option<Box<NtModel>>>>,
+) -> NtStatus {
+    construct(out, || {
+        let tensors =
+            [("weight", tensor("weight", weight_shape, weight)?), ("bias", tensor("bias", bias_shape, bias)?)];
+        // Layers without parameters have no such entries.
+        let given = if tensors[0].1.is_some() { &tensors[..] } else { &[] };
+        let module = Module::layer_of(text(kind, "kind")?, text(attributes, "attributes")?, given)?;
+        Ok(NtModel::new(Vec::new(), Arc::new(module), String::new()))
+    })
+}
+
+fn tensor(name: &str, shape: NtShape, numbers: NtSlice) -> Result<Option<Tensor>> {
+    let Some(shape) = self::shape(shape)? else { return Ok(None) };
+    let count = shape.iter().try_fold(1usize, |count, &size| count.checked_mul(size));
+    let numbers = read(numbers, name, count.unwrap_or(1))?;
+    if count != Some(numbers.len()) {
+        return Err(Error::argument(format!("{name} has length {}, but the shape {shape:?}", numbers.len())));
+    }
+    Ok(Some(Tensor::from_slice(shape, numbers)))
+}
+
+/// Models one after another as one model, which shares what they hold.
+///
+/// `paths` names each for error messages and for the layers of formulations: one line for each, none empty, none twice.
+///
+/// `NT_ERROR_ARGUMENT`: there are more or fewer paths than models, or a path is empty or there twice.
+///
+/// `out` receives the chain, to be freed with `nt_model_destroy`; NULL on failure. It may outlive the models.
+#[unsafe(no_mangle)]
+#[must_use]
+pub extern "C" fn nt_model_chain(
+    models: NtModels,
+    paths: NtStr,
+    out: Option<&mut MaybeUninit<Option<Box<NtModel>>>>,
+) -> NtStatus {
+    construct(out, || {
+        let models = if models.is_none() { &[] } else { list(models, "models")? };
+        let models = models.iter().map(|&model| required(model, "a model")).collect::<Result<Vec<&NtModel>>>()?;
+        let paths: Vec<&str> = text(paths, "paths")?.lines().collect();
+        if paths.len() != models.len() {
+            return Err(Error::argument(format!("{} paths are given for {} models", paths.len(), models.len())));
+        }
+        let parts: Vec<(&str, &Module)> = paths.into_iter().zip(models.iter().map(|model| model.module())).collect();
+        let mut files: Vec<Arc<Checkpoint>> = models.iter().flat_map(|model| model.files.iter().cloned()).collect();
+        files.dedup_by(|a, b| Arc::ptr_eq(a, b));
+        Ok(NtModel::new(files, Arc::new(Module::chain(&parts)?), String::new()))
     })
 }
 
@@ -444,5 +513,5 @@ pub extern "C" fn nt_model_input_shape(model: Option<&NtModel>, out: Option<&mut
 #[unsafe(no_mangle)]
 #[must_use]
 pub extern "C" fn nt_model_verify(model: Option<&NtModel>) -> NtStatus {
-    guard(|| required(model, "model")?.checkpoint.verify(&mut |_, _| {}))
+    guard(|| required(model, "model")?.files.iter().try_for_each(|file| file.verify(&mut |_, _| {})))
 }

@@ -16,6 +16,8 @@ pub type NtSlice<'a> = Option<c_slice::Ref<'a, f64>>;
 pub type NtSliceMut<'a> = Option<c_slice::Mut<'a, f64>>;
 /// Sizes of dimensions.
 pub type NtShape<'a> = Option<c_slice::Ref<'a, usize>>;
+/// Handles that the callee borrows.
+pub type NtModels<'a> = Option<c_slice::Ref<'a, Option<&'a crate::model::NtModel>>>;
 /// Text that ends with NUL.
 pub type NtStr<'a> = Option<char_p::Ref<'a>>;
 
@@ -51,6 +53,17 @@ pub fn write<'a>(slice: NtSliceMut<'a>, name: &str, per_point: usize, reads: &[N
 /// The sizes, or none for NULL.
 pub fn shape(slice: NtShape<'_>) -> Result<Option<&[usize]>> {
     slice.map(|slice| elements(slice, "the shape")).transpose()
+}
+
+/// The elements of any array; NULL is an error.
+pub fn list<'a, T>(slice: Option<c_slice::Ref<'a, T>>, name: &str) -> Result<&'a [T]> {
+    elements(required(slice, name)?, name)
+}
+
+/// A text.
+pub fn text<'a>(text: NtStr<'a>, name: &str) -> Result<&'a str> {
+    let bytes = required(text, name)?.to_bytes();
+    std::str::from_utf8(bytes).map_err(|_| Error::argument(format!("{name} is not UTF-8")))
 }
 
 fn elements<'a, T>(slice: c_slice::Ref<'a, T>, name: &str) -> Result<&'a [T]> {

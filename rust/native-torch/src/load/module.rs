@@ -1,5 +1,7 @@
 //! Records to a tree of modules.
 
+mod compose;
+
 use std::{
     collections::{HashMap, HashSet},
     fmt,

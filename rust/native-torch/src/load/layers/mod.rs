@@ -45,6 +45,11 @@ pub(super) fn reader(class: &Global) -> Option<Reader> {
     Some(entry.1)
 }
 
+/// The Python module below `torch.nn.modules` that defines a class.
+pub(super) fn family(class: &str) -> Option<&'static str> {
+    TABLE.iter().filter_map(|(name, _)| name.split_once('.')).find(|(_, name)| *name == class).map(|(family, _)| family)
+}
+
 /// The names of all classes that are known, for error messages.
 pub(super) fn known() -> String {
     let names: Vec<&str> = TABLE.iter().filter_map(|(name, _)| Some(name.split_once('.')?.1)).collect();
