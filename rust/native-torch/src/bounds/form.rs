@@ -4,7 +4,7 @@
 
 use crate::{
     Error, Result,
-    graph::{Broadcast, Conv, Graph, Map, MaxPool, Node, Padding, Source, Windows, split_at_dim},
+    graph::{Broadcast, Graph, Map, Node, Op, Source, Windows, split_at_dim},
 };
 
 /// One summand: `coefficient` times an element of an operand.
@@ -105,43 +105,53 @@ pub(crate) fn broadcasts(graph: &Graph, node: &Node) -> [Broadcast; 2] {
     [0, 1].map(|operand| Broadcast::new(&graph.sizes(node.inputs[operand]), &result))
 }
 
-/// A convolution, row by row.
+/// A convolution or a transposed one, row by row.
 pub(crate) fn convolution(
     graph: &Graph,
     node: &Node,
-    conv: &Conv,
     mut emit: impl FnMut(usize, &[Term], f64) -> Result<()>,
 ) -> Result<()> {
     let weight = stored(graph, node, 1, "weight")?;
     let bias = if node.inputs.len() > 2 { stored(graph, node, 2, "bias")? } else { Vec::new() };
     let sizes = graph.sizes(node.inputs[1]);
-    let (out, channels, kernel) = (sizes[0], sizes[1], &sizes[2..]);
-    let image = Image::new(graph, node, kernel.len());
-    // Windows on the padded plane hold every tap of the kernel; padding is what reads nothing.
-    let padded: Vec<usize> = image.sizes.iter().zip(&conv.padding).map(|(n, (a, b))| n + a + b).collect();
-    let unpadded = Conv { padding: vec![(0, 0); kernel.len()], ..conv.clone() };
-    let windows = Windows::convolution(&unpadded, kernel, &padded, &image.result);
-    let inside = Windows::padding(&conv.padding, Padding::Constant(0.0), &image.sizes);
+    let kernel = &sizes[2..];
     let taps: usize = kernel.iter().product();
-    let mut terms = Vec::new();
-    for n in 0..image.batch {
-        for o in 0..out {
-            let group = o / (out / conv.groups);
-            for (window, places) in windows.iter() {
-                terms.clear();
-                for c in 0..channels {
-                    let plane = (n * image.channels + group * channels + c) * image.plane;
-                    let filter = &weight[(o * channels + c) * taps..][..taps];
-                    for (&place, &coefficient) in places.iter().zip(filter) {
-                        let read = inside.reads(place as usize).first();
-                        let term = |&at: &u32| Term { operand: 0, element: plane + at as usize, coefficient };
-                        terms.extend(read.map(term));
-                    }
-                }
-                let row = (n * out + o) * windows.len() + window;
-                emit(row, &terms, bias.get(o).copied().unwrap_or(0.0))?;
-            }
+    let image = Image::new(graph, node, kernel.len());
+    let (windows, groups, transposed) = match &node.op {
+        Op::Conv(conv) => (Windows::convolution(conv, kernel, &image.sizes, &image.result), conv.groups, false),
+        Op::ConvTranspose { conv, .. } => {
+            (Windows::transposed_convolution(conv, kernel, &image.sizes, &image.result), conv.groups, true)
         }
+        _ => unreachable!("a convolution"),
+    };
+    let channels = image.channels / groups;
+    let out = if transposed { sizes[1] } else { sizes[0] / groups };
+    // The filter from a channel of the operand to one of the result, both counted in their group.
+    let filter = |group: usize, c: usize, o: usize| {
+        let (row, column) = if transposed { (group * channels + c, o) } else { (group * out + o, c) };
+        &weight[(row * sizes[1] + column) * taps..][..taps]
+    };
+    let mut terms = Vec::new();
+    for plane in 0..image.batch * groups * out {
+        let (n, group, o) = (plane / out / groups, plane / out % groups, plane % out);
+        let mut done = Ok(());
+        windows.for_each(|place, reads| {
+            if done.is_err() {
+                return;
+            }
+            terms.clear();
+            for c in 0..channels {
+                let start = (n * image.channels + group * channels + c) * image.plane;
+                let filter = filter(group, c, o);
+                terms.extend(reads.iter().map(|read| Term {
+                    operand: 0,
+                    element: start + read.place,
+                    coefficient: filter[read.tap],
+                }));
+            }
+            done = emit(plane * windows.len() + place, &terms, bias.get(group * out + o).copied().unwrap_or(0.0));
+        });
+        done?;
     }
     Ok(())
 }
@@ -179,29 +189,24 @@ pub(crate) fn copies(map: &Map) -> Vec<Place> {
 }
 
 /// A maximum pool: the elements of each window that lie inside the input.
-pub(crate) fn max_pool(
-    graph: &Graph,
-    node: &Node,
-    pool: &MaxPool,
-    mut emit: impl FnMut(usize, &[usize]) -> Result<()>,
-) -> Result<()> {
-    let image = Image::new(graph, node, pool.kernel.len());
-    let windows = Windows::maximum(pool, &image.sizes);
+pub(crate) fn max_pool(graph: &Graph, node: &Node, mut emit: impl FnMut(usize, &[usize]) -> Result<()>) -> Result<()> {
+    let map = Map::of_maximum(&node.op, &graph.sizes(node.inputs[0])).expect("the operation is a maximum pool");
     let mut candidates = Vec::new();
-    for plane in 0..image.batch * image.channels {
-        for (window, places) in windows.iter() {
-            candidates.clear();
-            candidates.extend(places.iter().map(|&at| plane * image.plane + at as usize));
-            if candidates.is_empty() {
-                return Err(Error::unsupported(format!(
-                    "{}: a window lies wholly in the padding, where the maximum is -inf",
-                    node.scope
-                )));
-            }
-            emit(plane * windows.len() + window, &candidates)?;
+    let mut done = Ok(());
+    map.for_each(|row, reads| {
+        candidates.clear();
+        candidates.extend(reads.map(|(element, _)| element));
+        if done.is_ok() && candidates.is_empty() {
+            done = Err(Error::unsupported(format!(
+                "{}: a window lies wholly in the padding, where the maximum is -inf",
+                node.scope
+            )));
         }
-    }
-    Ok(())
+        if done.is_ok() {
+            done = emit(row, &candidates);
+        }
+    });
+    done
 }
 
 /// Operands one after another along a dimension.

@@ -88,7 +88,7 @@ impl Bounds {
     /// The rule of each operation.
     fn rule(&mut self, graph: &Graph, node: &Node) -> Result<Vec<Interval>> {
         let stored = match node.op {
-            Op::Linear | Op::Conv(_) | Op::LayerNorm { .. } => 1,
+            Op::Linear | Op::Conv(_) | Op::ConvTranspose { .. } | Op::LayerNorm { .. } => 1,
             _ => node.inputs.len(),
         };
         for &operand in &node.inputs[..stored] {
@@ -110,20 +110,24 @@ impl Bounds {
                 out.iter_mut().enumerate().for_each(|(e, out)| *out = x[a.at(e)].divided_by(y[b.at(e)]));
             }
             Op::Linear => form::linear(graph, node, sums)?,
-            Op::Conv(conv) => form::convolution(graph, node, conv, sums)?,
+            Op::Conv(_) | Op::ConvTranspose { .. } => form::convolution(graph, node, sums)?,
             Op::AvgPool(_)
+            | Op::AdaptiveAvgPool(_)
+            | Op::Upsample(_)
+            | Op::Unfold(_)
+            | Op::Fold { .. }
             | Op::Pad { .. }
             | Op::Permute { .. }
             | Op::Slice { .. }
             | Op::Sum { .. }
             | Op::Mean { .. } => {
                 let map = form::map_of(graph, node);
-                if map.is_copy() {
+                if map.windows.is_copy() {
                     return Ok(self.gather(node, &form::copies(&map)));
                 }
                 form::map(&map, sums)?;
             }
-            Op::MaxPool(pool) => form::max_pool(graph, node, pool, |row, candidates| {
+            Op::MaxPool(_) | Op::AdaptiveMaxPool(_) => form::max_pool(graph, node, |row, candidates| {
                 let x = self.of(node.inputs[0]);
                 let largest =
                     |end: fn(Interval) -> f64| candidates.iter().map(|&c| end(x[c])).fold(f64::NEG_INFINITY, f64::max);

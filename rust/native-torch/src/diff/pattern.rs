@@ -85,8 +85,14 @@ pub fn hessian_pattern(graph: &Graph) -> Pattern {
             | Op::Sub
             | Op::Linear
             | Op::Conv(_)
+            | Op::ConvTranspose { .. }
             | Op::AvgPool(_)
+            | Op::AdaptiveAvgPool(_)
+            | Op::Upsample(_)
+            | Op::Unfold(_)
+            | Op::Fold { .. }
             | Op::MaxPool(_)
+            | Op::AdaptiveMaxPool(_)
             | Op::Pad { .. }
             | Op::Flatten { .. }
             | Op::Unflatten { .. }
@@ -175,37 +181,42 @@ fn propagate(op: &Op, sets: &mut Sets, x: &[&[u32]], sizes: &[Vec<usize>], resul
                 })
                 .collect()
         }
-        Op::Conv(conv) => {
-            let spatial = conv.stride.len();
-            let start = shape.len() - spatial;
-            let (plane, place): (usize, usize) = (shape[start..].iter().product(), result[start..].iter().product());
-            let (channels, out) = (sizes[1][1], sizes[1][0] / conv.groups);
-            let images: usize = shape[..start - 1].iter().product();
-            let windows = Windows::convolution(conv, &sizes[1][2..], &shape[start..], &result[start..]);
-            let mut values = Vec::with_capacity(images * conv.groups * out * place);
-            for group in 0..images * conv.groups {
-                let group = &x[0][group * channels * plane..(group + 1) * channels * plane];
-                let line: Vec<u32> = windows
-                    .iter()
-                    .map(|(_, reads)| {
-                        sets.union(
-                            reads.iter().flat_map(|&r| (0..channels).map(move |c| group[c * plane + r as usize])),
-                        )
-                    })
-                    .collect();
+        Op::Conv(conv) | Op::ConvTranspose { conv, .. } => {
+            let start = shape.len() - conv.stride.len();
+            let (kernel, plane, places) = (&sizes[1][2..], &shape[start..], &result[start..]);
+            let windows = if matches!(op, Op::Conv(_)) {
+                Windows::convolution(conv, kernel, plane, places)
+            } else {
+                Windows::transposed_convolution(conv, kernel, plane, places)
+            };
+            let plane: usize = plane.iter().product();
+            let (channels, out) = (shape[start - 1] / conv.groups, result[start - 1] / conv.groups);
+            let mut values = Vec::with_capacity(result.iter().product());
+            for group in x[0].chunks_exact((channels * plane).max(1)) {
+                let mut line = Vec::with_capacity(windows.len());
+                windows.for_each(|_, reads| {
+                    let places =
+                        reads.iter().flat_map(|read| (0..channels).map(move |c| group[c * plane + read.place]));
+                    line.push(sets.union(places));
+                });
                 values.extend(std::iter::repeat_n(line, out).flatten());
             }
+            // Without an operand there are still results: none depends on anything.
+            values.resize(result.iter().product(), EMPTY);
             values
         }
-        Op::AvgPool(_) | Op::Pad { .. } | Op::Permute { .. } | Op::Slice { .. } | Op::Sum { .. } | Op::Mean { .. } => {
-            let map = Map::of(op, shape).expect("a linear map");
-            let mut values = Vec::with_capacity(map.len());
-            map.for_each(|_, reads| values.push(sets.union(reads.map(|(p, _)| x[0][p]))));
-            values
-        }
-        Op::MaxPool(pool) => {
-            let plane = &shape[shape.len() - pool.kernel.len()..];
-            by_plane(&Windows::maximum(pool, plane), plane, sets, x[0])
+        Op::AvgPool(_)
+        | Op::AdaptiveAvgPool(_)
+        | Op::Upsample(_)
+        | Op::Unfold(_)
+        | Op::Fold { .. }
+        | Op::Pad { .. }
+        | Op::Permute { .. }
+        | Op::Slice { .. }
+        | Op::Sum { .. }
+        | Op::Mean { .. } => reads(&Map::of(op, shape).expect("a linear map"), sets, x[0]),
+        Op::MaxPool(_) | Op::AdaptiveMaxPool(_) => {
+            reads(&Map::of_maximum(op, shape).expect("a maximum pool"), sets, x[0])
         }
         Op::LayerNorm { axes, .. } => {
             let mut values = x[0].to_vec();
@@ -239,13 +250,11 @@ fn spread(slices: impl Iterator<Item = Vec<usize>>, sets: &mut Sets, values: &mu
     }
 }
 
-fn by_plane(windows: &Windows, plane: &[usize], sets: &mut Sets, x: &[u32]) -> Vec<u32> {
-    let size: usize = plane.iter().product();
-    x.chunks_exact(size.max(1))
-        .flat_map(|x| {
-            windows.iter().map(|(_, reads)| sets.union(reads.iter().map(|&r| x[r as usize]))).collect::<Vec<_>>()
-        })
-        .collect()
+/// Every element depends on what it reads.
+fn reads(map: &Map, sets: &mut Sets, x: &[u32]) -> Vec<u32> {
+    let mut values = Vec::with_capacity(map.len());
+    map.for_each(|_, reads| values.push(sets.union(reads.map(|(place, _)| x[place]))));
+    values
 }
 
 /// The empty set.

@@ -1,8 +1,9 @@
-//! Linear operations with fixed coefficients: what each element of their result is made of, stated once for all rooms.
+//! What each element of an operation's result reads: linear operations with fixed coefficients and maximum pools,
+//! stated once for all rooms.
 
-use super::{Op, Padding, Windows, average_divisors};
+use super::{Axis, Op, Padding, Read, Windows, windows::strides};
 
-/// A linear map of one operand that is the same for all leading and all trailing indices: the result is
+/// What the elements of a result read of one operand, the same for all leading and all trailing indices: a linear map is
 /// `y[o, q, i] = sum over the reads p of q of weight x[o, p, i]`, and a constant where nothing is read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Map {
@@ -14,8 +15,6 @@ pub struct Map {
     pub plane: usize,
     /// What each place of the result reads.
     pub windows: Windows,
-    /// The weight of each read, in the order of the windows; without them all are 1.
-    pub weights: Option<Vec<f64>>,
     /// What stands where nothing is read.
     pub constant: f64,
 }
@@ -24,73 +23,96 @@ impl Map {
     /// The map of an operation on an operand of these sizes; `None` for operations that are not such a map.
     pub fn of(op: &Op, x: &[usize]) -> Option<Self> {
         Some(match op {
-            Op::AvgPool(pool) => {
-                let plane = &x[x.len() - pool.kernel.len()..];
-                let windows = Windows::average(pool, plane);
-                let divisors = average_divisors(pool, plane);
-                let weights =
-                    windows.iter().flat_map(|(q, reads)| reads.iter().map(move |_| q)).map(|q| 1.0 / divisors[q]);
-                let weights = Some(weights.collect());
-                Self { weights, ..Self::planes(windows, x, plane.len()) }
+            Op::AvgPool(pool) => Self::planes(pool.kernel.len(), x, |plane| Windows::average(pool, plane)),
+            Op::AdaptiveAvgPool(sizes) => Self::planes(sizes.len(), x, |plane| adaptive(sizes, plane)),
+            Op::Upsample(upsample) => Self::planes(upsample.target.len(), x, |plane| {
+                let result: Vec<usize> = (0..plane.len()).filter_map(|i| upsample.target.size(i, plane[i])).collect();
+                Windows::interpolation(upsample, plane, &result)
+            }),
+            Op::Unfold(blocks) => Self::planes(blocks.kernel.len(), x, |plane| {
+                let strides = strides(plane);
+                let taps = (0..plane.len())
+                    .map(|i| Axis::copies((0..blocks.kernel[i]).map(|k| k * blocks.dilation[i] * strides[i])));
+                let starts = (0..plane.len())
+                    .map(|i| Axis::copies((0..blocks.count(i, plane[i])).map(|l| l * blocks.stride[i] * strides[i])));
+                Windows::new(taps.chain(starts).collect())
+            }),
+            Op::Fold { sizes, blocks } => {
+                let counts: Vec<usize> = sizes.iter().enumerate().map(|(i, &size)| blocks.count(i, size)).collect();
+                let plane: usize = blocks.kernel.iter().chain(&counts).product();
+                let columns = [&x[..x.len() - 2], &[x.iter().rev().take(2).product::<usize>() / plane.max(1), plane]];
+                Self::planes(1, &columns.concat(), |_| Windows::folding(blocks, sizes, &counts))
             }
             Op::Pad { amounts, padding } => {
-                let plane = &x[x.len() - amounts.len()..];
                 let constant = if let Padding::Constant(value) = padding { *value } else { 0.0 };
-                Self { constant, ..Self::planes(Windows::padding(amounts, *padding, plane), x, plane.len()) }
+                let map = Self::planes(amounts.len(), x, |plane| Windows::padding(amounts, *padding, plane));
+                Self { constant, ..map }
             }
-            Op::Permute { dims } => {
-                let moved = |(to, &from): (usize, &usize)| to != from;
-                let first = dims.iter().enumerate().position(moved).unwrap_or(dims.len());
-                let last = dims.iter().enumerate().rposition(moved).map_or(first, |last| last + 1);
-                let strides = strides(&x[..last]);
-                let axis = |&dim: &usize| (0..x[dim]).map(|i| vec![i * strides[dim]]).collect();
-                Self::between(first, last, dims[first..last].iter().map(axis).collect(), x)
-            }
+            Op::Permute { dims } => Self::permutation(dims, x),
             Op::Slice { dim, start, end, step } => {
                 let taken = (*start..*end.min(&x[*dim])).step_by(*step);
-                Self::between(*dim, dim + 1, vec![taken.map(|i| vec![i]).collect()], x)
+                Self::between(*dim, dim + 1, x, vec![Axis::copies(taken)])
             }
-            Op::Sum { dims, .. } => Self::sum(dims, x),
-            Op::Mean { dims, .. } => {
-                let map = Self::sum(dims, x);
-                let count: usize = dims.iter().map(|&dim| x[dim]).product();
-                let weights = Some(vec![1.0 / count as f64; map.windows.total()]);
-                Self { weights, ..map }
-            }
+            Op::Sum { dims, .. } => Self::sum(dims, x, |_| 1.0),
+            Op::Mean { dims, .. } => Self::sum(dims, x, |size| 1.0 / size as f64),
             _ => return None,
         })
     }
 
-    /// Sums over dimensions.
-    fn sum(dims: &[usize], x: &[usize]) -> Self {
+    /// What a maximum pool reads of an operand of these sizes: its result is the largest, and minus infinity where
+    /// nothing is read. `None` for other operations.
+    pub fn of_maximum(op: &Op, x: &[usize]) -> Option<Self> {
+        let map = match op {
+            Op::MaxPool(pool) => Self::planes(pool.kernel.len(), x, |plane| Windows::maximum(pool, plane)),
+            Op::AdaptiveMaxPool(sizes) => Self::planes(sizes.len(), x, |plane| adaptive(sizes, plane)),
+            _ => return None,
+        };
+        Some(Self { constant: f64::NEG_INFINITY, ..map })
+    }
+
+    /// A map of planes: the last dimensions.
+    fn planes(dims: usize, x: &[usize], windows: impl FnOnce(&[usize]) -> Windows) -> Self {
+        let (outer, plane) = x.split_at(x.len() - dims);
+        let windows = windows(plane);
+        let (outer, plane) = (outer.iter().product(), plane.iter().product());
+        Self { outer, inner: 1, plane, windows, constant: 0.0 }
+    }
+
+    /// A map of the dimensions `first .. last`.
+    fn between(first: usize, last: usize, x: &[usize], axes: Vec<Axis>) -> Self {
+        let size = |sizes: &[usize]| sizes.iter().product();
+        let (outer, inner, plane) = (size(&x[..first]), size(&x[last..]), size(&x[first..last]));
+        Self { outer, inner, plane, windows: Windows::new(axes), constant: 0.0 }
+    }
+
+    /// Dimensions in another order. Those that stay where they are, and those that stay neighbours, move as one.
+    fn permutation(dims: &[usize], x: &[usize]) -> Self {
+        let moved = |(to, &from): (usize, &usize)| to != from;
+        let first = dims.iter().enumerate().position(moved).unwrap_or(dims.len());
+        let last = dims.iter().enumerate().rposition(moved).map_or(first, |last| last + 1);
+        let strides = strides(&x[..last]);
+        let runs = dims[first..last].chunk_by(|a, b| a + 1 == *b);
+        let axis = |run: &[usize]| {
+            let size: usize = run.iter().map(|&dim| x[dim]).product();
+            Axis::copies((0..size).map(|i| i * strides[run[run.len() - 1]]))
+        };
+        Self::between(first, last, x, runs.map(axis).collect())
+    }
+
+    /// Sums over dimensions; `weight` is given the size of each.
+    fn sum(dims: &[usize], x: &[usize], weight: impl Fn(usize) -> f64) -> Self {
         let first = dims.iter().copied().min().unwrap_or(0);
         let last = dims.iter().copied().max().map_or(0, |last| last + 1);
         let strides = strides(&x[..last]);
         let axis = |dim: usize| {
-            let all = (0..x[dim]).map(|i| i * strides[dim]);
-            if dims.contains(&dim) { vec![all.collect()] } else { all.map(|i| vec![i]).collect() }
+            let places = (0..x[dim]).map(|i| i * strides[dim]);
+            if !dims.contains(&dim) {
+                return Axis::copies(places);
+            }
+            let weight = weight(x[dim]);
+            Axis::new([places.map(|place| Read { weight, ..Read::at(place) })])
         };
-        Self::between(first, last, (first..last).map(axis).collect(), x)
-    }
-
-    /// A map of the dimensions `first .. last`, from what each index of each of the result's dimensions reads.
-    fn between(first: usize, last: usize, axes: Vec<Vec<Vec<usize>>>, x: &[usize]) -> Self {
-        let size = |sizes: &[usize]| sizes.iter().product();
-        Self {
-            outer: size(&x[..first]),
-            inner: size(&x[last..]),
-            plane: size(&x[first..last]),
-            windows: Windows::product(&axes),
-            weights: None,
-            constant: 0.0,
-        }
-    }
-
-    /// A map of planes: the last dimensions.
-    fn planes(windows: Windows, x: &[usize], dims: usize) -> Self {
-        let (outer, plane) = x.split_at(x.len() - dims);
-        let (outer, plane) = (outer.iter().product(), plane.iter().product());
-        Self { outer, inner: 1, plane, windows, weights: None, constant: 0.0 }
+        Self::between(first, last, x, (first..last).map(axis).collect())
     }
 
     /// The number of elements of the result.
@@ -103,35 +125,28 @@ impl Map {
         self.len() == 0
     }
 
-    /// Whether each element of the result is a copy of one of the operand's, or the constant.
-    pub fn is_copy(&self) -> bool {
-        self.weights.is_none() && self.windows.iter().all(|(_, reads)| reads.len() <= 1)
+    /// How many reads there are in all.
+    pub fn total(&self) -> usize {
+        self.outer * self.windows.total() * self.inner
     }
 
-    /// Calls `f` for each element of the result, in order, with the elements of the operand behind it and their weights.
+    /// Calls `f` for each element of the result with the elements of the operand behind it and their weights; in order.
     pub fn for_each(&self, mut f: impl FnMut(usize, &mut dyn Iterator<Item = (usize, f64)>)) {
-        let mut element = 0;
         for o in 0..self.outer {
-            for (place, reads) in self.windows.iter() {
-                let weights = self.weights.as_ref().map(|weights| &weights[self.windows.range(place)]);
+            self.windows.for_each(|place, reads| {
                 for i in 0..self.inner {
-                    let at = |p: u32| (o * self.plane + p as usize) * self.inner + i;
-                    let weight = |k: usize| weights.map_or(1.0, |weights| weights[k]);
-                    f(element, &mut reads.iter().enumerate().map(|(k, &p)| (at(p), weight(k))));
-                    element += 1;
+                    let element = (o * self.windows.len() + place) * self.inner + i;
+                    let read = |read: &Read| ((o * self.plane + read.place) * self.inner + i, read.weight);
+                    f(element, &mut reads.iter().map(read));
                 }
-            }
+            });
         }
     }
 }
 
-/// The distance between neighbours along each dimension of a row-major array.
-fn strides(sizes: &[usize]) -> Vec<usize> {
-    let mut strides = vec![1; sizes.len()];
-    for dim in (1..sizes.len()).rev() {
-        strides[dim - 1] = strides[dim] * sizes[dim];
-    }
-    strides
+fn adaptive(sizes: &[Option<usize>], plane: &[usize]) -> Windows {
+    let result: Vec<usize> = sizes.iter().zip(plane).map(|(size, &own)| size.unwrap_or(own)).collect();
+    Windows::adaptive(plane, &result)
 }
 
 /// From elements of a result to those of an operand that is repeated to the result's sizes.

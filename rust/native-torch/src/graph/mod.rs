@@ -12,10 +12,10 @@ mod windows;
 
 pub use builder::Builder;
 pub use map::{Broadcast, Map};
-pub use op::{AvgPool, Conv, GeluKind, MaxPool, Op, Padding, Unary};
+pub use op::{AvgPool, Blocks, Conv, GeluKind, Interpolation, MaxPool, Op, Padding, Target, Unary, Upsample};
 pub use shape::{pooled_size, split_at_dim};
 pub use types::{Dim, Type, format_shape};
-pub use windows::{Windows, average_divisors, for_each_index};
+pub use windows::{Axis, Read, Windows, for_each_index};
 
 use crate::{Error, Result, tensor::Tensor};
 

@@ -17,14 +17,38 @@ pub enum Op {
     Linear,
     /// Convolution: (x `[N, C, ..]` or `[C, ..]`, weight `[out, C / groups, ..]`, bias `[out]` or none).
     Conv(Conv),
+    /// Transposed convolution, the product with a convolution's transposed matrix: (x `[N, C, ..]` or `[C, ..]`, weight
+    /// `[C, out / groups, ..]`, bias `[out]` or none).
+    ConvTranspose {
+        /// The convolution, from the result to the operand.
+        conv: Conv,
+        /// For each spatial dimension, how many places at its end the convolution leaves out.
+        output_padding: Vec<usize>,
+    },
     /// Average pooling: (x `[N, C, ..]` or `[C, ..]`).
     AvgPool(AvgPool),
     /// Maximum pooling, padded with -inf: (x `[N, C, ..]` or `[C, ..]`).
     MaxPool(MaxPool),
+    /// Average pooling to these sizes, or to the operand's own: (x `[N, C, ..]` or `[C, ..]`).
+    AdaptiveAvgPool(Vec<Option<usize>>),
+    /// Maximum pooling to these sizes, or to the operand's own: (x `[N, C, ..]` or `[C, ..]`).
+    AdaptiveMaxPool(Vec<Option<usize>>),
+    /// Interpolation of images to another size: (x `[N, C, ..]`).
+    Upsample(Upsample),
+    /// The windows of an image, one after another as columns: (x `[N, C, ..]` or `[C, ..]`), to `[N, C taps, windows]`.
+    Unfold(Blocks),
+    /// The sum of windows at their places in an image, the transposed of `Unfold`: (x `[N, C taps, windows]` or
+    /// `[C taps, windows]`), to `[N, C, ..]`.
+    Fold {
+        /// The sizes of the image.
+        sizes: Vec<usize>,
+        /// The windows.
+        blocks: Blocks,
+    },
     /// Padding of the last dimensions: (x).
     Pad {
-        /// Elements before and after, for each of the last dimensions.
-        amounts: Vec<(usize, usize)>,
+        /// Elements before and after, for each of the last dimensions; negative ones are cut off.
+        amounts: Vec<(isize, isize)>,
         /// What stands in the new places.
         padding: Padding,
     },
@@ -170,6 +194,55 @@ pub struct MaxPool {
     pub ceil_mode: bool,
 }
 
+/// Windows that are read as they are; one entry per spatial dimension.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blocks {
+    /// Sizes of the window.
+    pub kernel: Vec<usize>,
+    /// Steps between windows.
+    pub stride: Vec<usize>,
+    /// Steps inside a window.
+    pub dilation: Vec<usize>,
+}
+
+/// The attributes of interpolation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Upsample {
+    /// How a place is made of its neighbours.
+    pub mode: Interpolation,
+    /// The size of the result; one entry per spatial dimension.
+    pub target: Target,
+    /// Whether the centres of the first and last places stay where they are, instead of the outer edges.
+    pub align_corners: bool,
+}
+
+/// How interpolation weighs neighbours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interpolation {
+    /// The one place below, torch's `nearest`.
+    Nearest,
+    /// The one place whose centre is nearest.
+    NearestExact,
+    /// Two places in each dimension.
+    Linear,
+    /// Four places in each dimension.
+    Cubic,
+}
+
+/// The size that images are brought to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Target {
+    /// These sizes.
+    Sizes(Vec<usize>),
+    /// The operand's sizes times these factors, rounded down.
+    Factors {
+        /// The factors, positive.
+        factors: Vec<f64>,
+        /// Whether places are found by the ratio of the sizes instead of the factor.
+        recompute: bool,
+    },
+}
+
 /// What padding puts in the new places.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Padding {
@@ -194,6 +267,12 @@ impl Op {
             Op::Div => "div",
             Op::Linear => "linear",
             Op::Conv(_) => "convolution",
+            Op::ConvTranspose { .. } => "convolution_transpose",
+            Op::AdaptiveAvgPool(_) => "adaptive_avg_pool",
+            Op::AdaptiveMaxPool(_) => "adaptive_max_pool",
+            Op::Upsample(_) => "upsample",
+            Op::Unfold(_) => "im2col",
+            Op::Fold { .. } => "col2im",
             Op::AvgPool(_) => "avg_pool",
             Op::MaxPool(_) => "max_pool",
             Op::Pad { .. } => "pad",

@@ -1,6 +1,6 @@
 //! Shape inference: one rule per operation.
 
-use super::{AvgPool, Conv, Dim, MaxPool, Op, Padding, Type, format_shape};
+use super::{AvgPool, Blocks, Conv, Dim, Interpolation, MaxPool, Op, Padding, Target, Type, Upsample, format_shape};
 use crate::{Error, Result};
 
 /// The sizes before, along and after a dimension; a scalar counts as a dimension of one.
@@ -21,12 +21,17 @@ pub(super) fn infer(op: &Op, inputs: &[&Type]) -> Result<Vec<Type>> {
     }
     let arity = match op {
         Op::Add | Op::Sub | Op::Mul | Op::Div => 2..=2,
-        Op::Linear | Op::Conv(_) => 2..=3,
+        Op::Linear | Op::Conv(_) | Op::ConvTranspose { .. } => 2..=3,
         Op::LayerNorm { .. } => 1..=3,
         Op::Cat { .. } => 1..=usize::MAX,
         Op::Unary(_)
         | Op::AvgPool(_)
         | Op::MaxPool(_)
+        | Op::AdaptiveAvgPool(_)
+        | Op::AdaptiveMaxPool(_)
+        | Op::Upsample(_)
+        | Op::Unfold(_)
+        | Op::Fold { .. }
         | Op::Pad { .. }
         | Op::Softmax { .. }
         | Op::Flatten { .. }
@@ -44,7 +49,12 @@ pub(super) fn infer(op: &Op, inputs: &[&Type]) -> Result<Vec<Type>> {
         Op::Add | Op::Sub | Op::Mul | Op::Div => broadcast(op, inputs)?,
         Op::Linear => linear(inputs)?,
         Op::Conv(conv) => convolution(conv, inputs)?,
+        Op::ConvTranspose { conv, output_padding } => convolution_transpose(conv, output_padding, inputs)?,
         Op::AvgPool(pool) => average_pool(pool, x)?,
+        Op::AdaptiveAvgPool(sizes) | Op::AdaptiveMaxPool(sizes) => adaptive_pool(sizes, x)?,
+        Op::Upsample(upsample) => interpolation(upsample, x)?,
+        Op::Unfold(blocks) => unfold(blocks, x)?,
+        Op::Fold { sizes, blocks } => fold(sizes, blocks, x)?,
         Op::MaxPool(pool) => max_pool(pool, x)?,
         Op::Pad { amounts, padding } => pad(amounts, *padding, x)?,
         Op::LayerNorm { axes, .. } => layer_norm(*axes, inputs)?,
@@ -164,7 +174,9 @@ fn entries(spatial: usize, lists: &[usize]) -> Result<()> {
     Ok(())
 }
 
-fn convolution(conv: &Conv, inputs: &[&Type]) -> Result<Vec<Dim>> {
+/// Checks a convolution's attributes, its weight's channels (`out` and `channels` per group), its bias and its input;
+/// gives where the spatial dimensions start, and the result's shape up to there.
+fn channels(conv: &Conv, inputs: &[&Type], transposed: bool) -> Result<(usize, Vec<Dim>)> {
     let (x, weight) = (inputs[0], inputs[1]);
     let spatial = conv.stride.len();
     entries(spatial, &[conv.padding.len(), conv.dilation.len(), weight.rank().saturating_sub(2)])?;
@@ -172,13 +184,17 @@ fn convolution(conv: &Conv, inputs: &[&Type]) -> Result<Vec<Dim>> {
     positive("dilation", &conv.dilation)?;
     positive("groups", &[conv.groups])?;
     let start = spatial_start(x, spatial)?;
-    let [Some(out), Some(channels)] = [weight.shape[0].size(), weight.shape[1].size()] else {
-        return Err(Error::argument("the weight's sizes must be known"));
-    };
-    if out % conv.groups != 0 {
-        return Err(Error::argument(format!("{out} output channels cannot be split into {} groups", conv.groups)));
+    let sizes = weight.sizes().ok_or_else(|| Error::argument("the weight's sizes must be known"))?;
+    positive("kernel size", &sizes[2..])?;
+    if sizes[0] % conv.groups != 0 {
+        let what = if transposed { "input" } else { "output" };
+        return Err(Error::argument(format!(
+            "{} {what} channels cannot be split into {} groups",
+            sizes[0], conv.groups
+        )));
     }
-    let channels = channels.saturating_mul(conv.groups);
+    let all = sizes[1].saturating_mul(conv.groups);
+    let (channels, out) = if transposed { (sizes[0], all) } else { (all, sizes[0]) };
     if !x.shape[start - 1].agrees(&Dim::Size(channels)) {
         return Err(Error::argument(format!(
             "the input has shape {}, but its channel dimension must be {channels}",
@@ -190,13 +206,48 @@ fn convolution(conv: &Conv, inputs: &[&Type]) -> Result<Vec<Dim>> {
     }
     let mut shape = x.shape.clone();
     shape[start - 1] = Dim::Size(out);
-    for i in 0..spatial {
-        let kernel = weight.shape[2 + i].size().unwrap_or(0);
-        positive("kernel size", &[kernel])?;
+    Ok((start, shape))
+}
+
+fn convolution(conv: &Conv, inputs: &[&Type]) -> Result<Vec<Dim>> {
+    let (start, mut shape) = channels(conv, inputs, false)?;
+    for (i, kernel) in kernel(inputs).enumerate() {
         let (before, after) = conv.padding[i];
-        shape[start + i] = x.shape[start + i].map(|size| {
+        shape[start + i] = shape[start + i].map(|size| {
             windows(size, before.saturating_add(after), kernel, conv.stride[i], conv.dilation[i])
-                .ok_or_else(|| too_small(x, kernel))
+                .ok_or_else(|| too_small(inputs[0], kernel))
+        })?;
+    }
+    Ok(shape)
+}
+
+/// The sizes of a convolution's kernel, once its weight is checked.
+fn kernel<'a>(inputs: &'a [&Type]) -> impl Iterator<Item = usize> + 'a {
+    inputs[1].shape[2..].iter().filter_map(Dim::size)
+}
+
+fn convolution_transpose(conv: &Conv, output_padding: &[usize], inputs: &[&Type]) -> Result<Vec<Dim>> {
+    let (start, mut shape) = channels(conv, inputs, true)?;
+    entries(conv.stride.len(), &[output_padding.len()])?;
+    for (i, kernel) in kernel(inputs).enumerate() {
+        let (stride, dilation, more) = (conv.stride[i], conv.dilation[i], output_padding[i]);
+        if more >= stride.max(dilation) {
+            return Err(Error::argument(format!(
+                "output padding {more} must be smaller than the stride {stride} or the dilation {dilation}"
+            )));
+        }
+        let (before, after) = conv.padding[i];
+        shape[start + i] = shape[start + i].map(|size| {
+            let last = size.checked_sub(1).and_then(|last| last.checked_mul(stride));
+            let reach = dilation.checked_mul(kernel - 1).and_then(|reach| reach.checked_add(more + 1));
+            let full = last.zip(reach).and_then(|(last, reach)| last.checked_add(reach));
+            let cut = full.and_then(|full| full.checked_sub(before)?.checked_sub(after)).filter(|&size| size > 0);
+            cut.ok_or_else(|| {
+                Error::argument(format!(
+                    "the padding of ({before}, {after}) leaves nothing of the result of {}",
+                    format_shape(&inputs[0].shape)
+                ))
+            })
         })?;
     }
     Ok(shape)
@@ -265,7 +316,137 @@ fn max_pool(p: &MaxPool, x: &Type) -> Result<Vec<Dim>> {
     pool(x, [&p.kernel, &p.stride, &p.padding, &p.dilation], p.ceil_mode)
 }
 
-fn pad(amounts: &[(usize, usize)], padding: Padding, x: &Type) -> Result<Vec<Dim>> {
+/// Replaces the last dimensions by what `rule` makes of each known one.
+fn planes(dims: usize, x: &Type, rule: impl Fn(usize, usize) -> Result<usize>) -> Result<Vec<Dim>> {
+    let start = spatial_start(x, dims)?;
+    let mut shape = x.shape.clone();
+    for i in 0..dims {
+        shape[start + i] = shape[start + i].map(|size| rule(i, size))?;
+    }
+    Ok(shape)
+}
+
+fn adaptive_pool(sizes: &[Option<usize>], x: &Type) -> Result<Vec<Dim>> {
+    entries(sizes.len(), &[])?;
+    let start = spatial_start(x, sizes.len())?;
+    let mut shape = planes(sizes.len(), x, |i, size| match sizes[i] {
+        Some(wanted) if size == 0 && wanted > 0 => {
+            Err(Error::argument(format!("the input {} has no elements to pool", format_shape(&x.shape))))
+        }
+        wanted => Ok(wanted.unwrap_or(size)),
+    })?;
+    for (dim, size) in shape[start..].iter_mut().zip(sizes) {
+        *dim = size.map_or(dim.clone(), Dim::Size);
+    }
+    Ok(shape)
+}
+
+impl Target {
+    /// The number of spatial dimensions.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        match self {
+            Target::Sizes(sizes) => sizes.len(),
+            Target::Factors { factors, .. } => factors.len(),
+        }
+    }
+
+    /// The size that a dimension becomes; `None` if there is none.
+    pub fn size(&self, dim: usize, own: usize) -> Option<usize> {
+        let size = match self {
+            Target::Sizes(sizes) => sizes[dim],
+            // A cast to an integer saturates, and makes NaN 0.
+            Target::Factors { factors, .. } => (own as f64 * factors[dim]) as usize,
+        };
+        Some(size).filter(|&size| size > 0 && size < isize::MAX as usize)
+    }
+}
+
+fn interpolation(upsample: &Upsample, x: &Type) -> Result<Vec<Dim>> {
+    let dims = upsample.target.len();
+    if dims == 0 || x.rank() != dims + 2 {
+        return Err(Error::argument(format!(
+            "the input has shape {}, but a batch of images with {dims} spatial dimension(s) is expected",
+            format_shape(&x.shape)
+        )));
+    }
+    if upsample.align_corners && matches!(upsample.mode, Interpolation::Nearest | Interpolation::NearestExact) {
+        return Err(Error::argument("align_corners does not go with nearest neighbours"));
+    }
+    if let Target::Factors { factors, .. } = &upsample.target
+        && let Some(factor) = factors.iter().find(|factor| !(factor.is_finite() && **factor > 0.0))
+    {
+        return Err(Error::argument(format!("the scale factor {factor} must be positive")));
+    }
+    let mut shape = planes(dims, x, |i, size| {
+        let target = upsample.target.size(i, size).filter(|_| size > 0);
+        target
+            .ok_or_else(|| Error::argument(format!("a dimension of {size} cannot be resized by {:?}", upsample.target)))
+    })?;
+    if let Target::Sizes(sizes) = &upsample.target {
+        shape.splice(2.., sizes.iter().map(|&size| Dim::Size(size)));
+    }
+    Ok(shape)
+}
+
+impl Blocks {
+    /// How many windows there are along a dimension of this size.
+    pub fn count(&self, dim: usize, size: usize) -> usize {
+        windows(size, 0, self.kernel[dim], self.stride[dim], self.dilation[dim]).unwrap_or(0)
+    }
+
+    fn check(&self) -> Result<usize> {
+        entries(self.kernel.len(), &[self.stride.len(), self.dilation.len()])?;
+        positive("kernel size", &self.kernel)?;
+        positive("stride", &self.stride)?;
+        positive("dilation", &self.dilation)?;
+        product(&self.kernel).ok_or_else(|| Error::argument(format!("the kernel {:?} is too large", self.kernel)))
+    }
+}
+
+fn product(sizes: &[usize]) -> Option<usize> {
+    sizes.iter().try_fold(1usize, |n, &d| n.checked_mul(d))
+}
+
+fn unfold(blocks: &Blocks, x: &Type) -> Result<Vec<Dim>> {
+    let taps = blocks.check()?;
+    let start = spatial_start(x, blocks.kernel.len())?;
+    let counts = planes(blocks.kernel.len(), x, |i, size| match blocks.count(i, size) {
+        0 => Err(too_small(x, blocks.kernel[i])),
+        count => Ok(count),
+    })?;
+    let counts: Option<Vec<usize>> = counts[start..].iter().map(Dim::size).collect();
+    let overflow = || Error::argument("the number of windows overflows");
+    let windows = counts.map(|counts| product(&counts).ok_or_else(overflow)).transpose()?;
+    let mut shape = x.shape[..start].to_vec();
+    shape[start - 1] = shape[start - 1].map(|channels| channels.checked_mul(taps).ok_or_else(overflow))?;
+    shape.push(windows.map_or(Dim::Unknown, Dim::Size));
+    Ok(shape)
+}
+
+fn fold(sizes: &[usize], blocks: &Blocks, x: &Type) -> Result<Vec<Dim>> {
+    let taps = blocks.check()?;
+    entries(blocks.kernel.len(), &[sizes.len()])?;
+    let counts: Vec<usize> = sizes.iter().enumerate().map(|(i, &size)| blocks.count(i, size)).collect();
+    let windows = product(&counts).unwrap_or(usize::MAX);
+    if !matches!(x.rank(), 2 | 3) || windows == 0 || !x.shape[x.rank() - 1].agrees(&Dim::Size(windows)) {
+        return Err(Error::argument(format!(
+            "the input has shape {}, but [N, C * {taps}, {windows}] or [C * {taps}, {windows}] is expected: an image of \
+             {sizes:?} has {windows} windows",
+            format_shape(&x.shape)
+        )));
+    }
+    let mut shape = x.shape[..x.rank() - 1].to_vec();
+    let channels = shape.last_mut().expect("the rank was checked");
+    *channels = channels.map(|size| {
+        let wrong = || Error::argument(format!("{size} channels are no multiple of the window's {taps} places"));
+        (size % taps == 0).then_some(size / taps).ok_or_else(wrong)
+    })?;
+    shape.extend(sizes.iter().map(|&size| Dim::Size(size)));
+    Ok(shape)
+}
+
+fn pad(amounts: &[(isize, isize)], padding: Padding, x: &Type) -> Result<Vec<Dim>> {
     let start = x.rank().checked_sub(amounts.len()).ok_or_else(|| {
         Error::argument(format!(
             "{} dimensions of an input of shape {} are padded",
@@ -276,21 +457,29 @@ fn pad(amounts: &[(usize, usize)], padding: Padding, x: &Type) -> Result<Vec<Dim
     let mut shape = x.shape.clone();
     for (dim, &(before, after)) in shape[start..].iter_mut().zip(amounts) {
         *dim = dim.map(|size| {
-            let allowed = match padding {
-                Padding::Constant(_) => true,
-                Padding::Reflect => before < size.max(1) && after < size.max(1),
-                Padding::Replicate => size > 0 || before + after == 0,
-                Padding::Circular => before <= size && after <= size,
-            };
-            if !allowed {
-                return Err(Error::argument(format!("{padding:?} padding of ({before}, {after}) on a size of {size}")));
-            }
-            size.checked_add(before)
-                .and_then(|n| n.checked_add(after))
-                .ok_or_else(|| Error::argument("padding overflows"))
+            let padded = padded_size(size, before, after, padding);
+            padded.ok_or_else(|| {
+                let name = format!("{padding:?}");
+                let name = name.split('(').next().unwrap_or_default().to_lowercase();
+                Error::argument(format!("{name} padding of ({before}, {after}) on a size of {size}"))
+            })
         })?;
     }
     Ok(shape)
+}
+
+/// The size after padding; `None` where torch refuses, or where it overflows.
+fn padded_size(size: usize, before: isize, after: isize, padding: Padding) -> Option<usize> {
+    let own = isize::try_from(size).ok()?;
+    let cut = own.checked_add(before.min(0))?.checked_add(after.min(0))?;
+    let padded = own.checked_add(before)?.checked_add(after)?;
+    let allowed = match padding {
+        Padding::Constant(_) => cut >= 0,
+        Padding::Reflect => before < own && after < own && padded > 0,
+        Padding::Replicate => own > 0 && padded > 0,
+        Padding::Circular => before <= cut && after <= cut,
+    };
+    usize::try_from(padded).ok().filter(|_| allowed)
 }
 
 fn layer_norm(axes: usize, inputs: &[&Type]) -> Result<Vec<Dim>> {
@@ -452,8 +641,11 @@ mod tests {
         let x = Type::new(DType::F64, vec![Dim::symbol("N"), Dim::Size(3), Dim::symbol("H"), Dim::Size(8)]);
         let weight = sized(&[4, 3, 3, 3]);
         let conv = Conv { stride: vec![1, 2], padding: vec![(1, 1); 2], dilation: vec![1, 1], groups: 1 };
+        let back = Op::ConvTranspose { conv: conv.clone(), output_padding: vec![0, 1] };
         let y = infer(&Op::Conv(conv), &[&x, &weight]).unwrap().remove(0);
         assert_eq!(y.shape, [Dim::symbol("N"), Dim::Size(4), Dim::Unknown, Dim::Size(4)]);
+        let z = infer(&back, &[&y, &weight]).unwrap().remove(0);
+        assert_eq!(z.shape, [Dim::symbol("N"), Dim::Size(3), Dim::Unknown, Dim::Size(8)]);
         let flat = infer(&Op::Flatten { start: 1, end: 3 }, &[&y]).unwrap().remove(0);
         assert_eq!(flat.shape, [Dim::symbol("N"), Dim::Unknown]);
         let z = infer(&Op::Linear, &[&flat, &sized(&[10, 128]), &sized(&[10])]).unwrap().remove(0);
@@ -472,7 +664,18 @@ mod tests {
         assert_eq!(one(slice(3, 9)), [&n, &three, &h, &four].map(Dim::clone));
         assert_eq!(one(slice(2, 9)), [&n, &three, &Dim::Unknown, &Dim::Size(8)].map(Dim::clone));
         assert_eq!(one(Op::Sum { dims: vec![2, 0], keepdim: true })[..2], [Dim::Size(1), three.clone()]);
-        assert_eq!(one(Op::Mean { dims: vec![2, 3], keepdim: false }), [n, three]);
+        assert_eq!(one(Op::Mean { dims: vec![2, 3], keepdim: false }), [&n, &three].map(Dim::clone));
+        let both = [&n, &three, &two, &Dim::Size(8)].map(Dim::clone);
+        assert_eq!(one(Op::AdaptiveMaxPool(vec![Some(2), None])), both);
+        let upsample = |target| Op::Upsample(Upsample { mode: Interpolation::Linear, target, align_corners: false });
+        assert_eq!(one(upsample(Target::Sizes(vec![2, 8]))), both);
+        let factors = Target::Factors { factors: vec![2.5, 0.6], recompute: false };
+        assert_eq!(one(upsample(factors)), [&n, &three, &Dim::Unknown, &four].map(Dim::clone));
+        let blocks = Blocks { kernel: vec![2, 2], stride: vec![1, 2], dilation: vec![1, 1] };
+        assert_eq!(one(Op::Unfold(blocks.clone())), [n.clone(), Dim::Size(12), Dim::Unknown]);
+        let columns = Type::new(DType::F64, vec![n.clone(), Dim::Size(12), h]);
+        let image = infer(&Op::Fold { sizes: vec![3, 4], blocks }, &[&columns]).unwrap().remove(0);
+        assert_eq!(image.shape, [n, three.clone(), three, four]);
     }
 
     #[test]

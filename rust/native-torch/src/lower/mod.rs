@@ -2,10 +2,10 @@
 //!
 //! | operation | what it becomes |
 //! |---|---|
-//! | Linear, convolution, average pool, sum, difference | equations `z == W x + b` |
+//! | Linear, (transposed) convolution, average pools, interpolation, sums, differences | equations `z == W x + b` |
 //! | ReLU, LeakyReLU | big-M with the bounds of its input; where the sign of the input is certain, no binary |
 //! | maximum pool | big-M with a binary for each element that can be the largest |
-//! | flatten, cat, padding | the operand's variables themselves |
+//! | flatten, cat, padding, permutations, slices | the operand's variables themselves |
 //! | sigmoid, tanh, GELU, softplus, softmax, layer norm, products | nonlinear equations `y == f(z)` |
 //!
 //! Every variable carries the bounds of its element. An element whose value is a fixed number has no variable.
@@ -133,20 +133,26 @@ impl Lowering<'_> {
             Op::Mul => self.product(at, node),
             Op::Div => self.quotient(at, node),
             Op::Linear => self.affine(at, node, |emit| form::linear(graph, node, emit)),
-            Op::Conv(conv) => self.affine(at, node, |emit| form::convolution(graph, node, conv, emit)),
+            Op::Conv(_) | Op::ConvTranspose { .. } => {
+                self.affine(at, node, |emit| form::convolution(graph, node, emit))
+            }
             Op::AvgPool(_)
+            | Op::AdaptiveAvgPool(_)
+            | Op::Upsample(_)
+            | Op::Unfold(_)
+            | Op::Fold { .. }
             | Op::Pad { .. }
             | Op::Permute { .. }
             | Op::Slice { .. }
             | Op::Sum { .. }
             | Op::Mean { .. } => {
                 let map = form::map_of(graph, node);
-                if map.is_copy() {
+                if map.windows.is_copy() {
                     return self.gather(node, &form::copies(&map));
                 }
                 self.affine(at, node, |emit| form::map(&map, emit))
             }
-            Op::MaxPool(pool) => self.max_pool(at, node, pool),
+            Op::MaxPool(_) | Op::AdaptiveMaxPool(_) => self.max_pool(at, node),
             Op::LayerNorm { axes, eps } => self.layer_norm(at, node, *axes, *eps),
             Op::Softmax { dim } => self.softmax(at, node, *dim),
             Op::Flatten { .. } | Op::Unflatten { .. } => {

@@ -6,7 +6,7 @@ use super::{Domain, Element, Lowering, Rule, VarId, formulation::to_u32};
 use crate::{
     Result,
     bounds::{Interval, form, unary_value},
-    graph::{MaxPool, Node, Unary},
+    graph::{Node, Unary},
 };
 
 /// A range that passes zero by this fraction of its width, or less, counts as not passing it: the formulation is then
@@ -111,12 +111,12 @@ impl Lowering<'_> {
     }
 
     /// `y` is above all elements of a window, and below the one that a binary chooses.
-    pub(super) fn max_pool(&mut self, at: u32, node: &Node, pool: &MaxPool) -> Result<()> {
+    pub(super) fn max_pool(&mut self, at: u32, node: &Node) -> Result<()> {
         let inputs = self.operand(node, 0)?.to_vec();
         let (value, bounds) = (node.outputs[0], self.bounds.of(node.inputs[0]));
         let (graph, mut blocks) = (self.graph, None);
         let mut out = Vec::with_capacity(self.bounds.of(value).len());
-        form::max_pool(graph, node, pool, |i, window| {
+        form::max_pool(graph, node, |i, window| {
             let candidates = candidates(window, &inputs, bounds);
             if let [only] = candidates.as_slice() {
                 out.push(inputs[*only]);

@@ -2,7 +2,10 @@
 #![allow(dead_code)]
 
 use native_torch::{
-    graph::{AvgPool, Builder, Conv, Dim, GeluKind, Graph, MaxPool, Op, Padding, Unary, ValueId},
+    graph::{
+        AvgPool, Blocks, Builder, Conv, Dim, GeluKind, Graph, Interpolation, MaxPool, Op, Padding, Target, Unary,
+        Upsample, ValueId,
+    },
     tensor::Tensor,
 };
 
@@ -148,6 +151,25 @@ pub fn cases() -> Vec<Case> {
             b.node(Op::Conv(conv), &[x, w]).unwrap()
         }),
     );
+    for (name, stride, padding, dilation, output_padding, groups, shape, weight) in [
+        ("plain", [1, 1], [(0, 0); 2], [1, 1], [0, 0], 1, vec![2, 2, 3], vec![2, 3, 2, 2]),
+        ("strided", [2, 3], [(1, 1), (0, 0)], [1, 2], [1, 2], 1, vec![2, 1, 3, 2], vec![1, 2, 3, 2]),
+        ("grouped", [1, 2], [(0, 0), (1, 1)], [2, 1], [1, 0], 2, vec![1, 4, 2, 2], vec![4, 1, 2, 3]),
+        ("gaps", [3, 3], [(0, 0); 2], [1, 1], [2, 0], 1, vec![1, 2, 2], vec![1, 1, 1, 2]),
+    ] {
+        let conv = Conv { stride: stride.to_vec(), padding: padding.to_vec(), dilation: dilation.to_vec(), groups };
+        case(
+            &format!("conv_transpose {name}"),
+            graph(&shape, |b, random, x| {
+                let op = Op::ConvTranspose { conv, output_padding: output_padding.to_vec() };
+                let w = b.parameter("weight", random.tensor(&weight));
+                let bias = b.parameter("bias", random.tensor(&[weight[1] * groups]));
+                let h = b.unary(Unary::Sigmoid, x).unwrap();
+                let h = b.node(op, &[h, w, bias]).unwrap();
+                b.unary(Unary::Tanh, h).unwrap()
+            }),
+        );
+    }
     for (ceil_mode, count_include_pad, divisor) in [(false, true, None), (true, false, None), (true, true, Some(-3))] {
         let pool = AvgPool {
             kernel: vec![2, 3],
@@ -174,11 +196,78 @@ pub fn cases() -> Vec<Case> {
             b.node(Op::MaxPool(pool), &[h]).unwrap()
         }),
     );
-    for padding in [Padding::Constant(0.5), Padding::Reflect, Padding::Replicate, Padding::Circular] {
+    for op in [
+        Op::AdaptiveMaxPool(vec![Some(2), None]),
+        Op::AdaptiveMaxPool(vec![Some(3), Some(7)]),
+        Op::AdaptiveAvgPool(vec![Some(2), Some(3)]),
+        Op::AdaptiveAvgPool(vec![None, Some(7)]),
+        Op::Unfold(Blocks { kernel: vec![2, 2], stride: vec![1, 2], dilation: vec![2, 1] }),
+    ] {
+        case(
+            op.name(),
+            graph(&[2, 4, 5], |b, _, x| {
+                let h = b.node(op, &[x]).unwrap();
+                b.unary(Unary::Tanh, h).unwrap()
+            }),
+        );
+    }
+    let blocks = Blocks { kernel: vec![2, 2], stride: vec![1, 2], dilation: vec![2, 1] };
+    case(
+        "fold",
+        graph(&[2, 8, 4], |b, _, x| {
+            let h = b.unary(Unary::Tanh, x).unwrap();
+            b.node(Op::Fold { sizes: vec![4, 5], blocks }, &[h]).unwrap()
+        }),
+    );
+    for (mode, align_corners) in [
+        (Interpolation::Nearest, false),
+        (Interpolation::NearestExact, false),
+        (Interpolation::Linear, false),
+        (Interpolation::Linear, true),
+        (Interpolation::Cubic, true),
+    ] {
+        let target = if align_corners {
+            Target::Sizes(vec![5, 2])
+        } else {
+            Target::Factors { factors: vec![0.7, 2.3], recompute: false }
+        };
+        case(
+            "upsample",
+            graph(&[1, 2, 4, 3], |b, _, x| {
+                let h = b.node(Op::Upsample(Upsample { mode, target, align_corners }), &[x]).unwrap();
+                b.unary(Unary::Sigmoid, h).unwrap()
+            }),
+        );
+    }
+    case(
+        "volumes",
+        graph(&[1, 3, 2, 3], |b, _, x| {
+            let pool = AvgPool {
+                kernel: vec![2; 3],
+                stride: vec![1; 3],
+                padding: vec![1, 0, 1],
+                ceil_mode: false,
+                count_include_pad: true,
+                divisor: None,
+            };
+            let h = b.node(Op::AvgPool(pool), &[x]).unwrap();
+            let h = b.unary(Unary::Tanh, h).unwrap();
+            b.node(Op::AdaptiveMaxPool(vec![Some(3), Some(1), Some(2)]), &[h]).unwrap()
+        }),
+    );
+    for (amounts, padding) in [
+        ([(1, 2), (2, 0)], Padding::Constant(0.5)),
+        ([(1, 2), (2, 0)], Padding::Reflect),
+        ([(1, 2), (2, 0)], Padding::Replicate),
+        ([(1, 2), (2, 0)], Padding::Circular),
+        ([(-1, 2), (2, -3)], Padding::Constant(-0.5)),
+        ([(2, -1), (0, -2)], Padding::Reflect),
+        ([(-1, 2), (1, -1)], Padding::Circular),
+    ] {
         case(
             "pad",
             graph(&[2, 3, 3], |b, _, x| {
-                let h = b.node(Op::Pad { amounts: vec![(1, 2), (2, 0)], padding }, &[x]).unwrap();
+                let h = b.node(Op::Pad { amounts: amounts.to_vec(), padding }, &[x]).unwrap();
                 b.unary(Unary::Sigmoid, h).unwrap()
             }),
         );

@@ -1,4 +1,5 @@
-//! Convolution: blocks of windows are gathered into a matrix and multiplied by the weights.
+//! Convolution: blocks of windows are gathered into a matrix and multiplied by the weights. Back, and in the transposed
+//! convolution, products with the weights are scattered block by block.
 
 use super::{At, Constant, Kernel, Operands, Scratch, Write};
 use crate::{
@@ -109,15 +110,15 @@ impl<T: Real> Convolution<T> {
         &self.weight[group * size..(group + 1) * size]
     }
 
-    /// `out (+)= W * t` for `t` of `[image, channel, place, column]`.
-    fn apply(&self, columns: usize, t: &[T], out: &mut [T], write: Write, s: &mut Scratch<T>) {
+    /// `out (+)= W * t` for so many images `t`, `[image, channel, place, column]`.
+    fn gather(&self, images: usize, columns: usize, t: &[T], out: &mut [T], write: Write, s: &mut Scratch<T>) {
         let (depth, block) = (self.depth(), self.block(columns));
         s.take(depth * block * columns);
         for first in (0..self.places).step_by(block) {
             let count = block.min(self.places - first);
             let wide = count * columns;
             self.locate(first, count, &mut s.places);
-            for image in 0..self.images * self.groups {
+            for image in 0..images * self.groups {
                 let t = &t[image * self.channels * self.plane * columns..][..self.channels * self.plane * columns];
                 let gathered = &mut s.work[..depth * wide];
                 for channel in 0..self.channels {
@@ -139,59 +140,94 @@ impl<T: Real> Convolution<T> {
             }
         }
     }
-}
 
-impl<T: Real> Kernel<T> for Convolution<T> {
-    fn forward(&self, x: Operands<T>, y: &mut [T], s: &mut Scratch<T>) {
-        let points = x.points;
-        let (x, _) = x.get(0);
-        match &self.bias {
-            None => self.apply(points, x, y, Write::Set, s),
-            Some(bias) => {
-                let channels = y.chunks_exact_mut((self.places * points).max(1));
-                channels.enumerate().for_each(|(i, y)| y.fill(bias[i % bias.len()]));
-                self.apply(points, x, y, Write::Add, s);
-            }
-        }
-    }
-
-    fn jvp(&self, _: usize, at: At<T>, columns: usize, t: &[T], out: &mut [T], write: Write, s: &mut Scratch<T>) {
-        let columns = at.points() * columns;
-        self.apply(columns, t, out, write, s);
-    }
-
-    fn vjp(&self, _: usize, at: At<T>, rows: usize, g: &[T], out: &mut [T], write: Write, s: &mut Scratch<T>) {
-        let rows = at.points() * rows;
-        if write == Write::Set {
-            out.fill(T::ZERO);
-        }
-        let (depth, block) = (self.depth(), self.block(1));
-        s.take(depth * block);
+    /// `out += W' * g` for so many results `g`, `[image, channel, place, column]`.
+    fn scatter(&self, images: usize, columns: usize, g: &[T], out: &mut [T], s: &mut Scratch<T>) {
+        let (depth, block) = (self.depth(), self.block(columns));
+        s.take(depth * block * columns);
         for first in (0..self.places).step_by(block) {
             let count = block.min(self.places - first);
+            let wide = count * columns;
             self.locate(first, count, &mut s.places);
-            for image in 0..rows * self.images * self.groups {
-                let g = &g[image * self.out * self.places..][..self.out * self.places];
-                let scattered = &mut s.work[..depth * count];
+            for image in 0..images * self.groups {
+                let g = &g[image * self.out * self.places * columns..][..self.out * self.places * columns];
+                let scattered = &mut s.work[..depth * wide];
                 let weight = Left::transposed(self.group(image % self.groups), depth);
-                let sizes = Sizes { m: depth, n: count, k: self.out };
-                let g = &g[first..];
-                matmul(&mut s.panel, sizes, weight, g, self.places, scattered, count, Write::Set, Part::All);
-                let out = &mut out[image * self.channels * self.plane..][..self.channels * self.plane];
+                let sizes = Sizes { m: depth, n: wide, k: self.out };
+                let (g, line) = (&g[first * columns..], self.places * columns);
+                matmul(&mut s.panel, sizes, weight, g, line, scattered, wide, Write::Set, Part::All);
+                let out = &mut out[image * self.channels * self.plane * columns..];
                 for channel in 0..self.channels {
-                    let from = &scattered[channel * self.taps * count..][..self.taps * count];
-                    let out = &mut out[channel * self.plane..][..self.plane];
-                    for (&from, &place) in from.iter().zip(&s.places) {
+                    let from = &scattered[channel * self.taps * wide..][..self.taps * wide];
+                    let out = &mut out[channel * self.plane * columns..][..self.plane * columns];
+                    for (from, &place) in from.chunks_exact(columns).zip(&s.places) {
                         if place != usize::MAX {
-                            out[place] += from;
+                            let out = &mut out[place * columns..][..columns];
+                            out.iter_mut().zip(from).for_each(|(out, &from)| *out += from);
                         }
                     }
                 }
             }
         }
     }
+}
+
+/// Fills the channels of a result, of `length` elements each, with their bias or zeros.
+fn fill<T: Real>(bias: Option<&[T]>, length: usize, y: &mut [T]) {
+    match bias {
+        None => y.fill(T::ZERO),
+        Some(bias) => {
+            let channels = y.chunks_exact_mut(length.max(1));
+            channels.enumerate().for_each(|(i, y)| y.fill(bias[i % bias.len()]));
+        }
+    }
+}
+
+impl<T: Real> Kernel<T> for Convolution<T> {
+    fn forward(&self, x: Operands<T>, y: &mut [T], s: &mut Scratch<T>) {
+        let (points, (x, _)) = (x.points, x.get(0));
+        fill(self.bias.as_deref(), self.places * points, y);
+        self.gather(self.images, points, x, y, Write::Add, s);
+    }
+
+    fn jvp(&self, _: usize, at: At<T>, columns: usize, t: &[T], out: &mut [T], write: Write, s: &mut Scratch<T>) {
+        self.gather(self.images, at.points() * columns, t, out, write, s);
+    }
+
+    fn vjp(&self, _: usize, at: At<T>, rows: usize, g: &[T], out: &mut [T], write: Write, s: &mut Scratch<T>) {
+        if write == Write::Set {
+            out.fill(T::ZERO);
+        }
+        self.scatter(at.points() * rows * self.images, 1, g, out, s);
+    }
 
     fn cost(&self) -> f64 {
         2.0 * (self.images * self.groups * self.out * self.depth()) as f64 * self.places as f64
+    }
+}
+
+/// The transposed of a convolution from the result to the operand, with the bias of its own result.
+pub(super) struct Transposed<T>(pub Convolution<T>);
+
+impl<T: Real> Kernel<T> for Transposed<T> {
+    fn forward(&self, x: Operands<T>, y: &mut [T], s: &mut Scratch<T>) {
+        let (points, (x, _)) = (x.points, x.get(0));
+        fill(self.0.bias.as_deref(), self.0.plane * points, y);
+        self.0.scatter(self.0.images, points, x, y, s);
+    }
+
+    fn jvp(&self, _: usize, at: At<T>, columns: usize, t: &[T], out: &mut [T], write: Write, s: &mut Scratch<T>) {
+        if write == Write::Set {
+            out.fill(T::ZERO);
+        }
+        self.0.scatter(self.0.images, at.points() * columns, t, out, s);
+    }
+
+    fn vjp(&self, _: usize, at: At<T>, rows: usize, g: &[T], out: &mut [T], write: Write, s: &mut Scratch<T>) {
+        self.0.gather(at.points() * rows * self.0.images, 1, g, out, write, s);
+    }
+
+    fn cost(&self) -> f64 {
+        Kernel::<T>::cost(&self.0)
     }
 }

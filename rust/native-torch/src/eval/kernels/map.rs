@@ -1,80 +1,63 @@
-//! Linear maps with fixed coefficients: average pooling, padding, and whatever else only moves and adds elements.
+//! Linear maps with fixed coefficients: average pooling, padding, interpolation, and whatever else only moves and adds
+//! elements.
 
 use super::{At, Kernel, Operands, Scratch, Write};
-use crate::{eval::simd::multiversion, graph::Map, tensor::Real};
+use crate::{
+    eval::simd::multiversion,
+    graph::{Map, Read},
+    tensor::Real,
+};
 
-pub(super) struct LinearMap<T> {
-    map: Map,
-    weights: Option<Vec<T>>,
-    constant: T,
-}
+pub(super) struct LinearMap(pub Map);
 
-impl<T: Real> LinearMap<T> {
-    pub fn new(mut map: Map) -> Self {
-        let weights = map.weights.take().map(|weights| weights.into_iter().map(T::from_f64).collect());
-        Self { weights, constant: T::from_f64(map.constant), map }
-    }
-}
-
-impl<T: Real> Kernel<T> for LinearMap<T> {
-    fn forward(&self, x: Operands<T>, y: &mut [T], _: &mut Scratch<T>) {
-        gather(&self.map, self.weights.as_deref(), x.points, x.get(0).0, y, Write::Set, self.constant);
+impl<T: Real> Kernel<T> for LinearMap {
+    fn forward(&self, x: Operands<T>, y: &mut [T], s: &mut Scratch<T>) {
+        gather(&self.0, x.points, x.get(0).0, y, Write::Set, T::from_f64(self.0.constant), &mut s.reads);
     }
 
-    fn jvp(&self, _: usize, at: At<T>, columns: usize, t: &[T], out: &mut [T], write: Write, _: &mut Scratch<T>) {
-        gather(&self.map, self.weights.as_deref(), at.points() * columns, t, out, write, T::ZERO);
+    fn jvp(&self, _: usize, at: At<T>, columns: usize, t: &[T], out: &mut [T], write: Write, s: &mut Scratch<T>) {
+        gather(&self.0, at.points() * columns, t, out, write, T::ZERO, &mut s.reads);
     }
 
-    fn vjp(&self, _: usize, _: At<T>, _: usize, g: &[T], out: &mut [T], write: Write, _: &mut Scratch<T>) {
+    fn vjp(&self, _: usize, _: At<T>, _: usize, g: &[T], out: &mut [T], write: Write, s: &mut Scratch<T>) {
         if write == Write::Set {
             out.fill(T::ZERO);
         }
-        scatter(&self.map, self.weights.as_deref(), g, out);
+        scatter(&self.0, g, out, &mut s.reads);
     }
 
     fn cost(&self) -> f64 {
-        2.0 * (self.map.outer * self.map.windows.total() * self.map.inner) as f64
+        2.0 * self.0.total() as f64
     }
 }
 
 multiversion! {
-    /// `out (+)= A t` for `t` of `[element, column]`.
+    /// `out (+)= A t` for `t` of `[element, column]`. `common` holds what the places of a row have in common.
     fn gather<T: Real>(
-        map: &Map, weights: Option<&[T]>, columns: usize, t: &[T], out: &mut [T], write: Write, constant: T,
+        map: &Map, columns: usize, t: &[T], out: &mut [T], write: Write, constant: T, common: &mut Vec<Read>,
     ) {
-        let line = map.inner * columns;
+        let (line, last) = (map.inner * columns, map.windows.last());
         let (from, to) = (map.plane * line, map.windows.len() * line);
-        for o in 0..map.outer {
-            let (t, out) = (&t[o * from..][..from], &mut out[o * to..][..to]);
-            for ((q, reads), out) in map.windows.iter().zip(out.chunks_exact_mut(line.max(1))) {
-                let weights = weights.map(|weights| &weights[map.windows.range(q)]);
-                // With a single column the sum stays in a register.
-                if let [out] = out {
-                    let weight = |k: usize| weights.map_or(T::ONE, |weights| weights[k]);
-                    let sum: T = reads.iter().enumerate().map(|(k, &p)| weight(k) * t[p as usize]).sum();
-                    let sum = if reads.is_empty() { constant } else { sum };
-                    *out = if write == Write::Set { sum } else { *out + sum };
-                    continue;
-                }
-                if write == Write::Set {
-                    match (reads.first(), weights) {
-                        (None, _) => out.fill(constant),
-                        (Some(&p), None) => out.copy_from_slice(&t[p as usize * line..][..line]),
-                        (Some(&p), Some(weights)) => {
-                            let t = &t[p as usize * line..][..line];
-                            out.iter_mut().zip(t).for_each(|(out, &t)| *out = weights[0] * t);
+        let length = last.len() * line;
+        if length == 0 {
+            return;
+        }
+        for row in 0..map.windows.rows() {
+            map.windows.row(row, common);
+            for o in 0..map.outer {
+                let (t, out) = (&t[o * from..][..from], &mut out[o * to + row * length..][..length]);
+                for (index, out) in out.chunks_exact_mut(line).enumerate() {
+                    let own = last.reads(index);
+                    if common.is_empty() || own.is_empty() {
+                        match write {
+                            Write::Set => out.fill(constant),
+                            Write::Add => out.iter_mut().for_each(|out| *out += constant),
                         }
-                    }
-                }
-                let rest = usize::from(write == Write::Set);
-                for (k, &p) in reads.iter().enumerate().skip(rest) {
-                    let t = &t[p as usize * line..][..line];
-                    match weights {
-                        None => out.iter_mut().zip(t).for_each(|(out, &t)| *out += t),
-                        Some(weights) => {
-                            let w = weights[k];
-                            out.iter_mut().zip(t).for_each(|(out, &t)| *out = w.madd::<FMA>(t, *out));
-                        }
+                    } else if let [out] = out {
+                        let sum = read_one::<T, FMA>(common, own, t);
+                        *out = if write == Write::Set { sum } else { *out + sum };
+                    } else {
+                        read_line::<T, FMA>(common, own, t, out, write);
                     }
                 }
             }
@@ -82,21 +65,60 @@ multiversion! {
     }
 }
 
+/// The sum of what one place reads, in a register.
+#[inline(always)]
+fn read_one<T: Real, const FMA: bool>(common: &[Read], own: &[Read], t: &[T]) -> T {
+    let mut sum = T::ZERO;
+    for a in common {
+        let mut part = T::ZERO;
+        for b in own {
+            part = T::from_f64(b.weight).madd::<FMA>(t[a.place + b.place], part);
+        }
+        sum = T::from_f64(a.weight).madd::<FMA>(part, sum);
+    }
+    sum
+}
+
+/// The sums of what the trailing indices and columns of one place read.
+#[inline(always)]
+fn read_line<T: Real, const FMA: bool>(common: &[Read], own: &[Read], t: &[T], out: &mut [T], write: Write) {
+    let mut write = write;
+    for a in common {
+        for b in own {
+            let weight = a.weight * b.weight;
+            let t = &t[(a.place + b.place) * out.len()..][..out.len()];
+            let w = T::from_f64(weight);
+            match write {
+                Write::Set if weight == 1.0 => out.copy_from_slice(t),
+                Write::Set => out.iter_mut().zip(t).for_each(|(out, &t)| *out = w * t),
+                Write::Add => out.iter_mut().zip(t).for_each(|(out, &t)| *out = w.madd::<FMA>(t, *out)),
+            }
+            write = Write::Add;
+        }
+    }
+}
+
 multiversion! {
     /// `out += A' g` for `g` of `[row, element]`.
-    fn scatter<T: Real>(map: &Map, weights: Option<&[T]>, g: &[T], out: &mut [T]) {
-        let inner = map.inner.max(1);
+    fn scatter<T: Real>(map: &Map, g: &[T], out: &mut [T], common: &mut Vec<Read>) {
+        let (inner, last) = (map.inner, map.windows.last());
         let (from, to) = (map.windows.len() * inner, map.plane * inner);
         if from == 0 || to == 0 {
             return;
         }
-        for (g, out) in g.chunks_exact(from).zip(out.chunks_exact_mut(to)) {
-            for ((q, reads), g) in map.windows.iter().zip(g.chunks_exact(inner)) {
-                let weights = weights.map(|weights| &weights[map.windows.range(q)]);
-                for (k, &p) in reads.iter().enumerate() {
-                    let w = weights.map_or(T::ONE, |weights| weights[k]);
-                    let out = &mut out[p as usize * inner..][..inner];
-                    out.iter_mut().zip(g).for_each(|(out, &g)| *out = w.madd::<FMA>(g, *out));
+        let length = last.len() * inner;
+        for row in 0..map.windows.rows() {
+            map.windows.row(row, common);
+            for (g, out) in g.chunks_exact(from).zip(out.chunks_exact_mut(to)) {
+                let g = &g[row * length..][..length];
+                for (index, g) in g.chunks_exact(inner).enumerate() {
+                    for b in last.reads(index) {
+                        for a in common.iter() {
+                            let w = T::from_f64(a.weight * b.weight);
+                            let out = &mut out[(a.place + b.place) * inner..][..inner];
+                            out.iter_mut().zip(g).for_each(|(out, &g)| *out = w.madd::<FMA>(g, *out));
+                        }
+                    }
                 }
             }
         }

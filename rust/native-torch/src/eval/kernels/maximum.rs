@@ -2,74 +2,73 @@
 
 use super::{At, Kernel, Operands, Scratch, Write};
 use crate::{
-    graph::{MaxPool, Windows},
+    graph::{Map, Read},
     tensor::Real,
 };
 
 /// The largest element of each window; the first of several.
-pub(super) struct MaxPlane {
-    windows: Windows,
-    planes: usize,
-    plane: usize,
-}
+pub(super) struct Maximum(pub Map);
 
-impl MaxPlane {
-    pub fn new(pool: &MaxPool, x: &[usize]) -> Self {
-        let plane = &x[x.len() - pool.kernel.len()..];
-        let planes = x[..x.len() - plane.len()].iter().product();
-        Self { windows: Windows::maximum(pool, plane), planes, plane: plane.iter().product() }
+impl Maximum {
+    /// Calls `f` for each place of the result with its number, the element where its plane starts in the operand, and
+    /// what it reads by its first indices and by its last one.
+    fn windows(&self, common: &mut Vec<Read>, mut f: impl FnMut(usize, usize, &[Read], &[Read])) {
+        let map = &self.0;
+        let (results, last) = (map.windows.len(), map.windows.last());
+        for row in 0..map.windows.rows() {
+            map.windows.row(row, common);
+            for o in 0..map.outer {
+                for index in 0..last.len() {
+                    f(o * results + row * last.len() + index, o * map.plane, common, last.reads(index));
+                }
+            }
+        }
     }
 
     /// Fills `places` with where each result was read: `[result, point]`.
-    fn find<T: Real>(&self, x: Operands<T>, places: &mut Vec<usize>) {
+    fn find<T: Real>(&self, x: Operands<T>, places: &mut Vec<usize>, common: &mut Vec<Read>) {
         let (points, (x, _)) = (x.points, x.get(0));
         places.clear();
-        for plane in 0..self.planes {
-            let x = &x[plane * self.plane * points..][..self.plane * points];
-            for (_, reads) in self.windows.iter() {
-                for point in 0..points {
-                    let found = largest(reads, |p| x[p as usize * points + point]).map_or(0, |p| p as usize);
-                    places.push(plane * self.plane + found);
-                }
+        places.resize(self.0.len() * points, 0);
+        self.windows(common, |q, start, common, own| {
+            for point in 0..points {
+                let found = largest(common, own, |place| x[(start + place) * points + point]);
+                places[q * points + point] = start + found.map_or(0, |found| found.0);
             }
-        }
+        });
     }
 }
 
-/// Which of the places holds the largest element: the first of several, a NaN before all.
+/// The place and the value of the largest element: the first of several, a NaN before all.
 #[inline(always)]
-fn largest<T: Real>(reads: &[u32], x: impl Fn(u32) -> T) -> Option<u32> {
-    let (&first, rest) = reads.split_first()?;
-    let mut place = first;
-    let mut value = x(first);
-    for &p in rest {
-        let candidate = x(p);
-        if candidate > value || candidate.to_f64().is_nan() {
-            (place, value) = (p, candidate);
-        }
-    }
-    Some(place)
-}
-
-impl<T: Real> Kernel<T> for MaxPlane {
-    fn forward(&self, x: Operands<T>, y: &mut [T], _: &mut Scratch<T>) {
-        let points = x.points;
-        let (x, _) = x.get(0);
-        let results = self.windows.len();
-        for plane in 0..self.planes {
-            let x = &x[plane * self.plane * points..][..self.plane * points];
-            for (q, reads) in self.windows.iter() {
-                for point in 0..points {
-                    let value = |p: u32| x[p as usize * points + point];
-                    y[(plane * results + q) * points + point] = largest(reads, value).map_or(T::NEG_INFINITY, value);
-                }
+fn largest<T: Real>(common: &[Read], own: &[Read], x: impl Fn(usize) -> T) -> Option<(usize, T)> {
+    let mut found: Option<(usize, T)> = None;
+    for a in common {
+        for b in own {
+            let place = a.place + b.place;
+            let candidate = x(place);
+            if found.is_none_or(|(_, value)| candidate > value || candidate.to_f64().is_nan()) {
+                found = Some((place, candidate));
             }
         }
+    }
+    found
+}
+
+impl<T: Real> Kernel<T> for Maximum {
+    fn forward(&self, x: Operands<T>, y: &mut [T], s: &mut Scratch<T>) {
+        let (points, (x, _)) = (x.points, x.get(0));
+        self.windows(&mut s.reads, |q, start, common, own| {
+            for point in 0..points {
+                let found = largest(common, own, |place| x[(start + place) * points + point]);
+                y[q * points + point] = found.map_or(T::NEG_INFINITY, |found| found.1);
+            }
+        });
     }
 
     fn jvp(&self, _: usize, at: At<T>, columns: usize, t: &[T], out: &mut [T], write: Write, s: &mut Scratch<T>) {
         let points = at.points();
-        self.find(at.x, &mut s.places);
+        self.find(at.x, &mut s.places, &mut s.reads);
         for (i, (&p, out)) in s.places.iter().zip(out.chunks_exact_mut(columns)).enumerate() {
             let t = &t[(p * points + i % points) * columns..][..columns];
             match write {
@@ -81,11 +80,11 @@ impl<T: Real> Kernel<T> for MaxPlane {
 
     fn vjp(&self, _: usize, at: At<T>, rows: usize, g: &[T], out: &mut [T], write: Write, s: &mut Scratch<T>) {
         let points = at.points();
-        self.find(at.x, &mut s.places);
+        self.find(at.x, &mut s.places, &mut s.reads);
         if write == Write::Set {
             out.fill(T::ZERO);
         }
-        let (results, size) = (self.planes * self.windows.len(), self.planes * self.plane);
+        let (results, size) = (self.0.len(), self.0.outer * self.0.plane);
         for row in 0..points * rows {
             let (g, out) = (&g[row * results..][..results], &mut out[row * size..][..size]);
             let places = s.places.iter().skip(row / rows).step_by(points);
@@ -94,6 +93,6 @@ impl<T: Real> Kernel<T> for MaxPlane {
     }
 
     fn cost(&self) -> f64 {
-        (self.planes * self.windows.len()) as f64
+        self.0.len() as f64
     }
 }

@@ -26,7 +26,7 @@ use super::matmul::PANEL;
 pub(super) use super::matmul::Write;
 use crate::{
     Error, Result,
-    graph::{Graph, Map, Node, Op, Source, ValueId, split_at_dim},
+    graph::{Graph, Map, Node, Op, Read, Source, ValueId, split_at_dim},
     tensor::Real,
 };
 
@@ -86,11 +86,13 @@ pub(super) struct Scratch<T> {
     pub work: Vec<T>,
     /// For places that a kernel looks up once for all columns.
     pub places: Vec<usize>,
+    /// For what the places of a row read.
+    pub reads: Vec<Read>,
 }
 
 impl<T: Real> Scratch<T> {
     pub fn new() -> Self {
-        Self { panel: vec![T::ZERO; PANEL], work: Vec::new(), places: Vec::new() }
+        Self { panel: vec![T::ZERO; PANEL], work: Vec::new(), places: Vec::new(), reads: Vec::new() }
     }
 
     /// The panel, and `length` elements of working memory with any content.
@@ -181,10 +183,24 @@ pub(super) fn kernel<T: Real>(
             let weight = constant(1)?.expect("convolution has a weight");
             Box::new(convolution::Convolution::new(conv, weight, constant(2)?, x, &sizes[1], &y))
         }
-        Op::AvgPool(_) | Op::Pad { .. } | Op::Permute { .. } | Op::Slice { .. } | Op::Sum { .. } | Op::Mean { .. } => {
-            Box::new(map::LinearMap::new(Map::of(&node.op, x).expect("the operation is a linear map")))
+        Op::ConvTranspose { conv, .. } => {
+            let weight = constant(1)?.expect("convolution has a weight");
+            let convolution = convolution::Convolution::new(conv, weight, constant(2)?, &y, &sizes[1], x);
+            Box::new(convolution::Transposed(convolution))
         }
-        Op::MaxPool(pool) => Box::new(maximum::MaxPlane::new(pool, x)),
+        Op::AvgPool(_)
+        | Op::AdaptiveAvgPool(_)
+        | Op::Upsample(_)
+        | Op::Unfold(_)
+        | Op::Fold { .. }
+        | Op::Pad { .. }
+        | Op::Permute { .. }
+        | Op::Slice { .. }
+        | Op::Sum { .. }
+        | Op::Mean { .. } => Box::new(map::LinearMap(Map::of(&node.op, x).expect("the operation is a linear map"))),
+        Op::MaxPool(_) | Op::AdaptiveMaxPool(_) => {
+            Box::new(maximum::Maximum(Map::of_maximum(&node.op, x).expect("the operation is a maximum pool")))
+        }
         Op::LayerNorm { axes, eps } => {
             let length = x[x.len() - axes..].iter().product();
             let groups = x[..x.len() - axes].iter().product();

@@ -168,7 +168,10 @@ impl Rule for Conv2d {
         if let Some((amounts, padding)) = &self.pad
             && amounts.iter().any(|&amount| amount != (0, 0))
         {
-            x = place.builder.node(Op::Pad { amounts: amounts.clone(), padding: *padding }, &[x])?;
+            x = place.builder.node(
+                Op::Pad { amounts: amounts.iter().map(|a| (a.0 as isize, a.1 as isize)).collect(), padding: *padding },
+                &[x],
+            )?;
         }
         let mut inputs = vec![x, place.parameter("weight", &self.weight)];
         inputs.extend(self.bias.as_ref().map(|bias| place.parameter("bias", bias)));
