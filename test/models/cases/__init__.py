@@ -19,5 +19,6 @@ def layers():
         *activation.smooth_activations(),
         *activation.softmax(),
         *activation.softplus(),
+        *activation.element_wise(),
         *old.old_files(),
     ]

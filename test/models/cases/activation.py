@@ -77,3 +77,70 @@ def softplus():
         layer("softplus_far", (10,), lambda: nn.Softplus(), x=far),
         layer("softplus_rank3", (2, 2, 3), lambda: nn.Softplus(beta=3, threshold=1)),
     ]
+
+
+def element_wise():
+    """The other functions of one element: on ordinary numbers, far out, at their kinks, with their attributes."""
+    far = [-800.0, -40.0, -9.0, -1.0, 0.0, 1e-8, 2.0, 9.0, 40.0, 800.0]
+    found = []
+    for name, model in (
+        ("celu", lambda: nn.CELU()),
+        ("celu_2", lambda: nn.CELU(2.0)),
+        ("celu_small", lambda: nn.CELU(0.3)),
+        ("elu", lambda: nn.ELU()),
+        ("elu_2", lambda: nn.ELU(2.0)),
+        ("elu_negative", lambda: nn.ELU(-0.5)),
+        ("hardsigmoid", lambda: nn.Hardsigmoid()),
+        ("hardswish", lambda: nn.Hardswish()),
+        ("hardtanh", lambda: nn.Hardtanh()),
+        ("hardtanh_bounds", lambda: nn.Hardtanh(-0.25, 2.0)),
+        ("logsigmoid", lambda: nn.LogSigmoid()),
+        ("mish", lambda: nn.Mish()),
+        ("relu6", lambda: nn.ReLU6()),
+        ("rrelu", lambda: nn.RReLU()),
+        ("rrelu_bounds", lambda: nn.RReLU(0.1, 0.7)),
+        ("selu", lambda: nn.SELU()),
+        ("silu", lambda: nn.SiLU()),
+        ("softsign", lambda: nn.Softsign()),
+        ("tanhshrink", lambda: nn.Tanhshrink()),
+        ("hardshrink", lambda: nn.Hardshrink()),
+        ("softshrink", lambda: nn.Softshrink()),
+        ("threshold", lambda: nn.Threshold(0.3, -2.0)),
+    ):
+        # torch has no second derivative of Hardsigmoid: it is an error there, and 0 in the closed form.
+        second = {"zero_hessian": True} if name == "hardsigmoid" else {}
+        found += [
+            layer(name, (2, 5), model, **second),
+            layer(f"{name}_far", (10,), model, x=far, note="far out, where naive formulas overflow", kinks=name != "mish", **second),
+        ]
+    at_kinks = [-6.0, -3.0, -1.0, -0.5, -0.0, 0.0, 0.5, 1.0, 3.0, 6.0]
+    for name, model in (
+        ("celu", lambda: nn.CELU(2.0)),
+        ("elu", lambda: nn.ELU(2.0)),
+        ("hardsigmoid", lambda: nn.Hardsigmoid()),
+        ("hardswish", lambda: nn.Hardswish()),
+        ("hardtanh", lambda: nn.Hardtanh(-0.5, 3.0)),
+        ("relu6", lambda: nn.ReLU6()),
+        ("rrelu", lambda: nn.RReLU()),
+        ("selu", lambda: nn.SELU()),
+        ("softsign", lambda: nn.Softsign()),
+        ("hardshrink", lambda: nn.Hardshrink(1.0)),
+        ("hardshrink_0", lambda: nn.Hardshrink(0.0)),
+        ("hardshrink_negative", lambda: nn.Hardshrink(-1.0)),
+        ("softshrink", lambda: nn.Softshrink(1.0)),
+        ("softshrink_0", lambda: nn.Softshrink(0.0)),
+        ("threshold", lambda: nn.Threshold(0.5, 3)),
+        ("threshold_negative", lambda: nn.Threshold(-1.0, 0.5)),
+    ):
+        second = {"zero_hessian": True} if name == "hardsigmoid" else {}
+        found.append(layer(f"{name}_kinks", (2, 5), model, x=at_kinks, kinks=True, **second))
+    return found + [
+        layer("silu_inplace", (2, 3), lambda: nn.SiLU(inplace=True)),
+        layer("elu_inplace", (2, 3), lambda: nn.ELU(0.5, inplace=True)),
+        layer("hardtanh_rank4", (1, 2, 2, 3), lambda: nn.Hardtanh(inplace=True)),
+        layer("mish_scalar", (), lambda: nn.Mish(inplace=True)),
+        layer("threshold_int", (2, 3), lambda: nn.Threshold(0, 20, inplace=True), note="the value is an int"),
+        Case("layers/activations_between", (2, 3), lambda: nn.Sequential(
+            nn.Linear(3, 4), nn.SiLU(), nn.Linear(4, 4), nn.Mish(), nn.Linear(4, 4), nn.SELU(), nn.Linear(4, 4), nn.Softsign(),
+            nn.Linear(4, 4), nn.Tanhshrink(), nn.Linear(4, 4), nn.LogSigmoid(), nn.Linear(4, 4), nn.Hardswish(), nn.Linear(4, 2))),
+    ]

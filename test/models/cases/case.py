@@ -13,6 +13,7 @@ class Case:
     model: Callable  # makes the model, called with the case's seed set
     x: list | None = None  # the input's numbers; by default drawn from a normal distribution
     kinks: bool = False
+    zero_hessian: bool = False  # where torch has no second derivative, but the closed form has, which is zero
     note: str = ""
     alter: Callable | None = None  # changes the model that is saved, after the answers are computed
 

@@ -75,7 +75,9 @@ impl Interval {
     /// Widened by the error that an elementary function may have.
     #[must_use]
     pub(crate) fn function(lower: f64, upper: f64) -> Interval {
-        let out = |v: f64| if v.is_finite() { v.abs() * FUNCTION_MARGIN } else { 0.0 };
+        // Next to the smallest normal number rounding is no longer relative.
+        let tiny = |v: f64| if v != 0.0 && v.abs() < 1e-290 { f64::MIN_POSITIVE } else { 0.0 };
+        let out = |v: f64| if v.is_finite() { v.abs() * FUNCTION_MARGIN + tiny(v) } else { 0.0 };
         Interval::new((lower - out(lower)).min(f64::MAX), (upper + out(upper)).max(f64::MIN))
     }
 

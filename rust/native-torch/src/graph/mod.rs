@@ -8,13 +8,15 @@ mod map;
 mod op;
 mod shape;
 mod types;
+mod unary;
 mod windows;
 
 pub use builder::Builder;
 pub use map::{Broadcast, Map};
-pub use op::{AvgPool, Blocks, Conv, GeluKind, Interpolation, MaxPool, Op, Padding, Target, Unary, Upsample};
+pub use op::{AvgPool, Blocks, Conv, Interpolation, MaxPool, Op, Padding, Target, Upsample};
 pub use shape::{pooled_size, split_at_dim};
 pub use types::{Dim, Type, format_shape};
+pub use unary::{GeluKind, Unary};
 pub use windows::{Axis, Read, Windows, for_each_index};
 
 use crate::{Error, Result, tensor::Tensor};

@@ -1,5 +1,7 @@
 //! The operations, at the level of ATen. Each room has one rule per operation under the same name.
 
+use super::Unary;
+
 /// An operation. Dimensions are counted from 0 at the front; operands are listed behind each.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Op {
@@ -113,40 +115,6 @@ pub enum Op {
         /// The dimension.
         dim: usize,
     },
-}
-
-/// A function of one element.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Unary {
-    /// `max(x, 0)`, derivative 0 at 0.
-    Relu,
-    /// `x` above 0, `slope x` elsewhere.
-    LeakyRelu {
-        /// The slope for x <= 0.
-        slope: f64,
-    },
-    /// `x Phi(x)`, or its approximation (Hendrycks and Gimpel, 2016).
-    Gelu(GeluKind),
-    /// `1 / (1 + exp(-x))`.
-    Sigmoid,
-    /// The hyperbolic tangent.
-    Tanh,
-    /// `log(1 + exp(beta x)) / beta`, and `x` where `beta x > threshold`.
-    Softplus {
-        /// The steepness.
-        beta: f64,
-        /// Where the function becomes `x`.
-        threshold: f64,
-    },
-}
-
-/// The two ways to compute GELU.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GeluKind {
-    /// With the error function: torch's `approximate="none"`.
-    Exact,
-    /// `x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))`.
-    Tanh,
 }
 
 /// The attributes of a convolution; one entry per spatial dimension.
@@ -285,20 +253,6 @@ impl Op {
             Op::Sum { .. } => "sum",
             Op::Mean { .. } => "mean",
             Op::Cat { .. } => "cat",
-        }
-    }
-}
-
-impl Unary {
-    /// The function's name in ATen.
-    pub fn name(self) -> &'static str {
-        match self {
-            Unary::Relu => "relu",
-            Unary::LeakyRelu { .. } => "leaky_relu",
-            Unary::Gelu(_) => "gelu",
-            Unary::Sigmoid => "sigmoid",
-            Unary::Tanh => "tanh",
-            Unary::Softplus { .. } => "softplus",
         }
     }
 }

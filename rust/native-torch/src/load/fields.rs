@@ -267,6 +267,12 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// The same, where it must be there.
+    pub fn threshold(&self, name: &'static str) -> Result<f64> {
+        self.find(name).ok_or_else(|| Self::missing(name))?;
+        self.threshold_or(name, 0.0)
+    }
+
     /// A float that must be there.
     pub fn float(&self, name: &'static str) -> Result<f64> {
         self.find(name).ok_or_else(|| Self::missing(name))?;

@@ -6,7 +6,8 @@
 //! | ReLU, LeakyReLU | big-M with the bounds of its input; where the sign of the input is certain, no binary |
 //! | maximum pool | big-M with a binary for each element that can be the largest |
 //! | flatten, cat, padding, permutations, slices | the operand's variables themselves |
-//! | sigmoid, tanh, GELU, softplus, softmax, layer norm, products | nonlinear equations `y == f(z)` |
+//! | negation, affine functions of an element | equations |
+//! | all other functions of an element, softmax, layer norm, products | nonlinear equations `y == f(z)` |
 //!
 //! Every variable carries the bounds of its element. An element whose value is a fixed number has no variable.
 
@@ -125,9 +126,9 @@ impl Lowering<'_> {
         match &node.op {
             Op::Unary(Unary::Relu) => self.bent(at, node, 0.0),
             Op::Unary(Unary::LeakyRelu { slope }) => self.bent(at, node, *slope),
-            Op::Unary(smooth @ (Unary::Gelu(_) | Unary::Sigmoid | Unary::Tanh | Unary::Softplus { .. })) => {
-                self.smooth(at, node, *smooth)
-            }
+            Op::Unary(Unary::Affine { scale, shift }) => self.scaled(at, node, *scale, *shift),
+            Op::Unary(Unary::Neg) => self.scaled(at, node, -1.0, 0.0),
+            Op::Unary(unary) => self.smooth(at, node, *unary),
             Op::Add => self.affine(at, node, |emit| form::sum(graph, node, [1.0, 1.0], emit)),
             Op::Sub => self.affine(at, node, |emit| form::sum(graph, node, [1.0, -1.0], emit)),
             Op::Mul => self.product(at, node),
@@ -272,6 +273,17 @@ impl Lowering<'_> {
         })?;
         self.set(node, out);
         Ok(())
+    }
+
+    /// Equations `y == scale z + shift`, element by element.
+    fn scaled(&mut self, at: u32, node: &Node, scale: f64, shift: f64) -> Result<()> {
+        let count = self.graph.numel(node.outputs[0]);
+        self.affine(at, node, |emit| {
+            for element in 0..count {
+                emit(element, &[Term { operand: 0, element, coefficient: scale }], shift)?;
+            }
+            Ok(())
+        })
     }
 
     /// Fills `self.terms` with the variables of a sum; gives its constant part.

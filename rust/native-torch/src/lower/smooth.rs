@@ -48,8 +48,7 @@ fn expression(unary: Unary, z: VarId, range: Interval) -> Expression {
     match unary {
         Unary::Relu => Expression::call(Opcode::Max, [z.into(), 0.0.into()]),
         Unary::LeakyRelu { slope } => {
-            let positive = Expression::call(Opcode::Greater, [z.into(), 0.0.into()]);
-            Expression::call(Opcode::IfElse, [positive, z.into(), mul(slope, z)])
+            choose(greater(z, 0.0), z, mul(slope, z))
         }
         Unary::Gelu(GeluKind::Exact) => {
             let erf = call(Opcode::Erf, mul(std::f64::consts::FRAC_1_SQRT_2, z));
@@ -60,10 +59,61 @@ fn expression(unary: Unary, z: VarId, range: Interval) -> Expression {
             let argument = mul((2.0 / std::f64::consts::PI).sqrt(), add(z, mul(0.044715, cube)));
             mul(mul(0.5, z), add(1.0, call(Opcode::Tanh, argument)))
         }
-        Unary::Sigmoid => add(0.5, mul(0.5, call(Opcode::Tanh, mul(0.5, z)))),
+        Unary::Sigmoid => sigmoid(z.into()),
         Unary::Tanh => call(Opcode::Tanh, z),
+        Unary::Abs => call(Opcode::Abs, z),
+        Unary::Affine { scale, shift } => add(mul(scale, z), shift),
+        Unary::Clamp { min, max } | Unary::Hardtanh { min, max } => clamped(z.into(), min, max),
+        Unary::Elu { alpha, scale, input_scale } => {
+            // What is not chosen must not overflow either.
+            let left = if range.upper <= 0.0 { z.into() } else { Expression::call(Opcode::Min, [z.into(), 0.0.into()]) };
+            let left = mul(alpha * scale, sub(call(Opcode::Exp, mul(input_scale, left)), 1.0));
+            choose(greater(z, 0.0), mul(scale, z), left)
+        }
+        Unary::Exp => call(Opcode::Exp, z),
+        Unary::Hardshrink { lambd } => choose(greater(call(Opcode::Abs, z), lambd), z, 0.0),
+        Unary::Hardsigmoid => div(clamped(add(z, 3.0), 0.0, 6.0), 6.0),
+        Unary::Hardswish => mul(z, div(clamped(add(z, 3.0), 0.0, 6.0), 6.0)),
+        Unary::Log => call(Opcode::Log, z),
+        Unary::LogSigmoid => {
+            let small = call(Opcode::Exp, call(Opcode::Neg, call(Opcode::Abs, z)));
+            sub(Expression::call(Opcode::Min, [z.into(), 0.0.into()]), call(Opcode::Log1p, small))
+        }
+        Unary::Mish => mul(z, call(Opcode::Tanh, softplus(1.0, f64::INFINITY, z, range))),
+        Unary::Neg => call(Opcode::Neg, z),
+        Unary::Pow { exponent } => Expression::call(Opcode::Pow, [z.into(), exponent.into()]),
+        Unary::Reciprocal => div(1.0, z),
+        Unary::Rsqrt => div(1.0, call(Opcode::Sqrt, z)),
+        Unary::Silu => mul(z, sigmoid(z.into())),
+        Unary::Softshrink { lambd } => {
+            let outside = sub(z, clamped(z.into(), -lambd, lambd));
+            if lambd == 0.0 { z.into() } else { outside }
+        }
+        Unary::Softsign => div(z, add(1.0, call(Opcode::Abs, z))),
+        Unary::Sqrt => call(Opcode::Sqrt, z),
+        Unary::Square => Expression::call(Opcode::Pow, [z.into(), 2.0.into()]),
+        Unary::Tanhshrink => sub(z, call(Opcode::Tanh, z)),
+        Unary::Threshold { threshold, value } => choose(greater(z, threshold), z, value),
         Unary::Softplus { beta, threshold } => softplus(beta, threshold, z, range),
     }
+}
+
+fn sigmoid(z: Expression) -> Expression {
+    add(0.5, mul(0.5, call(Opcode::Tanh, mul(0.5, z))))
+}
+
+fn greater(a: impl Into<Expression>, b: impl Into<Expression>) -> Expression {
+    Expression::call(Opcode::Greater, [a.into(), b.into()])
+}
+
+fn choose(condition: Expression, a: impl Into<Expression>, b: impl Into<Expression>) -> Expression {
+    Expression::call(Opcode::IfElse, [condition, a.into(), b.into()])
+}
+
+/// `min(max(z, low), high)`, without the bounds that are infinite.
+fn clamped(z: Expression, low: f64, high: f64) -> Expression {
+    let z = if low == f64::NEG_INFINITY { z } else { Expression::call(Opcode::Max, [z, low.into()]) };
+    if high == f64::INFINITY { z } else { Expression::call(Opcode::Min, [z, high.into()]) }
 }
 
 /// torch's softplus with its threshold, where the function jumps by `log(1 + exp(-threshold)) / beta`. A branch that
@@ -81,9 +131,8 @@ fn softplus(beta: f64, threshold: f64, z: VarId, range: Interval) -> Expression 
     let limit = threshold.min(EXP_LIMIT);
     let guarded = smooth(Expression::call(Opcode::Min, [scaled(), limit.into()]));
     // Beyond the limit of exp, softplus is its argument to the last bit.
-    let above = Expression::call(Opcode::Greater, [scaled(), limit.into()]);
-    let linear = if beta > 0.0 || threshold <= EXP_LIMIT { z.into() } else { 0.0.into() };
-    Expression::call(Opcode::IfElse, [above, linear, guarded])
+    let linear: Expression = if beta > 0.0 || threshold <= EXP_LIMIT { z.into() } else { 0.0.into() };
+    choose(greater(scaled(), limit), linear, guarded)
 }
 
 impl Lowering<'_> {

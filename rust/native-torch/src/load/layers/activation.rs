@@ -22,10 +22,6 @@ fn inplace(fields: &Fields) -> Result<(&'static str, String)> {
     Ok(("inplace", python_bool(fields.bool_or("inplace", false)?)))
 }
 
-pub(super) fn relu(fields: &Fields) -> Result<Standard> {
-    activation(Unary::Relu, vec![inplace(fields)?])
-}
-
 pub(super) fn leaky_relu(fields: &Fields) -> Result<Standard> {
     let slope = fields.float_or("negative_slope", 0.01)?;
     activation(Unary::LeakyRelu { slope }, vec![("negative_slope", python_float(slope)), inplace(fields)?])
@@ -44,12 +40,98 @@ pub(super) fn gelu(fields: &Fields) -> Result<Standard> {
     activation(Unary::Gelu(kind), vec![("approximate", format!("'{approximate}'"))])
 }
 
-pub(super) fn sigmoid(_: &Fields) -> Result<Standard> {
-    activation(Unary::Sigmoid, Vec::new())
+/// The functions without attributes that change their values.
+macro_rules! plain {
+    ($($name:ident: $unary:expr;)*) => {
+        $(pub(super) fn $name(_: &Fields) -> Result<Standard> {
+            activation($unary, Vec::new())
+        })*
+    };
 }
 
-pub(super) fn tanh(_: &Fields) -> Result<Standard> {
-    activation(Unary::Tanh, Vec::new())
+plain! {
+    log_sigmoid: Unary::LogSigmoid;
+    sigmoid: Unary::Sigmoid;
+    softsign: Unary::Softsign;
+    tanh: Unary::Tanh;
+    tanhshrink: Unary::Tanhshrink;
+}
+
+/// Those that may work in place.
+macro_rules! in_place {
+    ($($name:ident: $unary:expr;)*) => {
+        $(pub(super) fn $name(fields: &Fields) -> Result<Standard> {
+            activation($unary, vec![inplace(fields)?])
+        })*
+    };
+}
+
+in_place! {
+    hardsigmoid: Unary::Hardsigmoid;
+    hardswish: Unary::Hardswish;
+    mish: Unary::Mish;
+    relu: Unary::Relu;
+    selu: Unary::SELU;
+    silu: Unary::Silu;
+}
+
+pub(super) fn hardtanh(fields: &Fields) -> Result<Standard> {
+    bounded(fields, -1.0, 1.0)
+}
+
+pub(super) fn relu6(fields: &Fields) -> Result<Standard> {
+    bounded(fields, 0.0, 6.0)
+}
+
+/// `ReLU6` is a `Hardtanh` with other bounds, and stores them under the same names.
+fn bounded(fields: &Fields, min: f64, max: f64) -> Result<Standard> {
+    let (min, max) = (fields.threshold_or("min_val", min)?, fields.threshold_or("max_val", max)?);
+    if min >= max {
+        return Err(Error::format(format!("attribute `max_val` is {max}, which is not above min_val={min}")));
+    }
+    let arguments = vec![("min_val", python_float(min)), ("max_val", python_float(max)), inplace(fields)?];
+    activation(Unary::Hardtanh { min, max }, arguments)
+}
+
+/// In evaluation the slope is the middle of the range that training draws it from.
+pub(super) fn rrelu(fields: &Fields) -> Result<Standard> {
+    let (lower, upper) = (fields.float_or("lower", 1.0 / 8.0)?, fields.float_or("upper", 1.0 / 3.0)?);
+    let arguments = vec![("lower", python_float(lower)), ("upper", python_float(upper)), inplace(fields)?];
+    activation(Unary::LeakyRelu { slope: (lower + upper) / 2.0 }, arguments)
+}
+
+pub(super) fn elu(fields: &Fields) -> Result<Standard> {
+    let alpha = fields.float_or("alpha", 1.0)?;
+    let arguments = vec![("alpha", python_float(alpha)), inplace(fields)?];
+    activation(Unary::Elu { alpha, scale: 1.0, input_scale: 1.0 }, arguments)
+}
+
+pub(super) fn celu(fields: &Fields) -> Result<Standard> {
+    let alpha = fields.float_or("alpha", 1.0)?;
+    if alpha == 0.0 || !(1.0 / alpha).is_finite() {
+        return Err(Error::format("attribute `alpha` is 0, which torch refuses"));
+    }
+    let arguments = vec![("alpha", python_float(alpha)), inplace(fields)?];
+    activation(Unary::Elu { alpha, scale: 1.0, input_scale: 1.0 / alpha }, arguments)
+}
+
+pub(super) fn hardshrink(fields: &Fields) -> Result<Standard> {
+    let lambd = fields.threshold_or("lambd", 0.5)?;
+    activation(Unary::Hardshrink { lambd }, vec![("lambd", python_float(lambd))])
+}
+
+pub(super) fn softshrink(fields: &Fields) -> Result<Standard> {
+    let lambd = fields.float_or("lambd", 0.5)?;
+    if lambd < 0.0 {
+        return Err(Error::format(format!("attribute `lambd` is {lambd}; torch refuses one below 0")));
+    }
+    activation(Unary::Softshrink { lambd }, vec![("lambd", python_float(lambd))])
+}
+
+pub(super) fn threshold(fields: &Fields) -> Result<Standard> {
+    let (threshold, value) = (fields.threshold("threshold")?, fields.float("value")?);
+    let arguments = vec![("threshold", python_float(threshold)), ("value", python_float(value)), inplace(fields)?];
+    activation(Unary::Threshold { threshold, value }, arguments)
 }
 
 pub(super) fn softplus(fields: &Fields) -> Result<Standard> {

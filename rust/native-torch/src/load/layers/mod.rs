@@ -20,7 +20,7 @@ use crate::{
 type Reader = fn(&Fields) -> Result<Standard>;
 
 /// Every layer that is known, by its class in `torch.nn.modules`.
-const TABLE: [(&str, Reader); 15] = [
+const TABLE: &[(&str, Reader)] = &[
     ("linear.Linear", linear::linear),
     ("linear.Identity", reshape::identity),
     ("conv.Conv2d", conv::conv2d),
@@ -29,13 +29,29 @@ const TABLE: [(&str, Reader); 15] = [
     ("normalization.LayerNorm", norm::layer_norm),
     ("flatten.Flatten", reshape::flatten),
     ("dropout.Dropout", reshape::dropout),
-    ("activation.ReLU", activation::relu),
-    ("activation.LeakyReLU", activation::leaky_relu),
+    ("activation.CELU", activation::celu),
+    ("activation.ELU", activation::elu),
     ("activation.GELU", activation::gelu),
+    ("activation.Hardshrink", activation::hardshrink),
+    ("activation.Hardsigmoid", activation::hardsigmoid),
+    ("activation.Hardswish", activation::hardswish),
+    ("activation.Hardtanh", activation::hardtanh),
+    ("activation.LeakyReLU", activation::leaky_relu),
+    ("activation.LogSigmoid", activation::log_sigmoid),
+    ("activation.Mish", activation::mish),
+    ("activation.RReLU", activation::rrelu),
+    ("activation.ReLU", activation::relu),
+    ("activation.ReLU6", activation::relu6),
+    ("activation.SELU", activation::selu),
     ("activation.Sigmoid", activation::sigmoid),
-    ("activation.Tanh", activation::tanh),
+    ("activation.SiLU", activation::silu),
     ("activation.Softmax", activation::softmax),
     ("activation.Softplus", activation::softplus),
+    ("activation.Softshrink", activation::softshrink),
+    ("activation.Softsign", activation::softsign),
+    ("activation.Tanh", activation::tanh),
+    ("activation.Tanhshrink", activation::tanhshrink),
+    ("activation.Threshold", activation::threshold),
 ];
 
 /// The reader of a class.
