@@ -18,12 +18,20 @@ pub(crate) fn range(unary: Unary, x: Interval) -> Interval {
     let mut range = Interval::point(limit(unary, x.lower)).hull(Interval::point(limit(unary, x.upper)));
     let mut add = |place: f64| range = range.hull(Interval::point(value(unary, place)));
     for place in turns(unary).into_iter().flatten() {
-        let near = if jumps(unary) { (4.0 * f64::EPSILON * place.abs()).max(f64::MIN_POSITIVE) } else { 0.0 };
-        if x.lower - near <= place && place <= x.upper + near {
-            add(place);
-            if jumps(unary) {
-                [place - near, place + near].into_iter().for_each(&mut add);
+        match unary {
+            // Next to the jump rounding may take either branch.
+            Unary::Softplus { .. } => {
+                let near = (4.0 * f64::EPSILON * place.abs()).max(f64::MIN_POSITIVE);
+                if x.lower - near <= place && place <= x.upper + near {
+                    [place - near, place, place + near].into_iter().for_each(&mut add);
+                }
             }
+            Unary::Hardshrink { .. } | Unary::Threshold { .. } => {
+                let sides = [place.next_down(), place, place.next_up()];
+                sides.into_iter().filter(|&side| x.contains(side)).for_each(&mut add);
+            }
+            _ if x.contains(place) => add(place),
+            _ => {}
         }
     }
     if is_exact(unary) {
@@ -50,6 +58,7 @@ fn limit(unary: Unary, x: f64) -> f64 {
 fn turns(unary: Unary) -> [Option<f64>; 2] {
     match unary {
         Unary::Abs
+        | Unary::Celu { .. }
         | Unary::Elu { .. }
         | Unary::LeakyRelu { .. }
         | Unary::Pow { .. }
@@ -80,11 +89,6 @@ fn turns(unary: Unary) -> [Option<f64>; 2] {
         | Unary::Tanh
         | Unary::Tanhshrink => [None, None],
     }
-}
-
-/// Whether the function jumps at its turns.
-fn jumps(unary: Unary) -> bool {
-    matches!(unary, Unary::Hardshrink { .. } | Unary::Softplus { .. } | Unary::Threshold { .. })
 }
 
 /// Whether values are computed without rounding.
@@ -151,7 +155,7 @@ mod tests {
                     let place = |k: i32| (a + (b - a) * f64::from(k) / 1000.0).clamp(a, b);
                     let mut seen = Interval::new(f64::INFINITY, f64::NEG_INFINITY);
                     let mut steep: f64 = 0.0;
-                    for x in (0..=1000).map(place) {
+                    for x in (0..=1000).map(place).chain([a, b]) {
                         let [v, slope, _] = at(unary, x);
                         if v.is_finite() {
                             assert!(range.contains(v), "{unary:?} on [{a}, {b}]: {v} outside {range:?}");
@@ -197,7 +201,11 @@ mod tests {
                 assert!(range.is_valid(), "{unary:?} on {x:?}: {range:?}");
                 let (low, high) = (x.lower.max(-1e6), x.upper.min(1e6));
                 for k in 0..20 {
-                    let at = if k < 2 { [x.lower, x.upper][k] } else { (low + (high - low) * random()).clamp(x.lower, x.upper) };
+                    let at = if k < 2 {
+                        [x.lower, x.upper][k]
+                    } else {
+                        (low + (high - low) * random()).clamp(x.lower, x.upper)
+                    };
                     let v = value(unary, at);
                     let defined = at >= unary.domain().0 && !v.is_nan();
                     assert!(!defined || range.contains(v), "{unary:?} at {at} in {x:?}: {v} outside {range:?}");

@@ -77,18 +77,22 @@ rules! {
         first: self.scale,
         second: T::ZERO,
     }
+    // torch narrows alpha to single precision in its derivatives, not in the value.
+    Celu (Unary::Celu { alpha }) { alpha: alpha, rate: 1.0 / alpha, slope: alpha * narrowed(alpha), narrow: narrowed(alpha) },
+        curved: true, |self, x, y| {
+        value: if x <= T::ZERO { self.alpha * (self.rate * x).expm1::<FMA>() } else { x },
+        first: if x <= T::ZERO { self.slope * (self.narrow * x).exp::<FMA>() } else { T::ONE },
+        second: if x < T::ZERO { self.slope * self.narrow * (self.narrow * x).exp::<FMA>() } else { T::ZERO },
+    }
     Clamp (Unary::Clamp { min, max }) { min: min, max: max }, curved: false, |self, x, y| {
         value: clamp(x, self.min, self.max),
         first: step(x >= self.min && x <= self.max),
         second: T::ZERO,
     }
-    Elu (Unary::Elu { alpha, scale, input_scale })
-        { scale: scale, rate: input_scale, size: alpha * scale, slope: alpha * scale * input_scale,
-          bend: alpha * scale * input_scale * input_scale },
-        curved: true, |self, x, y| {
-        value: if x <= T::ZERO { self.size * (self.rate * x).expm1::<FMA>() } else { self.scale * x },
-        first: if x <= T::ZERO { self.slope * (self.rate * x).exp::<FMA>() } else { self.scale },
-        second: if x < T::ZERO { self.bend * (self.rate * x).exp::<FMA>() } else { T::ZERO },
+    Elu (Unary::Elu { alpha, scale }) { scale: scale, left: alpha * scale }, curved: true, |self, x, y| {
+        value: if x <= T::ZERO { self.left * x.expm1::<FMA>() } else { self.scale * x },
+        first: if x <= T::ZERO { self.left * x.exp::<FMA>() } else { self.scale },
+        second: if x < T::ZERO { self.left * x.exp::<FMA>() } else { T::ZERO },
     }
     Exp (Unary::Exp), curved: true, |self, x, y| {
         value: x.exp::<FMA>(),
@@ -121,7 +125,8 @@ rules! {
     }
     Hardsigmoid (Unary::Hardsigmoid), curved: false, |self, x, y| {
         value: clamp(x + c(3.0), T::ZERO, c(6.0)) / c(6.0),
-        first: if x > c(-3.0) && x < c(3.0) { T::ONE / c(6.0) } else { T::ZERO },
+        // torch's sixth is one of single precision here, and its Jacobian is what ours equals.
+        first: if x > c(-3.0) && x < c(3.0) { c(f64::from(1.0f32 / 6.0)) } else { T::ZERO },
         second: T::ZERO,
     }
     Hardswish (Unary::Hardswish), curved: true, |self, x, y| {
@@ -301,6 +306,12 @@ fn c<T: Real>(value: f64) -> T {
     T::from_f64(value)
 }
 
+/// The inverse of CELU's alpha as torch's derivatives have it.
+fn narrowed(alpha: f64) -> f64 {
+    let inverse = 1.0 / f64::from(alpha as f32);
+    if inverse.is_normal() { inverse } else { 1.0 / alpha }
+}
+
 #[inline(always)]
 fn half<T: Real>() -> T {
     c(0.5)
@@ -424,7 +435,7 @@ mod tests {
             (Unary::Hardtanh { min: -1.0, max: 3.0 }, 3.0, [3.0, 0.0, 0.0]),
             (Unary::Clamp { min: -1.0, max: 3.0 }, -1.0, [-1.0, 1.0, 0.0]),
             (Unary::Clamp { min: -1.0, max: 3.0 }, 3.0, [3.0, 1.0, 0.0]),
-            (Unary::Elu { alpha: 2.0, scale: 1.0, input_scale: 1.0 }, 0.0, [0.0, 2.0, 0.0]),
+            (Unary::Elu { alpha: 2.0, scale: 1.0 }, 0.0, [0.0, 2.0, 0.0]),
             (Unary::Hardsigmoid, -3.0, [0.0, 0.0, 0.0]),
             (Unary::Hardsigmoid, 3.0, [1.0, 0.0, 0.0]),
             (Unary::Hardswish, -3.0, [0.0, 0.0, 0.0]),
@@ -462,7 +473,7 @@ mod tests {
                     Unary::Exp | Unary::Square | Unary::Pow { .. } | Unary::Reciprocal => continue,
                     Unary::Log | Unary::Sqrt | Unary::Rsqrt if x <= 0.0 => continue,
                     // Grows exponentially on the left.
-                    Unary::Elu { input_scale, .. } if input_scale < 0.0 => values.iter().all(|v| !v.is_nan()),
+                    Unary::Celu { alpha } if alpha < 0.0 => values.iter().all(|v| !v.is_nan()),
                     Unary::Affine { .. } | Unary::LeakyRelu { .. } => !values[0].is_nan(),
                     _ => values.iter().all(|v| v.is_finite()),
                 };

@@ -21,6 +21,11 @@ pub enum Unary {
         /// What is added.
         shift: f64,
     },
+    /// `x` above 0, `alpha (exp(x / alpha) - 1)` elsewhere (Barron, 2017).
+    Celu {
+        /// The limit on the left; not 0.
+        alpha: f64,
+    },
     /// `min(max(x, min), max)`, derivative 1 on the bounds.
     Clamp {
         /// The smallest value, or -inf.
@@ -28,15 +33,12 @@ pub enum Unary {
         /// The largest value, or inf; it wins where the two contradict.
         max: f64,
     },
-    /// `scale x` above 0, `scale alpha (exp(input_scale x) - 1)` elsewhere (Clevert, Unterthiner and Hochreiter, 2016);
-    /// CELU and SELU are this with other numbers.
+    /// `scale x` above 0, `scale alpha (exp(x) - 1)` elsewhere (Clevert, Unterthiner and Hochreiter, 2016).
     Elu {
         /// The limit on the left, before `scale`.
         alpha: f64,
         /// The factor of both pieces.
         scale: f64,
-        /// The factor inside the exponential.
-        input_scale: f64,
     },
     /// The exponential.
     Exp,
@@ -122,17 +124,14 @@ impl Unary {
     pub const RELU6: Unary = Unary::Hardtanh { min: 0.0, max: 6.0 };
 
     /// SELU with the constants of its paper (Klambauer et al., 2017).
-    pub const SELU: Unary = Unary::Elu {
-        alpha: 1.673_263_242_354_377_2,
-        scale: 1.050_700_987_355_480_5,
-        input_scale: 1.0,
-    };
+    pub const SELU: Unary = Unary::Elu { alpha: 1.673_263_242_354_377_2, scale: 1.050_700_987_355_480_5 };
 
     /// The function's name in ATen.
     pub fn name(self) -> &'static str {
         match self {
             Unary::Abs => "abs",
             Unary::Affine { .. } => "affine",
+            Unary::Celu { .. } => "celu",
             Unary::Clamp { .. } => "clamp",
             Unary::Elu { .. } => "elu",
             Unary::Exp => "exp",
@@ -172,10 +171,11 @@ impl Unary {
             Affine { scale: 0.0, shift: -1.0 },
             Clamp { min: -0.6, max: 0.7 },
             Clamp { min: 0.1, max: f64::INFINITY },
-            Elu { alpha: 1.0, scale: 1.0, input_scale: 1.0 },
-            Elu { alpha: -0.7, scale: 1.0, input_scale: 1.0 },
-            Elu { alpha: 0.5, scale: 1.0, input_scale: 2.0 },
-            Elu { alpha: -2.0, scale: 1.0, input_scale: -0.5 },
+            Celu { alpha: 0.25 },
+            Celu { alpha: 2.0 },
+            Celu { alpha: -2.0 },
+            Elu { alpha: 1.0, scale: 1.0 },
+            Elu { alpha: -0.7, scale: 1.0 },
             Self::SELU,
             Exp,
             Gelu(GeluKind::Exact),
@@ -247,7 +247,8 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         let source = include_str!("unary.rs");
-        let arms = source.lines().filter(|line| line.trim().starts_with("Unary::") && line.trim().ends_with("\",")).count();
+        let arms =
+            source.lines().filter(|line| line.trim().starts_with("Unary::") && line.trim().ends_with("\",")).count();
         assert_eq!(names.len(), arms);
     }
 }

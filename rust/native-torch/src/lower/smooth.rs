@@ -47,9 +47,7 @@ enum Pair {
 fn expression(unary: Unary, z: VarId, range: Interval) -> Expression {
     match unary {
         Unary::Relu => Expression::call(Opcode::Max, [z.into(), 0.0.into()]),
-        Unary::LeakyRelu { slope } => {
-            choose(greater(z, 0.0), z, mul(slope, z))
-        }
+        Unary::LeakyRelu { slope } => choose(greater(z, 0.0), z, mul(slope, z)),
         Unary::Gelu(GeluKind::Exact) => {
             let erf = call(Opcode::Erf, mul(std::f64::consts::FRAC_1_SQRT_2, z));
             mul(mul(0.5, z), add(1.0, erf))
@@ -64,12 +62,8 @@ fn expression(unary: Unary, z: VarId, range: Interval) -> Expression {
         Unary::Abs => call(Opcode::Abs, z),
         Unary::Affine { scale, shift } => add(mul(scale, z), shift),
         Unary::Clamp { min, max } | Unary::Hardtanh { min, max } => clamped(z.into(), min, max),
-        Unary::Elu { alpha, scale, input_scale } => {
-            // What is not chosen must not overflow either.
-            let left = if range.upper <= 0.0 { z.into() } else { Expression::call(Opcode::Min, [z.into(), 0.0.into()]) };
-            let left = mul(alpha * scale, sub(call(Opcode::Exp, mul(input_scale, left)), 1.0));
-            choose(greater(z, 0.0), mul(scale, z), left)
-        }
+        Unary::Celu { alpha } => exponential_unit(z, range, [1.0, alpha, 1.0 / alpha]),
+        Unary::Elu { alpha, scale } => exponential_unit(z, range, [scale, alpha * scale, 1.0]),
         Unary::Exp => call(Opcode::Exp, z),
         Unary::Hardshrink { lambd } => choose(greater(call(Opcode::Abs, z), lambd), z, 0.0),
         Unary::Hardsigmoid => div(clamped(add(z, 3.0), 0.0, 6.0), 6.0),
@@ -100,6 +94,14 @@ fn expression(unary: Unary, z: VarId, range: Interval) -> Expression {
 
 fn sigmoid(z: Expression) -> Expression {
     add(0.5, mul(0.5, call(Opcode::Tanh, mul(0.5, z))))
+}
+
+/// `right z` above 0, `left (exp(rate z) - 1)` elsewhere; what is not chosen does not overflow.
+fn exponential_unit(z: VarId, range: Interval, [right, left, rate]: [f64; 3]) -> Expression {
+    let scaled = |factor: f64, z: Expression| if factor == 1.0 { z } else { mul(factor, z) };
+    let negative = if range.upper <= 0.0 { z.into() } else { Expression::call(Opcode::Min, [z.into(), 0.0.into()]) };
+    let curve = scaled(left, sub(call(Opcode::Exp, scaled(rate, negative)), 1.0));
+    if range.upper <= 0.0 { curve } else { choose(greater(z, 0.0), scaled(right, z.into()), curve) }
 }
 
 fn greater(a: impl Into<Expression>, b: impl Into<Expression>) -> Expression {

@@ -3,7 +3,7 @@
 
 use native_torch::{
     graph::{
-        AvgPool, Blocks, Builder, Conv, Dim, GeluKind, Graph, Interpolation, MaxPool, Op, Padding, Target, Unary,
+        AvgPool, Blocks, Builder, Conv, Dim, Graph, Interpolation, MaxPool, Op, Padding, Target, Unary,
         Upsample, ValueId,
     },
     tensor::Tensor,
@@ -73,16 +73,21 @@ pub fn mlp(widths: &[usize], unary: Unary) -> Graph {
 pub fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     let mut case = |name: &str, graph: Graph| cases.push(Case { name: name.to_owned(), graph });
-    for unary in [
-        Unary::Tanh,
-        Unary::Relu,
-        Unary::LeakyRelu { slope: 0.1 },
-        Unary::Gelu(GeluKind::Exact),
-        Unary::Gelu(GeluKind::Tanh),
-        Unary::Sigmoid,
-        Unary::Softplus { beta: 1.5, threshold: 1.0 },
-    ] {
-        case(unary.name(), mlp(&[5, 9, 6, 3], unary));
+    for unary in Unary::examples() {
+        let name = format!("{unary:?}");
+        if unary.has_pole() || unary.domain().0 == 0.0 || unary == Unary::Exp {
+            case(
+                &name,
+                graph(&[4], |b, random, x| {
+                    // Away from poles, and from where the function explodes.
+                    let z = b.unary(Unary::Sigmoid, x).unwrap();
+                    let y = b.unary(unary, z).unwrap();
+                    linear(b, random, y, 3, true)
+                }),
+            );
+        } else {
+            case(&name, mlp(&[5, 9, 6, 3], unary));
+        }
     }
     case("wide", mlp(&[3, 4, 7, 30], Unary::Tanh));
     case("narrow", mlp(&[30, 9, 7, 2], Unary::Tanh));

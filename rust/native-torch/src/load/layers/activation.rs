@@ -103,7 +103,7 @@ pub(super) fn rrelu(fields: &Fields) -> Result<Standard> {
 pub(super) fn elu(fields: &Fields) -> Result<Standard> {
     let alpha = fields.float_or("alpha", 1.0)?;
     let arguments = vec![("alpha", python_float(alpha)), inplace(fields)?];
-    activation(Unary::Elu { alpha, scale: 1.0, input_scale: 1.0 }, arguments)
+    activation(Unary::Elu { alpha, scale: 1.0 }, arguments)
 }
 
 pub(super) fn celu(fields: &Fields) -> Result<Standard> {
@@ -112,7 +112,7 @@ pub(super) fn celu(fields: &Fields) -> Result<Standard> {
         return Err(Error::format("attribute `alpha` is 0, which torch refuses"));
     }
     let arguments = vec![("alpha", python_float(alpha)), inplace(fields)?];
-    activation(Unary::Elu { alpha, scale: 1.0, input_scale: 1.0 / alpha }, arguments)
+    activation(Unary::Celu { alpha }, arguments)
 }
 
 pub(super) fn hardshrink(fields: &Fields) -> Result<Standard> {
