@@ -69,7 +69,7 @@ fn turns(unary: Unary) -> [Option<f64>; 2] {
         Unary::Hardshrink { lambd } => [Some(-lambd), Some(lambd)],
         Unary::Hardswish => [Some(-1.5), None],
         Unary::Mish => [Some(-1.192_431_214_515_495_2), None],
-        Unary::Silu => [Some(-1.278_464_542_761_073_8), None],
+        Unary::Silu => [Some(-1.278_464_542_761_074), None],
         Unary::Softplus { beta, threshold } => [Some(threshold / beta), None],
         Unary::Threshold { threshold, .. } => [Some(threshold), None],
         Unary::Affine { .. }

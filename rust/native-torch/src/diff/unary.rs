@@ -120,7 +120,7 @@ rules! {
     }
     Hardshrink (Unary::Hardshrink { lambd }) { lambd: lambd }, curved: false, |self, x, y| {
         value: if x.abs() <= self.lambd { T::ZERO } else { x },
-        first: step(!(x.abs() <= self.lambd)),
+        first: unless(x.abs() <= self.lambd),
         second: T::ZERO,
     }
     Hardsigmoid (Unary::Hardsigmoid), curved: false, |self, x, y| {
@@ -136,7 +136,7 @@ rules! {
     }
     Hardtanh (Unary::Hardtanh { min, max }) { min: min, max: max }, curved: false, |self, x, y| {
         value: clamp(x, self.min, self.max),
-        first: step(!(x <= self.min || x >= self.max)),
+        first: unless(x <= self.min || x >= self.max),
         second: T::ZERO,
     }
     LeakyRelu (Unary::LeakyRelu { slope }) { slope: slope }, curved: false, |self, x, y| {
@@ -182,7 +182,7 @@ rules! {
     }
     Relu (Unary::Relu), curved: false, |self, x, y| {
         value: if x <= T::ZERO { T::ZERO } else { x },
-        first: step(!(x <= T::ZERO)),
+        first: unless(x <= T::ZERO),
         second: T::ZERO,
     }
     Rsqrt (Unary::Rsqrt), curved: true, |self, x, y| {
@@ -228,7 +228,7 @@ rules! {
         } else {
             x + self.lambd
         },
-        first: step(!(x.abs() <= self.lambd)),
+        first: unless(x.abs() <= self.lambd),
         second: T::ZERO,
     }
     Softsign (Unary::Softsign), curved: true, |self, x, y| {
@@ -271,7 +271,7 @@ rules! {
     Threshold (Unary::Threshold { threshold, value }) { threshold: threshold, value: value },
         curved: false, |self, x, y| {
         value: if x <= self.threshold { self.value } else { x },
-        first: step(!(x <= self.threshold)),
+        first: unless(x <= self.threshold),
         second: T::ZERO,
     }
 }
@@ -325,6 +325,12 @@ fn twice<T: Real>(x: T) -> T {
 #[inline(always)]
 fn step<T: Real>(one: bool) -> T {
     if one { T::ONE } else { T::ZERO }
+}
+
+/// 0 where the comparison holds, else 1, which is so for NaN as well.
+#[inline(always)]
+fn unless<T: Real>(zero: bool) -> T {
+    if zero { T::ZERO } else { T::ONE }
 }
 
 /// -1, 0 or 1; 0 for NaN.
@@ -387,7 +393,7 @@ fn mish_gate<T: Real, const FMA: bool>(x: T) -> [T; 3] {
     let e = (if x > c(25.0) { c(25.0) } else { x }).exp::<FMA>();
     let n = e * (e + c(2.0));
     let r = T::ONE / (n + c(2.0));
-    let inside = step::<T>(!(x > c(25.0)));
+    let inside = unless::<T>(x > c(25.0));
     // The factors are ordered so that none overflows in single precision.
     let first = c::<T>(4.0) * (e * r) * ((e + T::ONE) * r) * inside;
     let cubic = ((c::<T>(-2.0) * e - c(3.0)) * e + c(2.0)) * e + c(2.0);
