@@ -3,8 +3,8 @@
 
 use native_torch::{
     graph::{
-        AvgPool, Blocks, Builder, Conv, Dim, Graph, Interpolation, MaxPool, Op, Padding, Target, Unary,
-        Upsample, ValueId,
+        AvgPool, Blocks, Builder, Conv, Dim, Graph, Interpolation, MaxPool, Op, Padding, Target, Unary, Upsample,
+        ValueId,
     },
     tensor::Tensor,
 };
