@@ -128,12 +128,13 @@ fn several_points_are_separate_evaluations() {
         for p in 0..points {
             let x = &x[p * n..(p + 1) * n];
             assert_close(&name, &y[p * m..(p + 1) * m], &value(&f, x), 1e-14);
-            assert_eq!(j[p * m * n..(p + 1) * m * n], jacobian(&f, x), "{name}");
+            assert_close(&name, &j[p * m * n..(p + 1) * m * n], &jacobian(&f, x), 1e-14);
             let (mu, v) = (&mu[p * m..(p + 1) * m], &v[p * n..(p + 1) * n]);
             let (mut h1, mut hv1) = (vec![0.0; n * n], vec![0.0; n]);
             f.hessian(&mut f.workspace(), x, mu, &mut h1).unwrap();
             f.hvp(&mut f.workspace(), x, mu, v, &mut hv1).unwrap();
-            assert_eq!((&h[p * n * n..(p + 1) * n * n], &hv[p * n..(p + 1) * n]), (&h1[..], &hv1[..]), "{name}");
+            assert_close(&name, &h[p * n * n..(p + 1) * n * n], &h1, 1e-14);
+            assert_close(&name, &hv[p * n..(p + 1) * n], &hv1, 1e-14);
         }
     }
 }

@@ -4,6 +4,8 @@
 //! kernels there, under the same names.
 
 mod pattern;
+mod structure;
 pub mod unary;
 
-pub use pattern::{Pattern, hessian_pattern, jacobian_pattern};
+pub use pattern::{Pattern, hessian_pattern, hessian_structure, jacobian_pattern, jacobian_structure};
+pub use structure::{Colours, Structure};

@@ -3,9 +3,12 @@
 //! Every element of a value carries the set of input elements that it depends on; sets are shared, since all elements
 //! of a linear layer's result have the same one.
 
-use std::collections::HashMap;
+use std::{
+    collections::{HashMap, hash_map::DefaultHasher},
+    hash::{Hash, Hasher},
+};
 
-use crate::diff::unary::is_curved;
+use super::{Structure, unary::is_curved};
 use crate::graph::{Broadcast, Graph, Map, Op, Source, Windows, for_each_index, split_at_dim};
 
 /// The places of entries in a sparse matrix, sorted by row, then column; none twice.
@@ -27,38 +30,32 @@ impl Pattern {
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
-
-    fn push_row(&mut self, row: usize, columns: impl Iterator<Item = usize>) {
-        let before = self.columns.len();
-        self.columns.extend(columns);
-        self.rows.resize(self.rows.len() + self.columns.len() - before, row);
-    }
 }
 
 /// The pattern of the `m x n` Jacobian of a concrete graph.
 pub fn jacobian_pattern(graph: &Graph) -> Pattern {
-    let (sets, values) = dependencies(graph);
-    let mut pattern = Pattern::default();
-    let elements = graph.outputs().iter().flat_map(|output| &values[output.value.index()]);
-    for (row, &set) in elements.enumerate() {
-        pattern.push_row(row, sets.members(set));
-    }
-    pattern
+    jacobian_structure(graph, usize::MAX).expect("there is no limit").pattern()
 }
 
 /// The pattern of the lower triangle of the `n x n` Hessian of mu'f of a concrete graph, for any mu.
 pub fn hessian_pattern(graph: &Graph) -> Pattern {
-    let (mut sets, values) = dependencies(graph);
+    hessian_structure(graph, usize::MAX).expect("there is no limit").lower().pattern()
+}
+
+/// The structure of the `m x n` Jacobian of a concrete graph; `None` if finding it takes more than `limit` numbers.
+pub fn jacobian_structure(graph: &Graph, limit: usize) -> Option<Structure> {
+    let (sets, values) = dependencies(graph, limit)?;
+    let rows = graph.outputs().iter().flat_map(|output| values[output.value.index()].iter().copied());
+    sets.into_structure(rows)
+}
+
+/// The structure of the `n x n` Hessian of mu'f of a concrete graph, both triangles, for any mu; `None` if finding it
+/// takes more than `limit` numbers.
+pub fn hessian_structure(graph: &Graph, limit: usize) -> Option<Structure> {
+    let (mut sets, values) = dependencies(graph, limit)?;
     let n = sets.bits;
-    // The columns that share a nonlinear term with each row.
-    let mut rows = vec![EMPTY; n];
-    let mut cross = |sets: &mut Sets, a: u32, b: u32| {
-        for (from, to) in [(a, b), (b, a)] {
-            for row in sets.members(from).collect::<Vec<_>>() {
-                rows[row] = sets.union([rows[row], to]);
-            }
-        }
-    };
+    // The pairs of sets whose members share a nonlinear term.
+    let mut all: Vec<(u32, u32)> = Vec::new();
     let used = graph.used_values();
     for node in graph.nodes().iter().filter(|node| node.outputs.iter().any(|v| used[v.index()])) {
         let x = &values[node.inputs[0].index()];
@@ -102,17 +99,23 @@ pub fn hessian_pattern(graph: &Graph) -> Pattern {
             | Op::Mean { .. }
             | Op::Cat { .. } => continue,
         };
-        terms.sort_unstable();
-        terms.dedup();
-        for (a, b) in terms {
-            cross(&mut sets, a, b);
+        terms.iter_mut().for_each(|(a, b)| (*a, *b) = (*a.min(b), *a.max(b)));
+        all.append(&mut terms);
+    }
+    all.sort_unstable();
+    all.dedup();
+    // The sets with which each input element shares a term, and their union.
+    let mut partners: Vec<Vec<u32>> = vec![Vec::new(); n];
+    let mut left = limit;
+    for (a, b) in all {
+        let pairs = [(a, b), (b, a)];
+        for &(from, to) in &pairs[..if a == b { 1 } else { 2 }] {
+            left = left.checked_sub(sets.list(from).len())?;
+            sets.list(from).iter().for_each(|&row| partners[row as usize].push(to));
         }
     }
-    let mut pattern = Pattern::default();
-    for (row, &set) in rows.iter().enumerate() {
-        pattern.push_row(row, sets.members(set).take_while(|&column| column <= row));
-    }
-    pattern
+    let rows: Vec<u32> = partners.into_iter().map(|partners| sets.union(partners)).collect();
+    sets.into_structure(rows)
 }
 
 fn union_of(sets: &mut Sets, x: &[u32], elements: Vec<usize>) -> (u32, u32) {
@@ -134,10 +137,10 @@ fn slices((outer, length, inner): (usize, usize, usize)) -> impl Iterator<Item =
     })
 }
 
-/// For each value, the set of each element.
-fn dependencies(graph: &Graph) -> (Sets, Vec<Vec<u32>>) {
+/// For each value, the set of each element; `None` if the sets have more than `limit` members in all.
+fn dependencies(graph: &Graph, limit: usize) -> Option<(Sets, Vec<Vec<u32>>)> {
     let n = graph.inputs().iter().map(|input| graph.numel(input.value)).sum();
-    let mut sets = Sets::new(n);
+    let mut sets = Sets::new(n, limit);
     let mut values: Vec<Vec<u32>> = graph.values().iter().map(|_| Vec::new()).collect();
     for (dependencies, value) in values.iter_mut().zip(graph.values()) {
         if matches!(value.source, Source::Parameter(_)) {
@@ -157,8 +160,11 @@ fn dependencies(graph: &Graph) -> (Sets, Vec<Vec<u32>>) {
             propagate(&node.op, &mut sets, &x, &sizes, &graph.sizes(node.outputs[0]))
         };
         values[node.outputs[0].index()] = result;
+        if sets.members.len() > limit {
+            return None;
+        }
     }
-    (sets, values)
+    Some((sets, values))
 }
 
 /// The sets of an operation's result, from those of its operands.
@@ -260,13 +266,16 @@ fn reads(map: &Map, sets: &mut Sets, x: &[u32]) -> Vec<u32> {
 /// The empty set.
 const EMPTY: u32 = 0;
 
-/// Sets of numbers below `bits`, each a sorted list that is kept once.
+/// Sets of numbers below `bits`, each a sorted list that is kept once, until they have more than `limit` members.
 struct Sets {
     bits: usize,
+    limit: usize,
     /// All lists, one after another, and where each ends.
     members: Vec<u32>,
     ends: Vec<usize>,
-    known: HashMap<Box<[u32]>, u32>,
+    /// By the hash of the list, the last set that has it, and for each set the one before with the same hash.
+    known: HashMap<u64, u32>,
+    before: Vec<u32>,
     /// The set being made, and for each number the last set that it was put into.
     scratch: Vec<u32>,
     marks: Vec<u32>,
@@ -274,12 +283,14 @@ struct Sets {
 }
 
 impl Sets {
-    fn new(bits: usize) -> Self {
+    fn new(bits: usize, limit: usize) -> Self {
         let mut sets = Self {
             bits,
+            limit,
             members: Vec::new(),
             ends: Vec::new(),
             known: HashMap::new(),
+            before: Vec::new(),
             scratch: Vec::new(),
             marks: vec![0; bits],
             round: 0,
@@ -288,13 +299,23 @@ impl Sets {
         sets
     }
 
-    /// The number of the sorted set in `scratch`.
+    /// The number of the sorted set in `scratch`; the empty one beyond the limit, where the result is not used.
     fn intern(&mut self) -> u32 {
-        if let Some(&id) = self.known.get(self.scratch.as_slice()) {
-            return id;
+        let mut hasher = DefaultHasher::new();
+        self.scratch.hash(&mut hasher);
+        let hash = hasher.finish();
+        let mut candidate = self.known.get(&hash).copied();
+        while let Some(id) = candidate {
+            if self.list(id) == self.scratch {
+                return id;
+            }
+            candidate = Some(self.before[id as usize]).filter(|&before| before != id);
         }
-        let id = u32::try_from(self.known.len()).expect("fewer than 2^32 sets");
-        self.known.insert(self.scratch.as_slice().into(), id);
+        if self.members.len() > self.limit {
+            return EMPTY;
+        }
+        let id = u32::try_from(self.ends.len()).expect("fewer than 2^32 sets");
+        self.before.push(self.known.insert(hash, id).unwrap_or(id));
         self.members.extend_from_slice(&self.scratch);
         self.ends.push(self.members.len());
         id
@@ -314,6 +335,9 @@ impl Sets {
     fn union(&mut self, sets: impl IntoIterator<Item = u32>) -> u32 {
         let mut sets = sets.into_iter().filter(|&set| set != EMPTY);
         let Some(first) = sets.next() else { return EMPTY };
+        if self.list(first).len() == self.bits {
+            return first;
+        }
         // Most unions are of one set with itself.
         let Some(mut last) = sets.find(|&set| set != first) else { return first };
         self.round += 1;
@@ -340,8 +364,17 @@ impl Sets {
         }
     }
 
-    fn members(&self, set: u32) -> impl Iterator<Item = usize> {
-        self.list(set).iter().map(|&member| member as usize)
+    /// The matrix whose rows are these sets; `None` beyond the limit.
+    fn into_structure(self, rows: impl IntoIterator<Item = u32>) -> Option<Structure> {
+        if self.members.len() > self.limit {
+            return None;
+        }
+        let range = |set: u32| {
+            let start = set.checked_sub(1).map_or(0, |before| self.ends[before as usize]);
+            (start, self.ends[set as usize] - start)
+        };
+        let rows = rows.into_iter().map(range).collect();
+        Some(Structure::new(self.members.into(), rows, self.bits))
     }
 }
 

@@ -5,13 +5,21 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use super::plan::{Call, Entries, Memory, Plan};
+use super::{
+    call::{Call, Thread},
+    jacobian::Seeding,
+    matrix::Form,
+    plan::Plan,
+};
 use crate::{
     Error, Result,
-    diff::{Pattern, hessian_pattern, jacobian_pattern},
+    diff::{Pattern, Structure, hessian_structure, jacobian_structure},
     graph::Graph,
-    tensor::{DType, Real},
+    tensor::DType,
 };
+
+/// Structures that take more numbers than these are not looked for when a dense matrix is wanted.
+const SEARCH: usize = 1 << 24;
 
 /// In which order a dense matrix is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,9 +44,10 @@ pub struct Signature {
 /// It never changes and may be used from many threads, each with a [`Workspace`] of its own. Numbers come and go as
 /// `f64`; a function compiled in [`DType::F32`] computes in `f32` between.
 ///
-/// Every method takes K points: `x` has length K n, and all other lengths follow. The methods allocate nothing once a
-/// workspace has seen each kind of call. Values at one point are kept in the workspace, so that f, J and H at the same
-/// x share the forward pass.
+/// Every method takes K points: `x` has length K n, and all other lengths follow. Blocks of points are computed as
+/// products of matrices. With one thread, the methods allocate nothing once a workspace has seen each kind of call.
+/// Values at the last points are kept in the workspace where they take less than 8 MB, so that f, J and H at the same x
+/// share the forward pass.
 ///
 /// ```
 /// use native_torch::{eval::{Function, Order}, graph::{Builder, Dim, Unary}, tensor::{DType, Tensor}};
@@ -62,23 +71,32 @@ pub struct Function {
     engine: Engine<Plan<f64>, Plan<f32>>,
     inputs: Vec<Signature>,
     outputs: Vec<Signature>,
-    jacobian_pattern: OnceLock<Pattern>,
-    hessian_pattern: OnceLock<Pattern>,
+    jacobian: Derivative,
+    hessian: Derivative,
 }
 
-/// The buffers that one thread needs to evaluate a [`Function`].
+/// What is known about a matrix of derivatives; found when it is first asked for.
+#[derive(Default)]
+struct Derivative {
+    way: OnceLock<Way>,
+    /// Where the way's structure is not exact.
+    exact: OnceLock<Structure>,
+    pattern: OnceLock<Pattern>,
+}
+
+/// How a matrix is computed.
+struct Way {
+    structure: Structure,
+    seeding: Seeding,
+    /// Whether the structure is the matrix's, and not only a larger one.
+    exact: bool,
+}
+
+/// The buffers that one call at a time needs to evaluate a [`Function`].
 pub struct Workspace {
     id: u64,
-    memory: Engine<Memory<f64>, Single>,
-    /// A dense Jacobian from which the entries of the pattern are taken.
-    dense: Vec<f64>,
-}
-
-/// Memory for `f32`, with the narrowed arguments and results.
-struct Single {
-    memory: Memory<f32>,
-    arguments: [Vec<f32>; 3],
-    result: Vec<f32>,
+    threads: Engine<Vec<Thread<f64>>, Vec<Thread<f32>>>,
+    pool: Option<rayon::ThreadPool>,
 }
 
 /// One of the two precisions.
@@ -87,10 +105,39 @@ enum Engine<D, S> {
     F32(S),
 }
 
-fn narrow<'a>(from: &[f64], to: &'a mut Vec<f32>) -> &'a [f32] {
-    to.clear();
-    to.extend(from.iter().map(|&v| v as f32));
-    to
+/// An expression with `$x` bound to what either precision holds.
+macro_rules! either {
+    ($engine:expr, $x:ident => $body:expr) => {
+        match $engine {
+            Engine::F64($x) => $body,
+            Engine::F32($x) => $body,
+        }
+    };
+}
+
+impl Workspace {
+    /// Lets calls with this workspace use so many threads, itself included; a new workspace uses one. The threads share
+    /// the points of a call, or the large products of a single one. Results do not depend on their number.
+    ///
+    /// Fails for 0, and where the system does not give the threads.
+    pub fn set_threads(&mut self, threads: usize) -> Result<()> {
+        if threads == 0 {
+            return Err(Error::argument("threads is 0; a call needs one at least"));
+        }
+        let pool = || rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+        self.pool = if threads == 1 {
+            None
+        } else {
+            Some(pool().map_err(|e| Error::argument(format!("{threads} threads cannot be started: {e}")))?)
+        };
+        either!(&mut self.threads, all => *all = all[0].team(threads));
+        Ok(())
+    }
+
+    /// How many threads calls with this workspace use.
+    pub fn threads(&self) -> usize {
+        either!(&self.threads, all => all.len())
+    }
 }
 
 impl Function {
@@ -114,8 +161,8 @@ impl Function {
             outputs: signatures(graph.outputs()),
             graph: Arc::new(graph.clone()),
             engine,
-            jacobian_pattern: OnceLock::new(),
-            hessian_pattern: OnceLock::new(),
+            jacobian: Derivative::default(),
+            hessian: Derivative::default(),
         })
     }
 
@@ -134,18 +181,12 @@ impl Function {
 
     /// The number of input elements.
     pub fn n(&self) -> usize {
-        match &self.engine {
-            Engine::F64(plan) => plan.n(),
-            Engine::F32(plan) => plan.n(),
-        }
+        either!(&self.engine, plan => plan.n)
     }
 
     /// The number of output elements.
     pub fn m(&self) -> usize {
-        match &self.engine {
-            Engine::F64(plan) => plan.m(),
-            Engine::F32(plan) => plan.m(),
-        }
+        either!(&self.engine, plan => plan.m)
     }
 
     /// The inputs in signature order.
@@ -158,31 +199,57 @@ impl Function {
         &self.outputs
     }
 
-    /// Buffers for one thread.
+    /// Buffers for one call at a time, on one thread.
     pub fn workspace(&self) -> Workspace {
-        let memory = match &self.engine {
-            Engine::F64(plan) => Engine::F64(plan.memory()),
-            Engine::F32(plan) => Engine::F32(Single {
-                memory: plan.memory(),
-                arguments: [Vec::new(), Vec::new(), Vec::new()],
-                result: Vec::new(),
-            }),
+        let threads = match &self.engine {
+            Engine::F64(plan) => Engine::F64(vec![Thread::new(plan, 1)]),
+            Engine::F32(plan) => Engine::F32(vec![Thread::new(plan, 1)]),
         };
-        Workspace { id: self.id, memory, dense: Vec::new() }
+        Workspace { id: self.id, threads, pool: None }
     }
 
     /// The places of the Jacobian's entries that can be other than zero.
     pub fn jacobian_pattern(&self) -> &Pattern {
-        self.jacobian_pattern.get_or_init(|| jacobian_pattern(&self.graph))
+        self.jacobian.pattern.get_or_init(|| self.jacobian_entries().pattern())
     }
 
     /// The places of the entries of the Hessian's lower triangle that can be other than zero, for any mu.
     pub fn hessian_pattern(&self) -> &Pattern {
-        self.hessian_pattern.get_or_init(|| match &self.engine {
-            Engine::F64(plan) if plan.is_flat() => Pattern::default(),
-            Engine::F32(plan) if plan.is_flat() => Pattern::default(),
-            _ => hessian_pattern(&self.graph),
+        self.hessian.pattern.get_or_init(|| self.hessian_entries().pattern())
+    }
+
+    fn jacobian_way(&self) -> &Way {
+        self.jacobian.way.get_or_init(|| {
+            let found = jacobian_structure(&self.graph, SEARCH);
+            let exact = found.is_some();
+            let structure = found.unwrap_or_else(|| Structure::full(self.m(), self.n()));
+            let seeding = either!(&self.engine, plan => plan.jacobian_seeding(&structure));
+            Way { structure, seeding, exact }
         })
+    }
+
+    /// For the lower triangle.
+    fn hessian_way(&self) -> &Way {
+        self.hessian.way.get_or_init(|| {
+            let flat = either!(&self.engine, plan => plan.curved.is_none());
+            let found = if flat { Some(Structure::empty(self.n())) } else { hessian_structure(&self.graph, SEARCH) };
+            let exact = found.is_some();
+            let structure = found.unwrap_or_else(|| Structure::full(self.n(), self.n()));
+            let seeding = either!(&self.engine, plan => plan.hessian_seeding(&structure));
+            Way { structure: structure.lower(), seeding, exact }
+        })
+    }
+
+    fn jacobian_entries(&self) -> &Structure {
+        let way = self.jacobian_way();
+        let find = || jacobian_structure(&self.graph, usize::MAX).expect("there is no limit");
+        if way.exact { &way.structure } else { self.jacobian.exact.get_or_init(find) }
+    }
+
+    fn hessian_entries(&self) -> &Structure {
+        let way = self.hessian_way();
+        let find = || hessian_structure(&self.graph, usize::MAX).expect("there is no limit").lower();
+        if way.exact { &way.structure } else { self.hessian.exact.get_or_init(find) }
     }
 
     /// The number of points in `x`, after a check of all lengths: `(name, found, expected per point)`.
@@ -206,70 +273,43 @@ impl Function {
         Ok(points)
     }
 
-    /// Runs a call that reads vectors and writes one, in the function's precision.
-    fn call(&self, workspace: &mut Workspace, call: Call, arguments: [&[f64]; 3], out: &mut [f64]) {
-        match (&self.engine, &mut workspace.memory) {
-            (Engine::F64(plan), Engine::F64(memory)) => plan.call(memory, call, arguments, out),
-            (Engine::F32(plan), Engine::F32(Single { memory, arguments: [first, second, third], result })) => {
-                let [x, a, b] = arguments;
-                result.resize(out.len(), 0.0);
-                plan.call(memory, call, [narrow(x, first), narrow(a, second), narrow(b, third)], result);
-                out.iter_mut().zip(result).for_each(|(to, from)| *to = (*from).into());
-            }
+    /// Runs a call at so many points, in the function's precision.
+    fn call(&self, workspace: &mut Workspace, call: Call, points: usize, arguments: [&[f64]; 3], out: &mut [f64]) {
+        let Workspace { threads, pool, .. } = workspace;
+        let run = || match (&self.engine, threads) {
+            (Engine::F64(plan), Engine::F64(threads)) => plan.call(threads, call, points, arguments, out),
+            (Engine::F32(plan), Engine::F32(threads)) => plan.call(threads, call, points, arguments, out),
             _ => unreachable!("the workspace was checked"),
+        };
+        match pool {
+            Some(pool) => pool.install(run),
+            None => run(),
         }
     }
 
     /// f: `y` has length K m.
     pub fn value(&self, workspace: &mut Workspace, x: &[f64], y: &mut [f64]) -> Result<()> {
         let points = self.points(workspace, x, &[("y", y.len(), self.m())])?;
-        self.call(workspace, Call::Value(points), [x, &[], &[]], y);
+        self.call(workspace, Call::Value, points, [x, &[], &[]], y);
         Ok(())
     }
 
     /// J: `jacobian` has length K m n; each point's matrix is dense.
     pub fn jacobian(&self, workspace: &mut Workspace, x: &[f64], order: Order, jacobian: &mut [f64]) -> Result<()> {
-        let (n, m) = (self.n(), self.m());
-        self.points(workspace, x, &[("the Jacobian", jacobian.len(), n.saturating_mul(m))])?;
-        if jacobian.is_empty() {
-            return Ok(());
-        }
-        for (x, jacobian) in x.chunks_exact(n).zip(jacobian.chunks_exact_mut(n * m)) {
-            match (&self.engine, &mut workspace.memory) {
-                (Engine::F64(plan), Engine::F64(memory)) => {
-                    plan.jacobian(memory, x, |row, column, entries| place(entries, row, column, order, n, m, jacobian));
-                }
-                (Engine::F32(plan), Engine::F32(single)) => {
-                    let x = narrow(x, &mut single.arguments[0]);
-                    plan.jacobian(&mut single.memory, x, |row, column, entries| {
-                        place(entries, row, column, order, n, m, jacobian);
-                    });
-                }
-                _ => unreachable!("the workspace was checked"),
-            }
-        }
+        let length = self.n().saturating_mul(self.m());
+        let points = self.points(workspace, x, &[("the Jacobian", jacobian.len(), length)])?;
+        let Way { structure, seeding, .. } = self.jacobian_way();
+        let call = Call::Jacobian(Form::Dense(order), seeding, structure);
+        self.call(workspace, call, points, [x, &[], &[]], jacobian);
         Ok(())
     }
 
     /// J in the order of [`Function::jacobian_pattern`]: `values` has length K times the pattern's.
     pub fn jacobian_values(&self, workspace: &mut Workspace, x: &[f64], values: &mut [f64]) -> Result<()> {
-        let (n, m) = (self.n(), self.m());
-        let pattern = self.jacobian_pattern();
-        self.points(workspace, x, &[("the Jacobian's values", values.len(), pattern.len())])?;
-        if pattern.len() == n.saturating_mul(m) {
-            return self.jacobian(workspace, x, Order::RowMajor, values);
-        }
-        let length = n.checked_mul(m).filter(|&length| length <= 1 << 31).ok_or_else(|| {
-            Error::unsupported(format!("a Jacobian of {m} x {n} is larger than memory; use products with it"))
-        })?;
-        let mut dense = std::mem::take(&mut workspace.dense);
-        dense.resize(length, 0.0);
-        for (x, values) in x.chunks_exact(n.max(1)).zip(values.chunks_exact_mut(pattern.len().max(1))) {
-            self.jacobian(workspace, x, Order::RowMajor, &mut dense)?;
-            let places = pattern.rows.iter().zip(&pattern.columns);
-            values.iter_mut().zip(places).for_each(|(v, (row, column))| *v = dense[row * n + column]);
-        }
-        workspace.dense = dense;
+        let structure = self.jacobian_entries();
+        let points = self.points(workspace, x, &[("the Jacobian's values", values.len(), structure.len())])?;
+        let call = Call::Jacobian(Form::Entries, &self.jacobian_way().seeding, structure);
+        self.call(workspace, call, points, [x, &[], &[]], values);
         Ok(())
     }
 
@@ -277,11 +317,7 @@ impl Function {
     pub fn jvp(&self, workspace: &mut Workspace, x: &[f64], v: &[f64], out: &mut [f64]) -> Result<()> {
         let (n, m) = (self.n(), self.m());
         let points = self.points(workspace, x, &[("v", v.len(), n), ("the result", out.len(), m)])?;
-        for p in 0..points {
-            let (x, v) = (&x[p * n..(p + 1) * n], &v[p * n..(p + 1) * n]);
-            let out = &mut out[p * m..(p + 1) * m];
-            self.call(workspace, Call::Jvp, [x, v, &[]], out);
-        }
+        self.call(workspace, Call::Jvp, points, [x, v, &[]], out);
         Ok(())
     }
 
@@ -289,30 +325,19 @@ impl Function {
     pub fn vjp(&self, workspace: &mut Workspace, x: &[f64], u: &[f64], out: &mut [f64]) -> Result<()> {
         let (n, m) = (self.n(), self.m());
         let points = self.points(workspace, x, &[("u", u.len(), m), ("the result", out.len(), n)])?;
-        for p in 0..points {
-            let (x, u) = (&x[p * n..(p + 1) * n], &u[p * m..(p + 1) * m]);
-            let out = &mut out[p * n..(p + 1) * n];
-            self.call(workspace, Call::Vjp, [x, u, &[]], out);
-        }
+        self.call(workspace, Call::Vjp, points, [x, u, &[]], out);
         Ok(())
     }
 
     /// The Hessian of mu'f in the order of [`Function::hessian_pattern`] (lower triangle): `mu` has length K m,
     /// `values` K times the pattern's.
     pub fn hessian_values(&self, workspace: &mut Workspace, x: &[f64], mu: &[f64], values: &mut [f64]) -> Result<()> {
-        let pattern = self.hessian_pattern();
-        let length = pattern.len();
-        let others = [("mu", mu.len(), self.m()), ("the Hessian's values", values.len(), length)];
+        let structure = self.hessian_entries();
+        let others = [("mu", mu.len(), self.m()), ("the Hessian's values", values.len(), structure.len())];
         let points = self.points(workspace, x, &others)?;
-        if length == 0 {
-            return Ok(());
-        }
-        let n = self.n();
-        self.hessian_at(workspace, points, x, mu, |p, h| {
-            let places = pattern.rows.iter().zip(&pattern.columns);
-            let values = &mut values[p * length..(p + 1) * length];
-            values.iter_mut().zip(places).for_each(|(v, (row, column))| *v = h(row * n + column));
-        })
+        let call = Call::Hessian(Form::Entries, &self.hessian_way().seeding, structure);
+        self.call(workspace, call, points, [x, mu, &[]], values);
+        Ok(())
     }
 
     /// The Hessian of mu'f, both triangles: `mu` has length K m, `hessian` K n n.
@@ -320,46 +345,9 @@ impl Function {
         let n = self.n();
         let others = [("mu", mu.len(), self.m()), ("the Hessian", hessian.len(), n.saturating_mul(n))];
         let points = self.points(workspace, x, &others)?;
-        self.hessian_at(workspace, points, x, mu, |p, h| {
-            let hessian = &mut hessian[p * n * n..(p + 1) * n * n];
-            for i in 0..n {
-                for j in 0..=i {
-                    let value = h(i * n + j);
-                    hessian[i * n + j] = value;
-                    hessian[j * n + i] = value;
-                }
-            }
-        })
-    }
-
-    /// Calls `emit` for each point with access to the lower triangle of the row-major Hessian.
-    fn hessian_at(
-        &self,
-        workspace: &mut Workspace,
-        points: usize,
-        x: &[f64],
-        mu: &[f64],
-        mut emit: impl FnMut(usize, &dyn Fn(usize) -> f64),
-    ) -> Result<()> {
-        let (n, m) = (self.n(), self.m());
-        if n == 0 {
-            return Ok(());
-        }
-        for p in 0..points {
-            let (x, mu) = (&x[p * n..(p + 1) * n], &mu[p * m..(p + 1) * m]);
-            match (&self.engine, &mut workspace.memory) {
-                (Engine::F64(plan), Engine::F64(memory)) => {
-                    let h = plan.hessian(memory, x, mu)?;
-                    emit(p, &|i| h[i]);
-                }
-                (Engine::F32(plan), Engine::F32(single)) => {
-                    let [first, second, _] = &mut single.arguments;
-                    let h = plan.hessian(&mut single.memory, narrow(x, first), narrow(mu, second))?;
-                    emit(p, &|i| h[i].into());
-                }
-                _ => unreachable!("the workspace was checked"),
-            }
-        }
+        let Way { structure, seeding, .. } = self.hessian_way();
+        let call = Call::Hessian(Form::Dense(Order::RowMajor), seeding, structure);
+        self.call(workspace, call, points, [x, mu, &[]], hessian);
         Ok(())
     }
 
@@ -368,33 +356,7 @@ impl Function {
         let (n, m) = (self.n(), self.m());
         let others = [("mu", mu.len(), m), ("v", v.len(), n), ("the result", out.len(), n)];
         let points = self.points(workspace, x, &others)?;
-        for p in 0..points {
-            let (x, v) = (&x[p * n..(p + 1) * n], &v[p * n..(p + 1) * n]);
-            let (mu, out) = (&mu[p * m..(p + 1) * m], &mut out[p * n..(p + 1) * n]);
-            self.call(workspace, Call::Hvp, [x, mu, v], out);
-        }
+        self.call(workspace, Call::Hvp, points, [x, mu, v], out);
         Ok(())
-    }
-}
-
-/// Writes a piece of a row of the Jacobian.
-fn place<T: Real>(
-    entries: Entries<T>,
-    row: usize,
-    column: usize,
-    order: Order,
-    n: usize,
-    m: usize,
-    jacobian: &mut [f64],
-) {
-    let start = match order {
-        Order::RowMajor => row * n + column,
-        Order::ColumnMajor => column * m + row,
-    };
-    let step = if order == Order::RowMajor { 1 } else { m };
-    let targets = jacobian[start..].iter_mut().step_by(step);
-    match entries {
-        Entries::Numbers(numbers) => targets.zip(numbers).for_each(|(j, v)| *j = v.to_f64()),
-        Entries::Zeros(count) => targets.take(count).for_each(|j| *j = 0.0),
     }
 }

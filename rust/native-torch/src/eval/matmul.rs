@@ -17,9 +17,27 @@ const DEPTH: usize = 256;
 const HEIGHT: usize = 240;
 
 /// The length of the buffer for a panel of `B` and a tile of `C`.
-pub(super) const PANEL: usize = DEPTH * WIDTH + TILE;
+const PANEL: usize = DEPTH * WIDTH + TILE;
+/// From so many operations on, a product is spread over threads.
+const SPREAD_FROM: usize = 1 << 20;
 /// From so many rows on, copying `B` pays.
 const COPY_FROM: usize = 32;
+
+/// The buffers of products: one for each thread that a product may use.
+#[derive(Debug)]
+pub(super) struct Panels<T>(Vec<Vec<T>>);
+
+impl<T: Real> Panels<T> {
+    /// For so many threads. With more than one, products must be called inside a pool.
+    pub fn new(threads: usize) -> Self {
+        Self(vec![vec![T::ZERO; PANEL]; threads])
+    }
+
+    /// How many threads work of so many operations is spread over.
+    pub fn threads(&self, operations: usize) -> usize {
+        if operations < SPREAD_FROM { 1 } else { self.0.len() }
+    }
+}
 
 /// `A`: element `(i, p)` stands at `i * row + p * column`.
 #[derive(Clone, Copy)]
@@ -69,9 +87,9 @@ pub(super) struct Sizes {
 /// The product. `ldb` and `ldc` are the distances between rows of `B` and `C`.
 ///
 /// # Panics
-/// If an operand is shorter than the sizes say, or `panel` than [`PANEL`].
+/// If an operand is shorter than the sizes say.
 pub(super) fn matmul<T: Real>(
-    panel: &mut [T],
+    panels: &mut Panels<T>,
     sizes: Sizes,
     a: Left<T>,
     b: &[T],
@@ -94,6 +112,50 @@ pub(super) fn matmul<T: Real>(
     }
     assert!(a.data.len() > (m - 1) * a.row + (k - 1) * a.column, "A is too short");
     assert!(ldb >= n && b.len() > (k - 1) * ldb + n - 1, "B is too short");
+    let threads = panels.threads(2usize.saturating_mul(m).saturating_mul(n).saturating_mul(k)).min(m);
+    if threads == 1 {
+        return product(&mut panels.0[0], 0, sizes, a, b, ldb, c, ldc, write, part);
+    }
+    let mut rest = c;
+    let mut first = 0;
+    rayon::scope(|scope| {
+        for (i, panel) in panels.0.iter_mut().enumerate().take(threads) {
+            // A triangle's rows get longer.
+            let share = |i: usize| match part {
+                Part::All => m * i / threads,
+                Part::Lower => (m as f64 * (i as f64 / threads as f64).sqrt()) as usize,
+            };
+            let end = if i + 1 == threads { m } else { share(i + 1).max(first) };
+            let rows = end - first;
+            // The last row may end before the distance to the next.
+            let length = (rows * ldc).min(rest.len());
+            let (c, others) = std::mem::take(&mut rest).split_at_mut(length);
+            rest = others;
+            let from = first;
+            first = end;
+            if rows > 0 {
+                let a = Left { data: &a.data[from * a.row..], ..a };
+                let sizes = Sizes { m: rows, n, k };
+                scope.spawn(move |_| product(panel, from, sizes, a, b, ldb, c, ldc, write, part));
+            }
+        }
+    });
+}
+
+/// One thread's part of a product. Of a triangle, the rows of `C` are those from `top` on.
+fn product<T: Real>(
+    panel: &mut [T],
+    top: usize,
+    sizes: Sizes,
+    a: Left<T>,
+    b: &[T],
+    ldb: usize,
+    c: &mut [T],
+    ldc: usize,
+    write: Write,
+    part: Part,
+) {
+    let Sizes { m, n, k } = sizes;
     let (panel, whole) = panel[..PANEL].split_at_mut(DEPTH * WIDTH);
     let registers = Registers::<T>::new();
     let lanes = registers.lanes;
@@ -106,7 +168,7 @@ pub(super) fn matmul<T: Real>(
             let m1 = m.min(m0 + HEIGHT);
             let mut j0 = 0;
             while j0 < n {
-                if part == Part::Lower && j0 >= m1 {
+                if part == Part::Lower && j0 >= top + m1 {
                     break;
                 }
                 let vectors = share((n - j0).div_ceil(lanes), registers.vectors);
@@ -124,7 +186,7 @@ pub(super) fn matmul<T: Real>(
                 let mut i0 = m0;
                 while i0 < m1 {
                     let rows = share(m1 - i0, registers.rows);
-                    if part == Part::All || j0 < i0 + rows {
+                    if part == Part::All || j0 < top + i0 + rows {
                         let a = Left { data: &a.data[i0 * a.row + k0 * a.column..], ..a };
                         let c = &mut c[i0 * ldc + j0..];
                         registers.multiply(Tile { rows, vectors, depth, width }, a, b, ldb, c, ldc, write, whole);
@@ -224,7 +286,7 @@ mod tests {
     fn check<T: Real>(tolerance: f64) {
         let shapes =
             [(1, 1, 1), (3, 5, 7), (10, 784, 51), (9, 24, 3), (50, 10, 300), (300, 70, 20), (17, 49, 0), (241, 1, 9)];
-        let panel = &mut [T::ZERO; PANEL];
+        let panel = &mut Panels::new(1);
         for (m, n, k) in shapes {
             let (a, b) = (numbers::<T>(m * k, 1), numbers::<T>(k * n, 2));
             let (ldb, ldc) = (n, n + 3);

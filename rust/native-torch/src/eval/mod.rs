@@ -1,8 +1,14 @@
 //! The native engine: a graph compiled to a plan of kernels with their buffers, in f64 or f32.
 
+mod call;
 mod function;
+mod hessian;
+mod jacobian;
 mod kernels;
 mod matmul;
+mod matrix;
+mod memory;
+mod pass;
 mod plan;
 mod registers;
 mod simd;

@@ -12,6 +12,7 @@
 #![allow(clippy::too_many_arguments)]
 
 mod arithmetic;
+pub(super) mod constant;
 mod convolution;
 mod linear;
 mod map;
@@ -20,24 +21,21 @@ mod normalization;
 mod softmax;
 mod unary;
 
-use std::sync::Arc;
-
-use super::matmul::PANEL;
 pub(super) use super::matmul::Write;
+use super::{matmul::Panels, memory::Slots};
+use constant::Constant;
+
 use crate::{
     Error, Result,
     graph::{Graph, Map, Node, Op, Read, Source, ValueId, split_at_dim},
     tensor::Real,
 };
 
-/// Numbers that do not change: parameters.
-pub(super) type Constant<T> = Arc<[T]>;
-
 /// The values of a kernel's operands.
 #[derive(Clone, Copy)]
 pub(super) struct Operands<'a, T> {
     /// The values that are computed.
-    pub slots: &'a [Vec<T>],
+    pub slots: Slots<'a, T>,
     /// Where each operand is.
     pub places: &'a [Place<T>],
     /// The number of points: values are `[element, point]`.
@@ -53,11 +51,21 @@ pub(super) enum Place<T> {
     Constant(Constant<T>),
 }
 
+impl<T> Place<T> {
+    /// The number of elements.
+    pub fn size(&self) -> usize {
+        match self {
+            Place::Slot(_, size) => *size,
+            Place::Constant(numbers) => numbers.len(),
+        }
+    }
+}
+
 impl<'a, T> Operands<'a, T> {
     /// The elements of an operand, and whether they are the same for all points.
     pub fn get(&self, operand: usize) -> (&'a [T], bool) {
         match &self.places[operand] {
-            Place::Slot(slot, size) => (&self.slots[*slot][..size * self.points], false),
+            Place::Slot(slot, size) => (self.slots.get(*slot, self.points, size * self.points), false),
             Place::Constant(constant) => (constant, true),
         }
     }
@@ -81,7 +89,7 @@ impl<T> At<'_, T> {
 #[derive(Debug)]
 pub(super) struct Scratch<T> {
     /// For [`super::matmul::matmul`].
-    pub panel: Vec<T>,
+    pub panel: Panels<T>,
     /// For the kernels; grows to what the largest needs.
     pub work: Vec<T>,
     /// For places that a kernel looks up once for all columns.
@@ -91,12 +99,13 @@ pub(super) struct Scratch<T> {
 }
 
 impl<T: Real> Scratch<T> {
-    pub fn new() -> Self {
-        Self { panel: vec![T::ZERO; PANEL], work: Vec::new(), places: Vec::new(), reads: Vec::new() }
+    /// For kernels that may use so many threads.
+    pub fn new(threads: usize) -> Self {
+        Self { panel: Panels::new(threads), work: Vec::new(), places: Vec::new(), reads: Vec::new() }
     }
 
     /// The panel, and `length` elements of working memory with any content.
-    pub fn take(&mut self, length: usize) -> (&mut [T], &mut [T]) {
+    pub fn take(&mut self, length: usize) -> (&mut Panels<T>, &mut [T]) {
         if self.work.len() < length {
             self.work.resize(length, T::ZERO);
         }

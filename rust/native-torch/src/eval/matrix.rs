@@ -1,0 +1,144 @@
+//! The caller's matrix: where the entries of a Jacobian or a Hessian are written.
+
+use super::function::Order;
+use crate::{diff::Structure, tensor::Real};
+
+/// How a caller wants a matrix.
+#[derive(Clone, Copy)]
+pub(super) enum Form {
+    /// All places.
+    Dense(Order),
+    /// The entries of the structure, row by row.
+    Entries,
+}
+
+/// Matrices of one structure, one for each point.
+pub(super) struct Matrices<'a> {
+    pub numbers: &'a mut [f64],
+    pub form: Form,
+    pub structure: &'a Structure,
+}
+
+impl<'a> Matrices<'a> {
+    /// Matrices of zeros.
+    pub fn zeros(numbers: &'a mut [f64], form: Form, structure: &'a Structure) -> Self {
+        numbers.fill(0.0);
+        Self { numbers, form, structure }
+    }
+
+    fn each(&self) -> usize {
+        let (rows, columns) = self.structure.shape();
+        match self.form {
+            Form::Dense(_) => rows * columns,
+            Form::Entries => self.structure.len(),
+        }
+    }
+
+    /// Where the entry of a row and column stands that is number `k` of its row.
+    fn place(&self, row: usize, column: usize, k: usize) -> usize {
+        let (rows, columns) = self.structure.shape();
+        match self.form {
+            Form::Dense(Order::RowMajor) => row * columns + column,
+            Form::Dense(Order::ColumnMajor) => column * rows + row,
+            Form::Entries => self.structure.start(row) + k,
+        }
+    }
+
+    /// Writes the numbers of a row of the structure that `pick` knows, by column.
+    pub fn pick<T: Real>(&mut self, point: usize, row: usize, pick: impl Fn(usize) -> Option<T>) {
+        let offset = point * self.each();
+        for (k, &column) in self.structure.row(row).iter().enumerate() {
+            if let Some(number) = pick(column as usize) {
+                let place = self.place(row, column as usize, k);
+                self.numbers[offset + place] = number.to_f64();
+            }
+        }
+    }
+
+    /// Writes the numbers of a row of the structure that are in the lower triangle and that `pick` knows, and in a dense
+    /// matrix those that mirror them.
+    pub fn pick_symmetric<T: Real>(&mut self, point: usize, row: usize, pick: impl Fn(usize) -> Option<T>) {
+        let n = self.structure.shape().0;
+        let offset = point * self.each();
+        for (k, &column) in self.structure.row(row).iter().enumerate() {
+            let column = column as usize;
+            if let Some(number) = pick(column) {
+                let place = self.place(row, column, k);
+                self.numbers[offset + place] = number.to_f64();
+                if let Form::Dense(order) = self.form {
+                    let mirrored = if order == Order::RowMajor { (column, row) } else { (row, column) };
+                    self.numbers[offset + mirrored.0 * n + mirrored.1] = number.to_f64();
+                }
+            }
+        }
+    }
+
+    /// Writes a piece of a row that begins at a column; places without an entry stay zero if `masked`.
+    pub fn line<T: Real>(&mut self, point: usize, row: usize, first: usize, line: &[T], masked: bool) {
+        let (rows, columns) = self.structure.shape();
+        let offset = point * self.each();
+        match self.form {
+            Form::Dense(order) if !masked => {
+                let numbers = &mut self.numbers[offset..];
+                match order {
+                    Order::RowMajor => widen(line, &mut numbers[row * columns + first..][..line.len()]),
+                    Order::ColumnMajor => {
+                        let numbers = numbers[first * rows + row..].iter_mut().step_by(rows);
+                        numbers.zip(line).for_each(|(to, from)| *to = from.to_f64());
+                    }
+                }
+            }
+            _ => {
+                let members = self.structure.row(row);
+                let begin = members.partition_point(|&column| (column as usize) < first);
+                for (k, &column) in members.iter().enumerate().skip(begin) {
+                    let Some(number) = line.get(column as usize - first) else { break };
+                    let place = self.place(row, column as usize, k);
+                    self.numbers[offset + place] = number.to_f64();
+                }
+            }
+        }
+    }
+
+    /// Writes the lower triangle of a row-major symmetric matrix, and in a dense matrix the upper one.
+    pub fn triangle<T: Real>(&mut self, point: usize, h: &[T]) {
+        let n = self.structure.shape().0;
+        let offset = point * self.each();
+        for (row, h) in h.chunks_exact(n).enumerate().take(n) {
+            match self.form {
+                Form::Dense(_) => widen(&h[..=row], &mut self.numbers[offset + row * n..][..=row]),
+                Form::Entries => {
+                    let members = self.structure.row(row);
+                    let entries = &mut self.numbers[offset + self.structure.start(row)..][..members.len()];
+                    if members.len() == row + 1 {
+                        widen(&h[..=row], entries);
+                    } else {
+                        entries.iter_mut().zip(members).for_each(|(to, &column)| *to = h[column as usize].to_f64());
+                    }
+                }
+            }
+        }
+        if let Form::Dense(_) = self.form {
+            mirror(n, &mut self.numbers[offset..offset + n * n]);
+        }
+    }
+}
+
+/// Copies the lower triangle to the upper one, tile by tile.
+fn mirror(n: usize, h: &mut [f64]) {
+    const TILE: usize = 16;
+    for i0 in (0..n).step_by(TILE) {
+        for j0 in (0..=i0).step_by(TILE) {
+            for i in i0..n.min(i0 + TILE) {
+                for j in j0..i.min(j0 + TILE) {
+                    h[j * n + i] = h[i * n + j];
+                }
+            }
+        }
+    }
+}
+
+/// Copies numbers of either precision.
+pub(super) fn widen<T: Real>(from: &[T], to: &mut [f64]) {
+    to.iter_mut().zip(from).for_each(|(to, from)| *to = from.to_f64());
+}
