@@ -1,14 +1,18 @@
-//! Interval propagation: from boxes of inputs to boxes of every value of a graph.
+//! From boxes of inputs to boxes of every value of a graph: by interval propagation, and by linear relaxation.
 //!
 //! A bound holds for the exact value and for what a forward pass in f64 computes: sums are moved outward by the error
 //! bound of a dot product, functions by a few units in the last place. Bounds may be infinite and are never NaN.
 
+pub(crate) mod envelope;
 pub(crate) mod form;
 mod interval;
+mod linear;
+pub(crate) mod relax;
 mod unary;
 
 pub use interval::Interval;
 pub(crate) use interval::Sum;
+pub use linear::linear;
 pub(crate) use unary::value as unary_value;
 
 use crate::{
@@ -48,23 +52,16 @@ impl Bounds {
 /// # Ok::<(), native_torch::Error>(())
 /// ```
 pub fn propagate(graph: &Graph, inputs: &[Interval]) -> Result<Bounds> {
-    graph.check_concrete()?;
-    check_inputs(graph, inputs)?;
-    let mut bounds = Bounds { values: vec![Vec::new(); graph.values().len()] };
-    let mut rest = inputs;
-    for input in graph.inputs() {
-        let (own, others) = rest.split_at(graph.numel(input.value));
-        bounds.values[input.value.index()] = own.to_vec();
-        rest = others;
-    }
-    for output in graph.outputs() {
-        bounds.load_parameter(graph, output.value)?;
-    }
+    let mut bounds = Bounds::of_inputs(graph, inputs)?;
     for node in graph.nodes() {
-        let result = bounds.rule(graph, node)?;
-        bounds.values[node.outputs[0].index()] = result;
+        bounds.intersect_rule(graph, node)?;
     }
     Ok(bounds)
+}
+
+/// How many threads are meant: 0 stands for as many as the machine has.
+pub(crate) fn threads(threads: usize) -> usize {
+    if threads > 0 { threads } else { std::thread::available_parallelism().map_or(1, usize::from) }
 }
 
 fn check_inputs(graph: &Graph, inputs: &[Interval]) -> Result<()> {
@@ -85,6 +82,39 @@ fn check_inputs(graph: &Graph, inputs: &[Interval]) -> Result<()> {
 }
 
 impl Bounds {
+    /// The intervals of the inputs alone.
+    fn of_inputs(graph: &Graph, inputs: &[Interval]) -> Result<Self> {
+        graph.check_concrete()?;
+        check_inputs(graph, inputs)?;
+        let mut bounds = Bounds { values: vec![Vec::new(); graph.values().len()] };
+        let mut rest = inputs;
+        for input in graph.inputs() {
+            let (own, others) = rest.split_at(graph.numel(input.value));
+            bounds.values[input.value.index()] = own.to_vec();
+            rest = others;
+        }
+        for output in graph.outputs() {
+            bounds.load_parameter(graph, output.value)?;
+        }
+        Ok(bounds)
+    }
+
+    /// Narrows a value's intervals to what they have in common with these.
+    pub(crate) fn intersect(&mut self, value: ValueId, ranges: &[Interval]) {
+        let own = &mut self.values[value.index()];
+        if own.is_empty() {
+            *own = ranges.to_vec();
+        }
+        own.iter_mut().zip(ranges).for_each(|(own, range)| *own = own.intersect(*range));
+    }
+
+    /// Narrows the intervals of a node's result by its operation's rule.
+    pub(crate) fn intersect_rule(&mut self, graph: &Graph, node: &Node) -> Result<()> {
+        let ranges = self.rule(graph, node)?;
+        self.intersect(node.outputs[0], &ranges);
+        Ok(())
+    }
+
     /// The rule of each operation.
     fn rule(&mut self, graph: &Graph, node: &Node) -> Result<Vec<Interval>> {
         let stored = match node.op {

@@ -91,6 +91,41 @@ fn turns(unary: Unary) -> [Option<f64>; 2] {
     }
 }
 
+/// The places between which the function is convex or concave: kinks, jumps, poles, and where its curvature changes
+/// sign, from 40 digits where there is no closed form.
+pub(crate) fn bends(unary: Unary) -> Vec<f64> {
+    match unary {
+        Unary::Abs
+        | Unary::Celu { .. }
+        | Unary::Elu { .. }
+        | Unary::LeakyRelu { .. }
+        | Unary::Pow { .. }
+        | Unary::Reciprocal
+        | Unary::Relu
+        | Unary::Sigmoid
+        | Unary::Softsign
+        | Unary::Tanh
+        | Unary::Tanhshrink => vec![0.0],
+        Unary::Clamp { min, max } | Unary::Hardtanh { min, max } => vec![min, max],
+        Unary::Gelu(GeluKind::Exact) => vec![-std::f64::consts::SQRT_2, std::f64::consts::SQRT_2],
+        Unary::Gelu(GeluKind::Tanh) => vec![-1.418_504_008_790_828_4, 1.418_504_008_790_828_4],
+        Unary::Hardshrink { lambd } | Unary::Softshrink { lambd } => vec![-lambd, lambd],
+        Unary::Hardsigmoid | Unary::Hardswish => vec![-3.0, 3.0],
+        Unary::Mish => vec![-2.256_376_396_360_793, 1.490_571_179_485_428_5],
+        Unary::Silu => vec![-2.399_357_280_515_467_7, 2.399_357_280_515_467_7],
+        Unary::Softplus { beta, threshold } => vec![threshold / beta],
+        Unary::Threshold { threshold, .. } => vec![threshold],
+        Unary::Affine { .. }
+        | Unary::Exp
+        | Unary::Log
+        | Unary::LogSigmoid
+        | Unary::Neg
+        | Unary::Rsqrt
+        | Unary::Sqrt
+        | Unary::Square => Vec::new(),
+    }
+}
+
 /// Whether values are computed without rounding.
 fn is_exact(unary: Unary) -> bool {
     matches!(

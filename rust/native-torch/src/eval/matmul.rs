@@ -25,7 +25,7 @@ const COPY_FROM: usize = 32;
 
 /// The buffers of products: one for each thread that a product may use.
 #[derive(Debug)]
-pub(super) struct Panels<T>(Vec<Vec<T>>);
+pub(crate) struct Panels<T>(Vec<Vec<T>>);
 
 impl<T: Real> Panels<T> {
     /// For so many threads. With more than one, products must be called inside a pool.
@@ -197,6 +197,17 @@ fn product<T: Real>(
             }
         }
     }
+}
+
+/// Adds `A' B` to `C`: `C` is `m x n`, `A` is `k x m` and `B` is `k x n`, all row-major.
+pub(crate) fn add_transposed_product(
+    panels: &mut Panels<f64>,
+    [m, k, n]: [usize; 3],
+    a: &[f64],
+    b: &[f64],
+    c: &mut [f64],
+) {
+    matmul(panels, Sizes { m, n, k }, Left::transposed(a, m), b, n, c, n, Write::Add, Part::All);
 }
 
 multiversion! {

@@ -14,3 +14,4 @@ mod registers;
 mod simd;
 
 pub use function::{Function, Order, Signature, Workspace};
+pub(crate) use matmul::{Panels, add_transposed_product};
