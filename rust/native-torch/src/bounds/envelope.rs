@@ -193,7 +193,7 @@ impl Curve {
 /// The height at `place` of the convex hull of points, and the slope of an edge of it there.
 fn hull(points: &[(f64, f64)], place: f64) -> (f64, f64) {
     let mut vertex = f64::INFINITY;
-    let (mut left, mut right): (Vec<(f64, f64)>, Vec<(f64, f64)>) = (Vec::new(), Vec::new());
+    let (mut left, mut right) = (Vec::new(), Vec::new());
     for &(x, y) in points {
         match x.total_cmp(&place) {
             std::cmp::Ordering::Less => left.push((x, y)),
@@ -201,8 +201,8 @@ fn hull(points: &[(f64, f64)], place: f64) -> (f64, f64) {
             std::cmp::Ordering::Equal => vertex = vertex.min(y),
         }
     }
-    let steepest = left.iter().map(|p| (vertex - p.1) / (place - p.0)).fold(f64::NEG_INFINITY, f64::max);
-    let flattest = right.iter().map(|p| (p.1 - vertex) / (p.0 - place)).fold(f64::INFINITY, f64::min);
+    let steepest = left.iter().map(|(x, y)| (vertex - y) / (place - x)).fold(f64::NEG_INFINITY, f64::max);
+    let flattest = right.iter().map(|(x, y)| (y - vertex) / (x - place)).fold(f64::INFINITY, f64::min);
     if steepest <= flattest {
         let slope = match (steepest.is_finite(), flattest.is_finite()) {
             (true, true) => 0.5 * (steepest + flattest),
@@ -212,10 +212,10 @@ fn hull(points: &[(f64, f64)], place: f64) -> (f64, f64) {
         return (vertex, slope);
     }
     let mut lowest = (f64::INFINITY, 0.0);
-    for a in &left {
-        for b in &right {
-            let slope = (b.1 - a.1) / (b.0 - a.0);
-            let height = a.1 + slope * (place - a.0);
+    for &(xa, ya) in &left {
+        for &(xb, yb) in &right {
+            let slope = (yb - ya) / (xb - xa);
+            let height = ya + slope * (place - xa);
             if height < lowest.0 {
                 lowest = (height, slope);
             }

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     Result,
     eval::{Panels, add_transposed_product},
-    graph::{Graph, Node, Op, Source, ValueId},
+    graph::{Graph, Node, Source, ValueId},
 };
 
 /// Elements whose bounds are pulled back together, at most.
@@ -114,11 +114,6 @@ impl<'a> Backward<'a> {
     pub(crate) fn new(graph: &'a Graph, threads: usize) -> Self {
         let mut free = vec![false; graph.values().len()];
         graph.inputs().iter().for_each(|input| free[input.value.index()] = true);
-        for node in graph.nodes() {
-            let moves =
-                matches!(node.op, Op::Flatten { .. } | Op::Unflatten { .. } | Op::Permute { .. } | Op::Slice { .. });
-            free[node.outputs[0].index()] = moves && free[node.inputs[0].index()];
-        }
         Self {
             graph,
             threads: super::threads(threads),
@@ -140,8 +135,10 @@ impl<'a> Backward<'a> {
         }
         let step = Step::new(self.graph, node, bounds)?;
         self.operations += step.operations(self.graph, node);
+        self.free[value.index()] = step.relaxation.is_choice() && self.free[node.inputs[0].index()];
+        let improved = self.is_improved(node, &step.relaxation);
         self.steps[at] = Some(step);
-        if self.is_improved(node) {
+        if improved {
             let ranges = self.pull_back(bounds, at);
             bounds.intersect(value, &ranges);
         }
@@ -149,24 +146,14 @@ impl<'a> Backward<'a> {
     }
 
     /// Whether a backward pass can say more than the operation's interval.
-    fn is_improved(&self, node: &Node) -> bool {
-        let combines = match &node.op {
-            Op::Linear | Op::Conv(_) | Op::Sum { .. } | Op::Mean { .. } => !self.free[node.inputs[0].index()],
-            Op::AvgPool(_) => true,
-            Op::Add | Op::Sub | Op::Mul | Op::Div => true,
-            Op::Unary(_)
-            | Op::MaxPool(_)
-            | Op::Pad { .. }
-            | Op::Permute { .. }
-            | Op::Slice { .. }
-            | Op::LayerNorm { .. }
-            | Op::Softmax { .. }
-            | Op::Flatten { .. }
-            | Op::Unflatten { .. }
-            | Op::Cat { .. } => false,
+    fn is_improved(&self, node: &Node, relaxation: &Relaxation) -> bool {
+        let is_parameter = |v: &&ValueId| matches!(self.graph.values()[v.index()].source, Source::Parameter(_));
+        let mut computed = node.inputs.iter().filter(|v| !is_parameter(v));
+        let exact = match (computed.next(), computed.next()) {
+            (Some(x), None) => relaxation.is_affine() && self.free[x.index()],
+            (computed, _) => computed.is_none(),
         };
-        let is_parameter = |v: &ValueId| matches!(self.graph.values()[v.index()].source, Source::Parameter(_));
-        combines && !node.inputs.iter().all(is_parameter)
+        relaxation.combines() && !exact
     }
 
     /// The ranges of a node's result by backward passes.

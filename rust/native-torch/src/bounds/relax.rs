@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     Result,
-    graph::{Graph, MaxPool, Node, Op},
+    graph::{Graph, Node, Op},
 };
 
 /// Relative margin for the rounding of a plane's coefficients and of the operation itself.
@@ -32,6 +32,23 @@ impl Planes {
         self.constants.push(constant);
     }
 
+    /// Whether each plane is an element of the first operand, none taken twice.
+    fn is_choice(&self) -> bool {
+        let mut taken = Vec::new();
+        (0..self.len()).all(|e| match self.plane(e) {
+            ([Term { operand: 0, element, coefficient: 1.0 }], 0.0) => {
+                taken.resize(taken.len().max(element + 1), false);
+                !std::mem::replace(&mut taken[*element], true)
+            }
+            _ => false,
+        })
+    }
+
+    /// Whether a plane has more than one term.
+    fn combines(&self) -> bool {
+        self.starts.windows(2).any(|ends| ends[1] - ends[0] > 1)
+    }
+
     /// The number of planes.
     pub(crate) fn len(&self) -> usize {
         self.constants.len()
@@ -53,6 +70,32 @@ pub(crate) enum Relaxation {
     Exact(Planes),
     /// Planes below and above.
     Between([Planes; 2]),
+}
+
+impl Relaxation {
+    /// Whether the result is a choice of elements of the first operand, none taken twice.
+    pub(crate) fn is_choice(&self) -> bool {
+        match self {
+            Relaxation::Same => true,
+            Relaxation::Exact(planes) => planes.is_choice(),
+            Relaxation::Dense(_) | Relaxation::Between(_) => false,
+        }
+    }
+
+    /// Whether elements are added up, so that more can be said of the result than of each summand.
+    pub(crate) fn combines(&self) -> bool {
+        match self {
+            Relaxation::Same => false,
+            Relaxation::Dense(_) => true,
+            Relaxation::Exact(planes) => planes.combines(),
+            Relaxation::Between(sides) => sides.iter().any(Planes::combines),
+        }
+    }
+
+    /// Whether the result is an affine function of the operands.
+    pub(crate) fn is_affine(&self) -> bool {
+        !matches!(self, Relaxation::Between(_))
+    }
 }
 
 /// A layer with a weight for each pair of elements.
@@ -85,10 +128,17 @@ pub(crate) fn relax(graph: &Graph, node: &Node, bounds: &Bounds, place: f64) -> 
         Op::Linear => Relaxation::Dense(dense(graph, node)?),
         Op::Add => exact(|emit| form::sum(graph, node, [1.0, 1.0], emit))?,
         Op::Sub => exact(|emit| form::sum(graph, node, [1.0, -1.0], emit))?,
-        Op::Conv(conv) => exact(|emit| form::convolution(graph, node, conv, emit))?,
-        Op::AvgPool(_) | Op::Pad { .. } | Op::Permute { .. } | Op::Slice { .. } | Op::Sum { .. } | Op::Mean { .. } => {
-            exact(|emit| form::map(&form::map_of(graph, node), emit))?
-        }
+        Op::Conv(_) | Op::ConvTranspose { .. } => exact(|emit| form::convolution(graph, node, emit))?,
+        Op::AvgPool(_)
+        | Op::AdaptiveAvgPool(_)
+        | Op::Upsample(_)
+        | Op::Unfold(_)
+        | Op::Fold { .. }
+        | Op::Pad { .. }
+        | Op::Permute { .. }
+        | Op::Slice { .. }
+        | Op::Sum { .. }
+        | Op::Mean { .. } => exact(|emit| form::map(&form::map_of(graph, node), emit))?,
         Op::Flatten { .. } | Op::Unflatten { .. } => Relaxation::Same,
         Op::Cat { dim } => copies(&form::cat(graph, node, *dim)),
         Op::Mul | Op::Div => {
@@ -105,7 +155,7 @@ pub(crate) fn relax(graph: &Graph, node: &Node, bounds: &Bounds, place: f64) -> 
                 planes.map(|plane| plane.with(at))
             })
         }
-        Op::MaxPool(pool) => max_pool(graph, node, pool, bounds)?,
+        Op::MaxPool(_) | Op::AdaptiveMaxPool(_) => max_pool(graph, node, bounds)?,
         Op::LayerNorm { .. } | Op::Softmax { .. } => {
             between(range.len(), |e| [(Vec::new(), range[e].lower), (Vec::new(), range[e].upper)])
         }
@@ -247,10 +297,10 @@ fn quotient(x: Interval, y: Interval, range: Interval, place: f64) -> [Plane; 2]
 
 /// The maximum is not below the element with the largest lower bound. It is not above the secant of `max(x, second)`,
 /// where x is the element with the largest upper bound and `second` the largest upper bound of the others.
-fn max_pool(graph: &Graph, node: &Node, pool: &MaxPool, bounds: &Bounds) -> Result<Relaxation> {
+fn max_pool(graph: &Graph, node: &Node, bounds: &Bounds) -> Result<Relaxation> {
     let x = bounds.of(node.inputs[0]);
     let mut planes = [Planes::new(), Planes::new()];
-    form::max_pool(graph, node, pool, |_, window| {
+    form::max_pool(graph, node, |_, window| {
         let best = |end: fn(Interval) -> f64| window.iter().copied().max_by(|&a, &b| end(x[a]).total_cmp(&end(x[b])));
         let (lowest, highest) = (best(|x| x.lower).unwrap_or(0), best(|x| x.upper).unwrap_or(0));
         planes[0].push(&[Term { operand: 0, element: lowest, coefficient: 1.0 }], 0.0);
