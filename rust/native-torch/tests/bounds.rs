@@ -73,18 +73,10 @@ impl Net {
     }
 }
 
-/// The functions of one element.
+/// Functions of one element that are defined everywhere.
 fn functions() -> Vec<Unary> {
-    vec![
-        Unary::Relu,
-        Unary::LeakyRelu { slope: 0.1 },
-        Unary::LeakyRelu { slope: -0.4 },
-        Unary::Gelu(GeluKind::Exact),
-        Unary::Gelu(GeluKind::Tanh),
-        Unary::Sigmoid,
-        Unary::Tanh,
-        Unary::Softplus { beta: 1.5, threshold: 1.0 },
-    ]
+    let total = |unary: &Unary| unary.domain() == (f64::NEG_INFINITY, f64::INFINITY) && !unary.has_pole();
+    Unary::examples().into_iter().filter(total).collect()
 }
 
 /// Networks of every kind, all of whose values are outputs.
@@ -196,7 +188,9 @@ fn check_samples(name: &str, graph: &Graph, x: &[Interval], bounds: &Bounds, sam
         let x = point(&mut random, x);
         function.value(&mut workspace, &x, &mut y).unwrap();
         for (i, (y, range)) in y.iter().zip(&ranges).enumerate() {
-            assert!(range.contains(*y), "{name}: output {i} is {y}, not in {range:?}");
+            // Infinities that a forward pass computes with are no numbers.
+            let overflows = y.is_nan() && !range.is_finite();
+            assert!(range.contains(*y) || overflows, "{name}: output {i} is {y}, not in {range:?}");
         }
     }
 }
@@ -243,8 +237,10 @@ fn linear_bounds_are_much_tighter_in_small_boxes() {
         let graph = common::mlp(&[6, 20, 20, 20, 3], unary);
         let x: Vec<Interval> = random.vector(6).into_iter().map(|c| Interval::new(c - 0.01, c + 0.01)).collect();
         let [intervals, linear] = [bounds::propagate(&graph, &x), bounds::linear(&graph, &x, 1)];
-        let ratio = width(&graph, &linear.unwrap()) / width(&graph, &intervals.unwrap());
-        assert!(ratio < 0.3, "{unary:?}: {ratio}");
+        let [intervals, linear] = [intervals, linear].map(|bounds| width(&graph, &bounds.unwrap()));
+        // A constant has no width, and three exponentials in a row reach infinity.
+        let says = intervals > 1e-9 && intervals.is_finite();
+        assert!(!says || linear < 0.15 * intervals, "{unary:?}: {linear} of {intervals}");
     }
 }
 

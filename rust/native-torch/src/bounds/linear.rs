@@ -19,6 +19,7 @@ use std::{
 use super::{
     Bounds, Interval,
     form::Term,
+    propagate,
     relax::{Dense, Planes, Relaxation, relax},
 };
 use crate::{
@@ -56,7 +57,7 @@ const COEFFICIENTS: usize = 1 << 23;
 /// # Ok::<(), native_torch::Error>(())
 /// ```
 pub fn linear(graph: &Graph, inputs: &[Interval], threads: usize) -> Result<Bounds> {
-    let mut bounds = Bounds::of_inputs(graph, inputs)?;
+    let mut bounds = propagate(graph, inputs)?;
     let mut backward = Backward::new(graph, threads);
     for node in 0..graph.nodes().len() {
         backward.visit(&mut bounds, node)?;
