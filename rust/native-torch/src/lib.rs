@@ -8,6 +8,7 @@
 //! - `diff`: structure and cost of derivatives
 //! - `eval`: the native engine
 //! - `bounds`, `lower`, `solve`: intervals, formulations, solvers
+//! - `tighten`: bounds by linear and mixed-integer programs
 #![deny(unsafe_code)]
 
 pub mod bounds;
@@ -19,5 +20,6 @@ pub mod load;
 pub mod lower;
 pub mod solve;
 pub mod tensor;
+pub mod tighten;
 
 pub use error::{Error, ErrorKind, Result};

@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use common::{Random, cases, graph, linear};
 use native_torch::{
@@ -10,6 +10,7 @@ use native_torch::{
     eval::Function,
     graph::{AvgPool, Builder, Conv, Dim, GeluKind, Graph, MaxPool, Op, Unary, ValueId},
     tensor::{DType, Tensor},
+    tighten::{InputRow, Method, Options, Report, network_bounds},
 };
 
 fn size(graph: &Graph) -> usize {
@@ -260,6 +261,116 @@ fn unbounded_inputs_bound_what_is_bounded() {
         assert!(ranges(&graph, &bounds).iter().all(|r| r.is_valid()));
         assert!(bounds.of(y).iter().all(|r| r.is_finite() && r.upper - r.lower < 10.0));
     }
+}
+
+fn tightened(graph: &Graph, x: &[Interval], method: Method, options: &Options) -> (Bounds, Report) {
+    network_bounds(graph, x, method, options, &mut |_| true).unwrap()
+}
+
+#[test]
+fn programs_hold_every_value_and_are_never_wider() {
+    let mut random = Random(9);
+    let options = Options { threads: 2, time_limit: Some(Duration::from_millis(100)), ..Options::default() };
+    let mut solved = 0;
+    let nets = nets(6);
+    let graphs = nets.len() - 5;
+    // All that are no chains of linear layers, and some of these: the methods take their time.
+    for (k, (name, graph)) in nets.into_iter().enumerate().filter(|(k, _)| k % 5 == 0 || *k >= graphs) {
+        let x = &boxes(&mut random, size(&graph))[2 + k % 4];
+        let mut outer = tightened(&graph, x, Method::Interval, &options).0;
+        for method in [Method::Linear, Method::Lp, Method::Mip] {
+            let (inner, report) = tightened(&graph, x, method, &options);
+            let name = format!("{name}, {method:?}");
+            check_samples(&name, &graph, x, &inner, 2000);
+            // What runs out of time in one pass may not in another.
+            if report.timed_out == 0 {
+                check_nested(&name, &graph, &outer, &inner);
+                outer = inner;
+            }
+            solved += report.solved;
+        }
+    }
+    assert!(solved > 1000, "{solved}");
+}
+
+/// The smallest and the largest value of a network with one output at points of a grid.
+fn grid(graph: &Graph, x: &[Interval; 2]) -> Interval {
+    let function = Function::compile(graph, DType::F64).unwrap();
+    let (mut workspace, mut y) = (function.workspace(), [0.0]);
+    let mut range = Interval::new(f64::INFINITY, f64::NEG_INFINITY);
+    for i in 0..=200 {
+        for j in 0..=200 {
+            let at = |x: Interval, k: i32| x.lower + (x.upper - x.lower) * f64::from(k) / 200.0;
+            function.value(&mut workspace, &[at(x[0], i), at(x[1], j)], &mut y).unwrap();
+            range = range.hull(Interval::point(y[0]));
+        }
+    }
+    range
+}
+
+#[test]
+fn mixed_integer_programs_find_the_exact_range() {
+    for unary in [Unary::Relu, Unary::LeakyRelu { slope: 0.1 }, Unary::LeakyRelu { slope: 2.0 }] {
+        let graph = common::mlp(&[2, 6, 5, 1], unary);
+        let x = [Interval::new(-0.7, 0.4), Interval::new(-0.2, 0.9)];
+        let seen = grid(&graph, &x);
+        let options = Options { threads: 1, ..Options::default() };
+        let found = tightened(&graph, &x, Method::Mip, &options).0.of(graph.outputs()[0].value)[0];
+        let slack = 0.02 * (seen.upper - seen.lower) + 1e-5;
+        assert!(found.lower <= seen.lower && seen.upper <= found.upper, "{unary:?}: {found:?} {seen:?}");
+        assert!(found.lower > seen.lower - slack && found.upper < seen.upper + slack, "{unary:?}: {found:?} {seen:?}");
+    }
+}
+
+#[test]
+fn rows_of_the_inputs_narrow_bounds() {
+    let graph = graph(&[2], |b, _, x| {
+        let weight = b.parameter("weight", Tensor::from_slice(&[1, 2], &[1.0, 1.0]));
+        b.linear(x, weight, None).unwrap()
+    });
+    let (x, y) = ([Interval::new(0.0, 2.0), Interval::new(0.0, 1.0)], graph.outputs()[0].value);
+    let row = |terms: &[(usize, f64)], upper: f64| InputRow { terms: terms.to_vec(), lower: f64::NEG_INFINITY, upper };
+    let upper = |rows: Vec<InputRow>, method| {
+        let options = Options { rows, ..Options::default() };
+        tightened(&graph, &x, method, &options).0.of(y)[0].upper
+    };
+    // x0 <= 1/2 narrows the box; x0 + x1 <= 1 only a program can use.
+    assert!((upper(vec![row(&[(0, 2.0)], 1.0)], Method::Interval) - 1.5).abs() < 1e-9);
+    let both = vec![row(&[(0, 1.0), (1, 1.0)], 1.0)];
+    assert!((upper(both.clone(), Method::Linear) - 2.0).abs() < 1e-9);
+    assert!((upper(both, Method::Lp) - 1.0).abs() < 1e-5);
+    for (rows, words) in [
+        (vec![row(&[(2, 1.0)], 1.0)], "row 0 names x[2]"),
+        (vec![row(&[(0, f64::NAN)], 1.0)], "finite"),
+        (vec![row(&[(0, 1.0)], -1.0)], "no point"),
+    ] {
+        let options = Options { rows, ..Options::default() };
+        let error = network_bounds(&graph, &x, Method::Linear, &options, &mut |_| true).unwrap_err();
+        assert!(error.to_string().contains(words), "{error}");
+    }
+}
+
+#[test]
+fn the_work_can_be_watched_and_ended() {
+    let graph = common::mlp(&[4, 9, 8, 3], Unary::Relu);
+    let x = vec![Interval::new(-1.0, 1.0); 4];
+    let mut seen = Vec::new();
+    let options = Options { threads: 2, ..Options::default() };
+    let (all, report) = network_bounds(&graph, &x, Method::Lp, &options, &mut |now| {
+        assert!(now.done <= now.total && now.total > 0 && !now.integer && !now.layer.is_empty());
+        seen.push((now.done, now.total));
+        true
+    })
+    .unwrap();
+    assert!(!report.cancelled && report.solved > 0 && seen.last().is_some_and(|(done, total)| done == total));
+    let mut calls = 0;
+    let (some, report) = network_bounds(&graph, &x, Method::Mip, &options, &mut |_| {
+        calls += 1;
+        false
+    })
+    .unwrap();
+    assert!(report.cancelled && calls == 1);
+    check_nested("cancelled", &graph, &some, &all);
 }
 
 /// A number as the sum of two, with about 106 bits (Dekker, 1971).

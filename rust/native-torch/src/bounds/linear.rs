@@ -66,12 +66,14 @@ pub fn linear(graph: &Graph, inputs: &[Interval], threads: usize) -> Result<Boun
 }
 
 /// Backward passes through a graph whose nodes are visited in order.
-pub(super) struct Backward<'a> {
+pub(crate) struct Backward<'a> {
     graph: &'a Graph,
     threads: usize,
     used: Vec<bool>,
     /// Values whose elements are inputs, each once: intervals of linear functions of them are exact.
     free: Vec<bool>,
+    /// Values whose intervals are exact but for rounding: affine functions of free ones.
+    exact: Vec<bool>,
     /// The steps of the nodes passed so far.
     steps: Vec<Option<Step>>,
     /// More than the number of operations in any sum.
@@ -119,6 +121,7 @@ impl<'a> Backward<'a> {
             graph,
             threads: super::threads(threads),
             used: graph.used_values(),
+            exact: vec![false; graph.values().len()],
             free,
             steps: graph.nodes().iter().map(|_| None).collect(),
             operations: 16 + 2 * graph.nodes().len(),
@@ -137,24 +140,30 @@ impl<'a> Backward<'a> {
         let step = Step::new(self.graph, node, bounds)?;
         self.operations += step.operations(self.graph, node);
         self.free[value.index()] = step.relaxation.is_choice() && self.free[node.inputs[0].index()];
-        let improved = self.is_improved(node, &step.relaxation);
+        let exact = self.interval_is_exact(node, &step.relaxation);
+        let combines = step.relaxation.combines();
+        self.exact[value.index()] = exact;
         self.steps[at] = Some(step);
-        if improved {
+        if combines && !exact {
             let ranges = self.pull_back(bounds, at);
             bounds.intersect(value, &ranges);
         }
         Ok(())
     }
 
-    /// Whether a backward pass can say more than the operation's interval.
-    fn is_improved(&self, node: &Node, relaxation: &Relaxation) -> bool {
+    /// Whether the intervals of a value that has been visited are exact but for rounding.
+    pub(crate) fn is_exact(&self, value: ValueId) -> bool {
+        self.exact[value.index()]
+    }
+
+    /// Whether the operation's interval is exact.
+    fn interval_is_exact(&self, node: &Node, relaxation: &Relaxation) -> bool {
         let is_parameter = |v: &&ValueId| matches!(self.graph.values()[v.index()].source, Source::Parameter(_));
         let mut computed = node.inputs.iter().filter(|v| !is_parameter(v));
-        let exact = match (computed.next(), computed.next()) {
+        match (computed.next(), computed.next()) {
             (Some(x), None) => relaxation.is_affine() && self.free[x.index()],
             (computed, _) => computed.is_none(),
-        };
-        relaxation.combines() && !exact
+        }
     }
 
     /// The ranges of a node's result by backward passes.

@@ -12,8 +12,9 @@ mod unary;
 
 pub use interval::Interval;
 pub(crate) use interval::Sum;
+pub(crate) use linear::Backward;
 pub use linear::linear;
-pub(crate) use unary::value as unary_value;
+pub(crate) use unary::{bends, value as unary_value};
 
 use crate::{
     Error, Result,
@@ -106,6 +107,11 @@ impl Bounds {
             *own = ranges.to_vec();
         }
         own.iter_mut().zip(ranges).for_each(|(own, range)| *own = own.intersect(*range));
+    }
+
+    /// Changes a value's intervals.
+    pub(crate) fn update(&mut self, value: ValueId, change: impl FnMut(&mut Interval)) {
+        self.values[value.index()].iter_mut().for_each(change);
     }
 
     /// Narrows the intervals of a node's result by its operation's rule.

@@ -190,6 +190,28 @@ impl Graph {
         Ok(graph)
     }
 
+    /// The same values with other outputs, where the results of the marked nodes are further inputs instead.
+    pub(crate) fn cut(&self, cut: &[bool], outputs: impl IntoIterator<Item = ValueId>) -> Graph {
+        let mut graph = self.clone();
+        graph.nodes.clear();
+        for (node, &cut) in self.nodes.iter().zip(cut) {
+            for (output, value) in node.outputs.iter().enumerate() {
+                let source = if cut {
+                    graph.inputs.push(Named { name: format!("value {}", value.0), value: *value });
+                    Source::Input(graph.inputs.len() - 1)
+                } else {
+                    Source::Node { node: graph.nodes.len(), output }
+                };
+                graph.values[value.index()].source = source;
+            }
+            if !cut {
+                graph.nodes.push(node.clone());
+            }
+        }
+        graph.outputs = outputs.into_iter().map(|value| Named { name: format!("value {}", value.0), value }).collect();
+        graph
+    }
+
     /// An error that names the first input or layer with a size that is not known.
     pub fn check_concrete(&self) -> Result<()> {
         for input in &self.inputs {

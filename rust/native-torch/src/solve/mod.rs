@@ -140,12 +140,15 @@ pub struct Solution {
     pub bound: Option<f64>,
     /// The values of the formulation's variables at the best point found.
     pub values: Option<Vec<f64>>,
+    /// The multiplier of each row where the problem is linear, has an optimum, and the solver tells: by how much the
+    /// objective, as it is minimised, grows with the row's limit.
+    pub duals: Option<Vec<f64>>,
 }
 
 impl Solution {
     /// A status without values.
     pub(crate) fn without_values(status: Status, bound: Option<f64>) -> Self {
-        Self { status, objective: None, bound, values: None }
+        Self { status, objective: None, bound, values: None, duals: None }
     }
 }
 

@@ -69,10 +69,13 @@ pub(super) fn run(
         (status == Status::Optimal).then(|| solved.objective_value())
     };
     let values = values();
+    let duals =
+        (!discrete && status == Status::Optimal).then(|| columns.join_rows(linear, solved.get_solution().dual_rows()));
     Ok(Solution {
         status,
         objective: values.as_ref().map(|_| user(solved.objective_value())),
         bound: bound.filter(|b| b.is_finite()).map(user),
         values,
+        duals,
     })
 }

@@ -54,6 +54,7 @@ pub(super) fn run(
                 objective: Some(user(solution.objective())),
                 bound: bound.filter(|b| b.is_finite()).map(user),
                 values: Some(values),
+                duals: None,
             })
         }
         Ok(SolveOutcome::Interrupted(interrupted)) => {

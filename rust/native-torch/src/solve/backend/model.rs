@@ -68,6 +68,20 @@ impl Columns {
         })
     }
 
+    /// The sums of a solver's numbers for [`Columns::rows`] over those of each row.
+    #[cfg_attr(not(feature = "highs"), allow(dead_code))]
+    pub(super) fn join_rows(&self, linear: &Formulation, numbers: &[f64]) -> Vec<f64> {
+        let rows = linear.rows();
+        let mut numbers = numbers.iter().copied();
+        let mut next = |present: bool| if present { numbers.next().unwrap_or(f64::NAN) } else { 0.0 };
+        (0..rows.len())
+            .map(|i| {
+                let (lower, upper) = (rows.lower[i], rows.upper[i]);
+                next(lower == upper || lower.is_finite()) + next(lower != upper && upper.is_finite())
+            })
+            .collect()
+    }
+
     /// The solver's values where the formulation's variables have these.
     #[cfg_attr(not(feature = "microlp"), allow(dead_code))]
     pub(super) fn split(&self, values: &[f64]) -> Vec<f64> {
