@@ -323,6 +323,16 @@ impl<'a> Fields<'a> {
         usize::try_from(value).map_err(|_| self.wrong(name, id, "an int that is not negative"))
     }
 
+    /// A count of at least 1.
+    pub fn positive(&self, name: &'static str) -> Result<usize> {
+        Ok(self.each::<1>(name, 1)?[0])
+    }
+
+    /// A bool or `None`; `None` too where the attribute is missing.
+    pub fn optional_bool(&self, name: &'static str) -> Result<Option<bool>> {
+        if self.find(name).is_none() || !self.is_set(name) { Ok(None) } else { self.bool_or(name, false).map(Some) }
+    }
+
     /// A tuple or list of counts.
     pub fn sizes(&self, name: &'static str) -> Result<Vec<usize>> {
         let id = self.find(name).ok_or_else(|| Self::missing(name))?;
@@ -368,6 +378,66 @@ impl<'a> Fields<'a> {
         match self.find(name).map(|id| self.records.view(id)) {
             None | Some(View::None | View::Tuple([]) | View::List([])) => Ok(default),
             Some(_) => self.each(name, least),
+        }
+    }
+
+    /// A tuple or list of ints, or a single one.
+    pub fn ints(&self, name: &'static str) -> Result<Vec<i64>> {
+        let id = self.find(name).ok_or_else(|| Self::missing(name))?;
+        let int = |id: RecordId| match self.records.view(id) {
+            View::Int(value) => Some(value),
+            _ => None,
+        };
+        self.list(id, int).ok_or_else(|| self.wrong(name, id, "an int or a tuple of ints"))
+    }
+
+    /// One count for each of `N` dimensions, or `None` for some, from an int, `None` or a tuple or list of one or `N`.
+    pub fn each_or_none<const N: usize>(&self, name: &'static str) -> Result<[Option<usize>; N]> {
+        let id = self.find(name).ok_or_else(|| Self::missing(name))?;
+        let count = |id: RecordId| match self.records.view(id) {
+            View::None => Some(None),
+            View::Int(value) => usize::try_from(value).ok().filter(|&value| value <= EACH_LIMIT).map(Some),
+            _ => None,
+        };
+        let each = self.list(id, count).and_then(|list| match list.as_slice() {
+            &[one] => Some([one; N]),
+            several => several.try_into().ok(),
+        });
+        each.ok_or_else(|| self.wrong(name, id, &format!("None, an int, or a tuple of {N} of them, to {EACH_LIMIT}")))
+    }
+
+    /// Positive counts, from an int or a tuple or list; nothing where the attribute is missing or `None`.
+    pub fn optional_counts(&self, name: &'static str) -> Result<Option<Vec<usize>>> {
+        let Some(id) = self.find(name).filter(|_| self.is_set(name)) else { return Ok(None) };
+        let count = |id: RecordId| match self.records.view(id) {
+            View::Int(value) => usize::try_from(value).ok().filter(|value| (1..=EACH_LIMIT).contains(value)),
+            _ => None,
+        };
+        let expected = || format!("an int or a tuple of ints from 1 to {EACH_LIMIT}");
+        self.list(id, count).map(Some).ok_or_else(|| self.wrong(name, id, &expected()))
+    }
+
+    /// Positive numbers, from one or a tuple or list; nothing where the attribute is missing or `None`.
+    pub fn optional_factors(&self, name: &'static str) -> Result<Option<Vec<f64>>> {
+        let Some(id) = self.find(name).filter(|_| self.is_set(name)) else { return Ok(None) };
+        let factor = |id: RecordId| {
+            let value = match self.records.view(id) {
+                View::Float(value) => value,
+                View::Int(value) => value as f64,
+                _ => return None,
+            };
+            Some(value).filter(|value| value.is_finite() && *value > 0.0)
+        };
+        self.list(id, factor).map(Some).ok_or_else(|| self.wrong(name, id, "a positive number or a tuple of them"))
+    }
+
+    /// What a tuple or list holds, or a single element; `None` where `read` refuses one, or where there are too many.
+    fn list<V>(&self, id: RecordId, read: impl Fn(RecordId) -> Option<V>) -> Option<Vec<V>> {
+        match self.records.view(id) {
+            // No layer has more dimensions than a tensor can have.
+            View::Tuple(elements) | View::List(elements) if elements.len() > 2 * 64 => None,
+            View::Tuple(elements) | View::List(elements) => elements.iter().map(|&id| read(id)).collect(),
+            _ => read(id).map(|one| vec![one]),
         }
     }
 

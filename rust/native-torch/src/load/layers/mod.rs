@@ -1,11 +1,14 @@
 //! torch's own layers. To add one, write its rule in the file of its family and a line in the table below.
 
 mod activation;
+mod blocks;
 mod conv;
 mod linear;
 mod norm;
+mod pad;
 mod pool;
 mod reshape;
+mod upsample;
 
 use std::{fmt, sync::Arc};
 
@@ -23,12 +26,59 @@ type Reader = fn(&Fields) -> Result<Standard>;
 const TABLE: &[(&str, Reader)] = &[
     ("linear.Linear", linear::linear),
     ("linear.Identity", reshape::identity),
-    ("conv.Conv2d", conv::conv2d),
-    ("pooling.AvgPool2d", pool::avg_pool2d),
-    ("pooling.MaxPool2d", pool::max_pool2d),
+    ("conv.Conv1d", conv::convolution::<1>),
+    ("conv.Conv2d", conv::convolution::<2>),
+    ("conv.Conv3d", conv::convolution::<3>),
+    ("conv.ConvTranspose1d", conv::transposed::<1>),
+    ("conv.ConvTranspose2d", conv::transposed::<2>),
+    ("conv.ConvTranspose3d", conv::transposed::<3>),
+    ("pooling.AvgPool1d", pool::average::<1>),
+    ("pooling.AvgPool2d", pool::average::<2>),
+    ("pooling.AvgPool3d", pool::average::<3>),
+    ("pooling.MaxPool1d", pool::maximum::<1>),
+    ("pooling.MaxPool2d", pool::maximum::<2>),
+    ("pooling.MaxPool3d", pool::maximum::<3>),
+    ("pooling.AdaptiveAvgPool1d", pool::adaptive_average::<1>),
+    ("pooling.AdaptiveAvgPool2d", pool::adaptive_average::<2>),
+    ("pooling.AdaptiveAvgPool3d", pool::adaptive_average::<3>),
+    ("pooling.AdaptiveMaxPool1d", pool::adaptive_maximum::<1>),
+    ("pooling.AdaptiveMaxPool2d", pool::adaptive_maximum::<2>),
+    ("pooling.AdaptiveMaxPool3d", pool::adaptive_maximum::<3>),
     ("normalization.LayerNorm", norm::layer_norm),
     ("flatten.Flatten", reshape::flatten),
+    ("flatten.Unflatten", reshape::unflatten),
+    ("pooling.LPPool1d", pool::power::<1>),
+    ("pooling.LPPool2d", pool::power::<2>),
+    ("pooling.LPPool3d", pool::power::<3>),
+    ("padding.ConstantPad1d", pad::constant::<1>),
+    ("padding.ConstantPad2d", pad::constant::<2>),
+    ("padding.ConstantPad3d", pad::constant::<3>),
+    ("padding.ZeroPad1d", pad::constant::<1>),
+    ("padding.ZeroPad2d", pad::constant::<2>),
+    ("padding.ZeroPad3d", pad::constant::<3>),
+    ("padding.ReflectionPad1d", pad::reflection::<1>),
+    ("padding.ReflectionPad2d", pad::reflection::<2>),
+    ("padding.ReflectionPad3d", pad::reflection::<3>),
+    ("padding.ReplicationPad1d", pad::replication::<1>),
+    ("padding.ReplicationPad2d", pad::replication::<2>),
+    ("padding.ReplicationPad3d", pad::replication::<3>),
+    ("padding.CircularPad1d", pad::circular::<1>),
+    ("padding.CircularPad2d", pad::circular::<2>),
+    ("padding.CircularPad3d", pad::circular::<3>),
+    ("upsampling.Upsample", upsample::upsample),
+    ("upsampling.UpsamplingNearest2d", upsample::upsample),
+    ("upsampling.UpsamplingBilinear2d", upsample::upsample),
+    ("pixelshuffle.PixelShuffle", blocks::pixel_shuffle),
+    ("pixelshuffle.PixelUnshuffle", blocks::pixel_unshuffle),
+    ("channelshuffle.ChannelShuffle", blocks::channel_shuffle),
+    ("fold.Fold", blocks::fold),
+    ("fold.Unfold", blocks::unfold),
     ("dropout.Dropout", reshape::dropout),
+    ("dropout.Dropout1d", reshape::dropout),
+    ("dropout.Dropout2d", reshape::dropout),
+    ("dropout.Dropout3d", reshape::dropout),
+    ("dropout.AlphaDropout", reshape::dropout),
+    ("dropout.FeatureAlphaDropout", reshape::dropout),
     ("activation.CELU", activation::celu),
     ("activation.ELU", activation::elu),
     ("activation.GELU", activation::gelu),
@@ -147,12 +197,17 @@ fn python_bool(value: bool) -> String {
     if value { "True" } else { "False" }.to_owned()
 }
 
-/// As Python prints a tuple of ints.
-fn python_tuple(values: &[usize]) -> String {
+/// As Python prints a tuple of numbers.
+fn python_tuple(values: &[impl fmt::Display]) -> String {
     match values {
         [one] => format!("({one},)"),
-        several => format!("({})", several.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")),
+        several => format!("({})", several.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
     }
+}
+
+/// As Python prints a value that may be `None`.
+fn python_option(value: Option<impl fmt::Display>) -> String {
+    value.map_or("None".to_owned(), |value| value.to_string())
 }
 
 /// A dimension counted from the end where it is negative; `None` outside the rank.

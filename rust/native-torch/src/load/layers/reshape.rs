@@ -1,6 +1,6 @@
-//! Layers that keep every number: Flatten, and, in evaluation, Dropout and Identity.
+//! Layers that keep every number: Flatten, Unflatten, and, in evaluation, Dropout and Identity.
 
-use super::{Expects, Fields, Place, Rule, Standard, python_bool, resolve};
+use super::{Expects, Fields, Place, Rule, Standard, python_bool, python_tuple, resolve};
 use crate::{
     Error, Result,
     graph::{Op, ValueId},
@@ -43,6 +43,46 @@ impl Rule for Flatten {
             return Ok(x);
         }
         place.builder.node(Op::Flatten { start, end }, &[x])
+    }
+}
+
+#[derive(Debug)]
+struct Unflatten {
+    dim: i64,
+    /// As the file has them: at most one is -1.
+    sizes: Vec<i64>,
+}
+
+pub(super) fn unflatten(fields: &Fields) -> Result<Standard> {
+    if fields.text_if("dim").is_some() {
+        return Err(Error::unsupported("named dimensions; give `dim` and `unflattened_size` as ints before saving"));
+    }
+    let (dim, sizes) = (fields.int_or("dim", 1)?, fields.ints("unflattened_size")?);
+    let open = sizes.iter().filter(|&&size| size == -1).count();
+    if sizes.is_empty() || open > 1 || sizes.iter().any(|&size| size < -1) {
+        return Err(Error::format(format!(
+            "attribute `unflattened_size` is {}; sizes are expected, of which at most one is -1",
+            python_tuple(&sizes)
+        )));
+    }
+    Ok(Standard::new(Unflatten { dim, sizes }))
+}
+
+impl Rule for Unflatten {
+    fn arguments(&self) -> Vec<(&'static str, String)> {
+        vec![("dim", self.dim.to_string()), ("unflattened_size", python_tuple(&self.sizes))]
+    }
+
+    fn expects(&self) -> Expects {
+        Expects::Given
+    }
+
+    fn apply(&self, x: ValueId, place: &mut Place) -> Result<ValueId> {
+        let dim = resolve(self.dim, place.rank(x)).ok_or_else(|| {
+            place.wrong_input(x, &format!("in which dim={} is no dimension; give another shape", self.dim))
+        })?;
+        let sizes = self.sizes.iter().map(|&size| usize::try_from(size).ok()).collect();
+        place.builder.node(Op::Unflatten { dim, sizes }, &[x])
     }
 }
 
