@@ -1,7 +1,7 @@
 """The models that `make.py` writes: each layer with several settings of each attribute, whole nets, and models that
 a reader refuses or takes as custom layers. One file for each family; to add a family, add its functions to `layers`."""
 
-from . import activation, conv, linear, norm, old, pool, reshape
+from . import activation, conv, linear, norm, old, pool, reshape, spatial
 from .nets import nets
 from .refused import refused
 
@@ -15,6 +15,7 @@ def layers():
         *norm.layer_norm(),
         *reshape.flatten(),
         *reshape.dropout_and_identity(),
+        *spatial.spatial(),
         *activation.relus(),
         *activation.smooth_activations(),
         *activation.softmax(),

@@ -309,7 +309,17 @@ fn average_pool(p: &AvgPool, x: &Type) -> Result<Vec<Dim>> {
     if p.divisor == Some(0) {
         return Err(Error::argument("divisor_override must not be 0"));
     }
-    pool(x, [&p.kernel, &p.stride, &p.padding, &vec![1; p.kernel.len()]], p.ceil_mode)
+    let shape = pool(x, [&p.kernel, &p.stride, &p.padding, &vec![1; p.kernel.len()]], p.ceil_mode)?;
+    // ATen asks this of volumes only.
+    let volume = if p.kernel.len() == 3 { &x.shape[x.rank() - 3..] } else { &[] };
+    let small = volume.iter().zip(&p.kernel).find(|(dim, kernel)| dim.size().is_some_and(|size| size < **kernel));
+    if let Some((_, &kernel)) = small {
+        return Err(Error::argument(format!(
+            "the input has shape {}, but torch takes no volume smaller than the window of {kernel}",
+            format_shape(&x.shape)
+        )));
+    }
+    Ok(shape)
 }
 
 fn max_pool(p: &MaxPool, x: &Type) -> Result<Vec<Dim>> {

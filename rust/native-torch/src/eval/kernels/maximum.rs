@@ -25,7 +25,7 @@ impl Maximum {
         }
     }
 
-    /// Fills `places` with where each result was read: `[result, point]`.
+    /// Fills `places` with where each result was read: `[result, point]`, and [`NOWHERE`] for windows in the padding.
     fn find<T: Real>(&self, x: Operands<T>, places: &mut Vec<usize>, common: &mut Vec<Read>) {
         let (points, (x, _)) = (x.points, x.get(0));
         places.clear();
@@ -33,11 +33,14 @@ impl Maximum {
         self.windows(common, |q, start, common, own| {
             for point in 0..points {
                 let found = largest(common, own, |place| x[(start + place) * points + point]);
-                places[q * points + point] = start + found.map_or(0, |found| found.0);
+                places[q * points + point] = found.map_or(NOWHERE, |found| start + found.0);
             }
         });
     }
 }
+
+/// The place of a result that is minus infinity whatever the operand.
+const NOWHERE: usize = usize::MAX;
 
 /// The place and the value of the largest element: the first of several, a NaN before all.
 #[inline(always)]
@@ -70,6 +73,12 @@ impl<T: Real> Kernel<T> for Maximum {
         let points = at.points();
         self.find(at.x, &mut s.places, &mut s.reads);
         for (i, (&p, out)) in s.places.iter().zip(out.chunks_exact_mut(columns)).enumerate() {
+            if p == NOWHERE {
+                if write == Write::Set {
+                    out.fill(T::ZERO);
+                }
+                continue;
+            }
             let t = &t[(p * points + i % points) * columns..][..columns];
             match write {
                 Write::Set => out.copy_from_slice(t),
@@ -88,7 +97,7 @@ impl<T: Real> Kernel<T> for Maximum {
         for row in 0..points * rows {
             let (g, out) = (&g[row * results..][..results], &mut out[row * size..][..size]);
             let places = s.places.iter().skip(row / rows).step_by(points);
-            places.zip(g).for_each(|(&p, &g)| out[p] += g);
+            places.zip(g).filter(|(p, _)| **p != NOWHERE).for_each(|(&p, &g)| out[p] += g);
         }
     }
 

@@ -92,12 +92,11 @@ impl Rule for PowerPool {
 
     fn apply(&self, x: ValueId, place: &mut Place) -> Result<ValueId> {
         let size: usize = self.mean.kernel.iter().product();
-        let b = &mut *place.builder;
-        let powers = b.unary(Unary::Pow { exponent: self.power }, x)?;
-        let means = b.node(Op::AvgPool(self.mean.clone()), &[powers])?;
-        let size = b.parameter("size", Tensor::from_slice(&[], &[size as f64]));
-        let sums = b.node(Op::Mul, &[means, size])?;
-        b.unary(Unary::Pow { exponent: 1.0 / self.power }, sums)
+        let powers = place.builder.unary(Unary::Pow { exponent: self.power }, x)?;
+        let means = place.builder.node(Op::AvgPool(self.mean.clone()), &[powers])?;
+        let size = place.parameter("window_size", &Tensor::from_slice(&[], &[size as f64]));
+        let sums = place.builder.node(Op::Mul, &[means, size])?;
+        place.builder.unary(Unary::Pow { exponent: 1.0 / self.power }, sums)
     }
 }
 
