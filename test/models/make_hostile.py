@@ -23,6 +23,8 @@ import shutil
 import struct
 import zlib
 
+import hostile_spatial
+
 HERE = pathlib.Path(__file__).parent / "hostile"
 INDEX = []
 
@@ -569,6 +571,18 @@ def layers():
         }[kind])  # fmt: skip
         for name, (attribute, v) in faults.items():
             one(f"{kind.lower()}pool2d_{name}", f"{kind}Pool2d with {attribute} = {v!r}", pool(kind, **{attribute: v}), f"{kind}Pool2d", attribute)
+    for cls, attributes, faults in hostile_spatial.spatial_faults():
+        short = cls.split(".")[1]
+        for name, attribute, v in faults:
+            opcodes = module(f"torch.nn.modules.{cls}", **{**attributes, attribute: v})
+            words = hostile_spatial.named(name, attribute)
+            one(f"{short.lower()}_{name}", f"{short} with {attribute} = {v!r}", opcodes, short, *words)
+    attributes, faults = hostile_spatial.convolution_faults()
+    for name, attribute, v in faults:
+        opcodes = module("torch.nn.modules.conv.ConvTranspose2d", {"weight": parameter(tensor((1, 1, 2, 3))), "bias": None},
+                         **{**attributes, attribute: v})
+        words = hostile_spatial.named(name, attribute)
+        one(f"convtranspose2d_{name}", f"ConvTranspose2d with {attribute} = {v!r}", opcodes, "ConvTranspose2d", *words)
     norm_faults = {
         "shape_empty": ("normalized_shape", ()), "shape_negative": ("normalized_shape", (-3,)), "shape_text": ("normalized_shape", "3"),
         "eps_text": ("eps", "small"), "affine_text": ("elementwise_affine", "yes"),

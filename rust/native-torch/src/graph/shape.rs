@@ -72,11 +72,17 @@ pub(super) fn infer(op: &Op, inputs: &[&Type]) -> Result<Vec<Type>> {
         Op::Sum { dims, keepdim } | Op::Mean { dims, keepdim } => reduced(op, dims, *keepdim, x)?,
         Op::Cat { dim } => cat(*dim, inputs)?,
     };
-    let known = shape.iter().filter_map(Dim::size);
-    if known.filter(|&d| d != 0).try_fold(1usize, usize::checked_mul).is_none_or(|n| n > isize::MAX as usize / 8) {
+    let known: Vec<usize> = shape.iter().filter_map(Dim::size).filter(|&size| size != 0).collect();
+    if !product(&known).is_some_and(fits_in_memory) {
         return Err(Error::unsupported(format!("a result of shape {} is larger than memory", format_shape(&shape))));
     }
     Ok(vec![Type::new(x.dtype, shape)])
+}
+
+/// Whether so many elements can be had, with the tables and bounds that they bring: 32 bytes each. Attributes of a few
+/// bytes in a file may ask for any size, and running out of memory later would end the process.
+fn fits_in_memory(elements: usize) -> bool {
+    elements < 1 << 24 || Vec::<[f64; 4]>::new().try_reserve_exact(elements).is_ok()
 }
 
 fn axis(dim: usize, x: &Type) -> Result<()> {

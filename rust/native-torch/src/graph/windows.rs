@@ -97,11 +97,16 @@ struct Steps {
 impl Steps {
     /// The reads of each window, in order; those outside the operand are left out.
     fn axis(&self) -> Axis {
-        let read = |window: usize, tap: usize| {
-            let place = (window * self.stride + tap * self.dilation).checked_sub(self.before);
-            place.filter(|&place| place < self.size).map(|place| Read { place, weight: 1.0, tap })
+        let first = |from: usize, window: usize| from.saturating_sub(window * self.stride).div_ceil(self.dilation);
+        let read = |window: usize, tap: usize| Read {
+            place: window * self.stride + tap * self.dilation - self.before,
+            weight: 1.0,
+            tap,
         };
-        Axis::new((0..self.count).map(|window| (0..self.kernel).filter_map(move |tap| read(window, tap))))
+        Axis::new((0..self.count).map(|window| {
+            let end = first(self.before + self.size, window).min(self.kernel);
+            (first(self.before, window)..end).map(move |tap| read(window, tap))
+        }))
     }
 
     /// The windows that reach each of `size` places, in order: what the transposed operation reads.
