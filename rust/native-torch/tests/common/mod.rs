@@ -216,6 +216,26 @@ pub fn cases() -> Vec<Case> {
             }),
         );
     }
+    // Lines that are long enough for indices that read alike.
+    for (stride, padding) in [(1, Padding::Circular), (2, Padding::Constant(0.5))] {
+        let pool = AvgPool {
+            kernel: vec![2, 3],
+            stride: vec![1, stride],
+            padding: vec![1, 1],
+            ceil_mode: true,
+            count_include_pad: false,
+            divisor: None,
+        };
+        case(
+            "long lines",
+            graph(&[1, 2, 22], |b, _, x| {
+                let h = b.node(Op::Pad { amounts: vec![(1, 0), (2, -1)], padding }, &[x]).unwrap();
+                let h = b.node(Op::AvgPool(pool), &[h]).unwrap();
+                let h = b.unary(Unary::Tanh, h).unwrap();
+                b.node(Op::Permute { dims: vec![2, 0, 1] }, &[h]).unwrap()
+            }),
+        );
+    }
     let blocks = Blocks { kernel: vec![2, 2], stride: vec![1, 2], dilation: vec![2, 1] };
     case(
         "fold",

@@ -206,7 +206,9 @@ pub(super) fn kernel<T: Real>(
         | Op::Permute { .. }
         | Op::Slice { .. }
         | Op::Sum { .. }
-        | Op::Mean { .. } => Box::new(map::LinearMap(Map::of(&node.op, x).expect("the operation is a linear map"))),
+        | Op::Mean { .. } => {
+            Box::new(map::LinearMap::new(Map::of(&node.op, x).expect("the operation is a linear map")))
+        }
         Op::MaxPool(_) | Op::AdaptiveMaxPool(_) => {
             Box::new(maximum::Maximum(Map::of_maximum(&node.op, x).expect("the operation is a maximum pool")))
         }
