@@ -23,6 +23,7 @@ mutable struct _Functions
     nt_function_hessian_pattern::Ptr{Cvoid}
     nt_workspace_create::Ptr{Cvoid}
     nt_workspace_destroy::Ptr{Cvoid}
+    nt_workspace_set_threads::Ptr{Cvoid}
     nt_function_value::Ptr{Cvoid}
     nt_function_jacobian::Ptr{Cvoid}
     nt_function_jvp::Ptr{Cvoid}
@@ -398,6 +399,10 @@ function _workspace_create(f)
     out = Ref{Ptr{Cvoid}}(C_NULL)
     @_call nt_workspace_create(f::Ptr{Cvoid}, out::Ptr{Ptr{Cvoid}})
     return out[]
+end
+
+function _workspace_set_threads(workspace, threads::Integer)
+    return @_call nt_workspace_set_threads(workspace::Ptr{Cvoid}, threads::Csize_t)
 end
 
 _workspace_destroy(workspace::Ptr{Cvoid}) = ccall(_NT.nt_workspace_destroy, Cint, (Ptr{Cvoid},), workspace)

@@ -17,11 +17,14 @@ function _prepare(m::Model, xs::_Arrays, dtype::Type)
 end
 
 """
-    (m::Model)(x; dtype = Float64)
+    (m::Model)(x; dtype = Float64, threads = 1)
 
 The value of the model at `x`, an array of numbers of torch's size: `size(x) == (1, 3, 8, 8)` is torch's `[1, 3, 8, 8]`, and
 the result has torch's size too. Numbers are computed in `dtype`, `Float64` or `Float32`, which is the result's element
 type.
+
+A call uses so many `threads`; they share the points, or the large products of a single point. Results do not depend on
+their number.
 
 For K points at once `x` is a vector of K such arrays of one size, and the result one of K arrays; this is something else
 than torch's batch dimension. It holds for [`jacobian`](@ref), [`jvp`](@ref), [`vjp`](@ref),
@@ -37,34 +40,36 @@ m(zeros(1, 64))                  # 1 x 10
 m([rand(64), rand(64)])          # two vectors of length 10
 ```
 """
-function (m::Model)(xs::_Arrays; dtype::Type = Float64)
+function (m::Model)(xs::_Arrays; dtype::Type = Float64, threads::Integer = 1)
     f, x = _prepare(m, xs, dtype)
     y = Matrix{Float64}(undef, f.m, length(xs))
-    _borrow(workspace -> value!(y, f, workspace, x), f)
+    _borrow(workspace -> value!(y, f, workspace, x), f, threads)
     return [_unflatten(_numbers(f, y[:, k]), f.outputs[1].size) for k in eachindex(xs)]
 end
 
-(m::Model)(x::_Array; dtype::Type = Float64) = only(m([x]; dtype = dtype))
+(m::Model)(x::_Array; dtype::Type = Float64, threads::Integer = 1) = only(m([x]; dtype = dtype, threads = threads))
 
 """
-    NativeTorch.jacobian(m::Model, x; dtype = Float64)
+    NativeTorch.jacobian(m::Model, x; dtype = Float64, threads = 1)
 
 The m x n matrix of derivatives of the outputs by the inputs. Rows and columns are in torch's flattened order of outputs
 and inputs, the batch dimension included. At kinks it is torch's choice: 0 for ReLU at 0.
 
 Arguments, K points and errors: [`Model`](@ref)'s call.
 """
-function jacobian(m::Model, xs::_Arrays; dtype::Type = Float64)
+function jacobian(m::Model, xs::_Arrays; dtype::Type = Float64, threads::Integer = 1)
     f, x = _prepare(m, xs, dtype)
     J = Array{Float64}(undef, f.m, f.n, length(xs))
-    _borrow(workspace -> jacobian!(J, f, workspace, x), f)
+    _borrow(workspace -> jacobian!(J, f, workspace, x), f, threads)
     return [_numbers(f, J[:, :, k]) for k in eachindex(xs)]
 end
 
-jacobian(m::Model, x::_Array; dtype::Type = Float64) = only(jacobian(m, [x]; dtype = dtype))
+function jacobian(m::Model, x::_Array; dtype::Type = Float64, threads::Integer = 1)
+    return only(jacobian(m, [x]; dtype = dtype, threads = threads))
+end
 
 """
-    NativeTorch.hessian_lagrangian(m::Model, x, mu; dtype = Float64)
+    NativeTorch.hessian_lagrangian(m::Model, x, mu; dtype = Float64, threads = 1)
 
 The n x n Hessian of mu'f at `x`, dense and symmetric, in torch's flattened order of the inputs. `mu` has the output's size,
 or is a vector of length m in torch's flattened order. [`hessian_lagrangian_values!`](@ref) gives the sparse lower
@@ -72,71 +77,75 @@ triangle.
 
 Arguments, K points and errors: [`Model`](@ref)'s call.
 """
-function hessian_lagrangian(m::Model, xs::_Arrays, mus::_Arrays; dtype::Type = Float64)
+function hessian_lagrangian(m::Model, xs::_Arrays, mus::_Arrays; dtype::Type = Float64, threads::Integer = 1)
     f, x = _prepare(m, xs, dtype)
     mu = _columns("mu", mus, f.outputs[1].size, length(xs))
     H = Array{Float64}(undef, f.n, f.n, length(xs))
-    _borrow(workspace -> hessian_lagrangian!(H, f, workspace, x, mu), f)
+    _borrow(workspace -> hessian_lagrangian!(H, f, workspace, x, mu), f, threads)
     return [_numbers(f, H[:, :, k]) for k in eachindex(xs)]
 end
 
-function hessian_lagrangian(m::Model, x::_Array, mu::_Array; dtype::Type = Float64)
-    return only(hessian_lagrangian(m, [x], [mu]; dtype = dtype))
+function hessian_lagrangian(m::Model, x::_Array, mu::_Array; dtype::Type = Float64, threads::Integer = 1)
+    return only(hessian_lagrangian(m, [x], [mu]; dtype = dtype, threads = threads))
 end
 
 """
-    NativeTorch.jvp(m::Model, x, v; dtype = Float64)
+    NativeTorch.jvp(m::Model, x, v; dtype = Float64, threads = 1)
 
 The product J v at `x`. For `v` of the input's size the result has the output's size; for another
 vector `v` of length n, in torch's flattened order, it is a vector of length m.
 
 Arguments, K points and errors: [`Model`](@ref)'s call.
 """
-function jvp(m::Model, xs::_Arrays, vs::_Arrays; dtype::Type = Float64)
+function jvp(m::Model, xs::_Arrays, vs::_Arrays; dtype::Type = Float64, threads::Integer = 1)
     f, x = _prepare(m, xs, dtype)
     v = _columns("v", vs, f.inputs[1].size, length(xs))
     out = Matrix{Float64}(undef, f.m, length(xs))
-    _borrow(workspace -> jvp!(out, f, workspace, x, v), f)
+    _borrow(workspace -> jvp!(out, f, workspace, x, v), f, threads)
     return _results(f, out, f.outputs[1].size, vs, f.inputs[1].size)
 end
 
-jvp(m::Model, x::_Array, v::_Array; dtype::Type = Float64) = only(jvp(m, [x], [v]; dtype = dtype))
+function jvp(m::Model, x::_Array, v::_Array; dtype::Type = Float64, threads::Integer = 1)
+    return only(jvp(m, [x], [v]; dtype = dtype, threads = threads))
+end
 
 """
-    NativeTorch.vjp(m::Model, x, u; dtype = Float64)
+    NativeTorch.vjp(m::Model, x, u; dtype = Float64, threads = 1)
 
 The product J' u at `x`. For `u` of the output's size the result has the input's size; for another
 vector `u` of length m, in torch's flattened order, it is a vector of length n.
 
 Arguments, K points and errors: [`Model`](@ref)'s call.
 """
-function vjp(m::Model, xs::_Arrays, us::_Arrays; dtype::Type = Float64)
+function vjp(m::Model, xs::_Arrays, us::_Arrays; dtype::Type = Float64, threads::Integer = 1)
     f, x = _prepare(m, xs, dtype)
     u = _columns("u", us, f.outputs[1].size, length(xs))
     out = Matrix{Float64}(undef, f.n, length(xs))
-    _borrow(workspace -> vjp!(out, f, workspace, x, u), f)
+    _borrow(workspace -> vjp!(out, f, workspace, x, u), f, threads)
     return _results(f, out, f.inputs[1].size, us, f.outputs[1].size)
 end
 
-vjp(m::Model, x::_Array, u::_Array; dtype::Type = Float64) = only(vjp(m, [x], [u]; dtype = dtype))
+function vjp(m::Model, x::_Array, u::_Array; dtype::Type = Float64, threads::Integer = 1)
+    return only(vjp(m, [x], [u]; dtype = dtype, threads = threads))
+end
 
 """
-    NativeTorch.hvp(m::Model, x, mu, v; dtype = Float64)
+    NativeTorch.hvp(m::Model, x, mu, v; dtype = Float64, threads = 1)
 
 The Hessian of mu'f at `x`, times `v`. `mu` has the output's size, or is a vector of length m in torch's flattened order. For
 `v` of the input's size the result has that size too; for another vector `v` of length n it is a vector of length n.
 
 Arguments, K points and errors: [`Model`](@ref)'s call.
 """
-function hvp(m::Model, xs::_Arrays, mus::_Arrays, vs::_Arrays; dtype::Type = Float64)
+function hvp(m::Model, xs::_Arrays, mus::_Arrays, vs::_Arrays; dtype::Type = Float64, threads::Integer = 1)
     f, x = _prepare(m, xs, dtype)
     mu = _columns("mu", mus, f.outputs[1].size, length(xs))
     v = _columns("v", vs, f.inputs[1].size, length(xs))
     out = Matrix{Float64}(undef, f.n, length(xs))
-    _borrow(workspace -> hvp!(out, f, workspace, x, mu, v), f)
+    _borrow(workspace -> hvp!(out, f, workspace, x, mu, v), f, threads)
     return _results(f, out, f.inputs[1].size, vs, f.inputs[1].size)
 end
 
-function hvp(m::Model, x::_Array, mu::_Array, v::_Array; dtype::Type = Float64)
-    return only(hvp(m, [x], [mu], [v]; dtype = dtype))
+function hvp(m::Model, x::_Array, mu::_Array, v::_Array; dtype::Type = Float64, threads::Integer = 1)
+    return only(hvp(m, [x], [mu], [v]; dtype = dtype, threads = threads))
 end

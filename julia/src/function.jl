@@ -1,16 +1,18 @@
 # Compiled functions and their workspaces: calls on flat arrays, in place, without allocation.
 
 """
-    NativeTorch.Workspace(f::CompiledFunction)
+    NativeTorch.Workspace(f::CompiledFunction; threads = 1)
 
-The memory of one thread for calls of `f`. Values at the last point are kept in it, so that f, J and H at one x share the
+The memory for calls of `f`, one at a time, each on so many threads. They share the points of a call, or the large products
+of a single point; results do not depend on their number. Values at the last point are kept in it, so that f, J and H at one x share the
 forward pass. Two calls at once with one workspace are an error for the later one.
 """
 mutable struct Workspace
     handle::Ptr{Cvoid}
+    threads::Int
 
     function Workspace(handle::Ptr{Cvoid})
-        workspace = new(handle)
+        workspace = new(handle, 1)
         finalizer(_free, workspace)
         return workspace
     end
@@ -66,14 +68,30 @@ function _free(f::CompiledFunction)
     return
 end
 
-Workspace(f::CompiledFunction) = Workspace(_workspace_create(f))
+function Workspace(f::CompiledFunction; threads::Integer = 1)
+    workspace = Workspace(_workspace_create(f))
+    _set_threads(workspace, threads)
+    return workspace
+end
 
-# Calls `use` with a workspace that no other call is using.
-function _borrow(use, f::CompiledFunction)
+function _set_threads(workspace::Workspace, threads::Integer)
+    if threads < 0
+        throw(InvalidArgumentError("threads is $threads; a call uses 1 to 1024"))
+    end
+    if threads != workspace.threads
+        _workspace_set_threads(workspace, threads)
+        workspace.threads = threads
+    end
+    return
+end
+
+# Calls `use` with a workspace of so many threads that no other call is using.
+function _borrow(use, f::CompiledFunction, threads::Integer)
     workspace = lock(f.lock) do
         return isempty(f.idle) ? nothing : pop!(f.idle)
     end
     workspace = workspace === nothing ? Workspace(f) : workspace
+    _set_threads(workspace, threads)
     result = use(workspace)
     # After an error the workspace is left to the garbage collector.
     lock(() -> push!(f.idle, workspace), f.lock)

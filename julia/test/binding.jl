@@ -71,9 +71,18 @@ end
     N.jacobian!(J, f, workspace, X)
     N.hessian_lagrangian!(H, f, workspace, X, mu)
     for k in 1:4
-        @test J[:, :, k] == N.jacobian!(zeros(f.m, f.n), f, workspace, X[:, k])
-        @test H[:, :, k] == N.hessian_lagrangian!(zeros(f.n, f.n), f, workspace, X[:, k], mu[:, k])
+        @test difference(J[:, :, k], N.jacobian!(zeros(f.m, f.n), f, workspace, X[:, k])) <= 1e-13
+        @test difference(H[:, :, k], N.hessian_lagrangian!(zeros(f.n, f.n), f, workspace, X[:, k], mu[:, k])) <= 1e-13
     end
+
+    # Threads change nothing but the time.
+    four = N.Workspace(f; threads = 4)
+    @test N.jacobian!(zeros(f.m, f.n, 4), f, four, X) == J
+    @test N.hessian_lagrangian!(zeros(f.n, f.n, 4), f, four, X, mu) == H
+    @test m(xs; threads = 3) == ys
+    @test N.hessian_lagrangian(m, xs, ys; threads = 2) == N.hessian_lagrangian(m, xs, ys)
+    @test_throws N.InvalidArgumentError N.Workspace(f; threads = 0)
+    @test_throws N.InvalidArgumentError m(xs; threads = -1)
 end
 
 @testset "Arguments of other kinds" begin

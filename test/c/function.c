@@ -19,7 +19,7 @@ static void derivatives_agree(const NtFunction *function) {
   NtSignature signature;
   NtWorkspace *workspace = NULL;
   NtPattern places, second;
-  double y[K * M], rows[K * M * N], columns[K * M * N], entries[K * M * N];
+  double y[K * M], rows[K * M * N], again[K * M * N], columns[K * M * N], entries[K * M * N];
   double jvp[K * M], vjp[K * N], hessian[K * N * N], lower[K * N * N], hvp[K * N];
   NtSlice x = reading(X, K * N), v = reading(V, K * N), u = reading(U, K * M);
   size_t p, i, j, e;
@@ -64,6 +64,10 @@ static void derivatives_agree(const NtFunction *function) {
       CHECK(i >= j && h[i * N + j] == h[j * N + i] && lower[p * second.count + e] == h[i * N + j]);
     }
   }
+  OK(nt_workspace_set_threads(workspace, 3));
+  OK(nt_function_jacobian(function, workspace, x, NT_ROW_MAJOR, writing(again, K * M * N)));
+  CHECK(memcmp(again, rows, sizeof rows) == 0);
+  CHECK(nt_workspace_set_threads(workspace, 0) == NT_ERROR_ARGUMENT);
   OK(nt_workspace_destroy(workspace));
 }
 

@@ -1,43 +1,20 @@
-//! The speed table: values, Jacobians and Hessians of tanh and ReLU networks in f64 on one thread, as medians, beside
-//! the peak of the same run (the `gemm` crate at n = 1000).
+//! The speed table: values, Jacobians and Hessians of networks as medians, beside the peak of the same run (the `gemm`
+//! crate at n = 1000). With `--write` it becomes `docs/benchmarks.md`.
 
 mod abi;
+mod nets;
 
-use std::{path::Path, time::Instant};
-
-use native_torch::{
-    eval::{Function, Order},
-    graph::{Builder, Dim, Graph, Unary},
-    tensor::{DType, Tensor},
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
 };
 
-/// Numbers in [-scale, scale) that look random.
-fn numbers(count: usize, scale: f64) -> Vec<f64> {
-    let mut state = 0x9e37_79b9_7f4a_7c15u64;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 11) as f64 / (1u64 << 52) as f64 - 1.0
-    };
-    (0..count).map(|_| scale * next()).collect()
-}
-
-fn network(widths: &[usize], unary: Unary) -> Graph {
-    let mut b = Builder::new();
-    let mut h = b.input("x", vec![Dim::Size(widths[0])]);
-    for (i, pair) in widths.windows(2).enumerate() {
-        if i > 0 {
-            h = b.unary(unary, h).expect("an element-wise function takes any shape");
-        }
-        let scale = (pair[0] as f64).sqrt().recip();
-        let weight = Tensor::from_slice(&[pair[1], pair[0]], &numbers(pair[0] * pair[1], scale));
-        let weight = b.parameter("weight", weight);
-        let bias = b.parameter("bias", Tensor::from_slice(&[pair[1]], &numbers(pair[1], scale)));
-        h = b.linear(h, weight, Some(bias)).expect("the widths fit");
-    }
-    b.finish(&[("y", h)]).expect("there is an output")
-}
+use native_torch::{
+    eval::Function,
+    graph::{GeluKind, Unary},
+    tensor::DType,
+};
+use nets::{Case, numbers};
 
 /// The median time of a call in seconds: samples of at least a millisecond for half a second.
 fn median(mut call: impl FnMut(usize)) -> f64 {
@@ -121,74 +98,230 @@ impl Layers<'_> {
         let hidden = &self.0[1..self.0.len() - 1];
         2.0 * n * Self::products(hidden) + hidden.iter().map(|&w| n * n * w as f64).sum::<f64>()
     }
+}
 
-    fn name(&self, unary: Unary) -> String {
-        let widths: Vec<String> = self.0.iter().map(usize::to_string).collect();
-        format!("{} {}", widths.join("-"), unary.name())
+/// The report: lines that are printed as they come, and kept.
+#[derive(Default)]
+struct Report(String);
+
+impl Report {
+    fn line(&mut self, line: &str) {
+        println!("{line}");
+        self.0 += line;
+        self.0.push('\n');
+    }
+
+    fn table(&mut self, title: &str, columns: &[&str]) {
+        self.line(&format!("\n## {title}\n"));
+        self.line(&format!("| {} |", columns.join(" | ")));
+        self.line(&format!("|{}", "---|".repeat(columns.len())));
+    }
+
+    fn row(&mut self, cells: &[String]) {
+        self.line(&format!("| {} |", cells.join(" | ")));
     }
 }
 
-/// Prints a line of the table.
-fn row(name: &str, call: &str, time: f64, flops: f64, peak: f64) {
-    let rate = flops / time;
-    println!("| {name} | {call} | {:.2} | {:.1} | {:.0}% |", time * 1e6, rate / 1e9, 100.0 * rate / peak);
+fn micro(time: f64) -> String {
+    format!("{:.2}", time * 1e6)
+}
+
+fn percent(ratio: f64) -> String {
+    format!("{:.0}%", 100.0 * ratio)
+}
+
+/// A call that the table times.
+#[derive(Clone, Copy, PartialEq)]
+enum Call {
+    Value,
+    Jacobian,
+    Hessian,
+}
+
+impl Call {
+    fn name(self) -> &'static str {
+        match self {
+            Call::Value => "f",
+            Call::Jacobian => "f and J",
+            Call::Hessian => "f and H",
+        }
+    }
+}
+
+/// The median time of a call at so many points, dense or by entries. Points change from call to call, so that none finds
+/// its values in the workspace.
+fn time(f: &Function, call: Call, points: usize, threads: usize) -> f64 {
+    let mut workspace = f.workspace();
+    workspace.set_threads(threads).expect("the threads start");
+    let (n, m) = (f.n(), f.m());
+    let inputs = [numbers(points * n, 1.0), numbers(points * n, 0.5)];
+    let mu = numbers(points * m, 1.0);
+    let mut y = vec![0.0; points * m];
+    let length = match call {
+        Call::Value => 0,
+        Call::Jacobian => f.jacobian_pattern().len(),
+        Call::Hessian => f.hessian_pattern().len(),
+    };
+    let mut matrix = vec![0.0; points * length];
+    median(|i| {
+        let x = &inputs[i % 2];
+        match call {
+            Call::Value => f.value(&mut workspace, x, &mut y),
+            Call::Jacobian => f.jacobian_values(&mut workspace, x, &mut matrix),
+            Call::Hessian => {
+                f.value(&mut workspace, x, &mut y).and_then(|()| f.hessian_values(&mut workspace, x, &mu, &mut matrix))
+            }
+        }
+        .expect("lengths fit");
+    })
+}
+
+fn compiled(case: &Case, dtype: DType) -> Function {
+    Function::compile(&case.graph, dtype).expect("the network compiles")
 }
 
 /// The small network through the C ABI, as `cargo xtask bench` has just built the library.
-fn foreign(peak: f64) {
+fn foreign(report: &mut Report, peak: f64) {
     let layers = Layers(&[10, 50, 50, 1]);
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let library = root.join("target/release/libnative_torch.so");
-    let f = abi::Foreign::open(&library, &root.join("test/models/nets/mlp_tanh.pt"), &[10]);
+    let library = root().join("target/release/libnative_torch.so");
+    let f = abi::Foreign::open(&library, &root().join("test/models/nets/mlp_tanh.pt"), &[10]);
     let points = [numbers(10, 1.0), numbers(10, 0.5)];
     let (mut y, mut j, mut h) = (vec![0.0; 1], vec![0.0; 10], vec![0.0; 100]);
-    let name = format!("{}, C ABI", layers.name(Unary::Tanh));
-    row(&name, "f", median(|i| f.value(&points[i % 2], &mut y)), layers.value(), peak);
+    let mut row = |call: Call, time: f64, operations: f64| {
+        let name = "10-50-50-1 tanh, C ABI".to_owned();
+        report.row(&[
+            name,
+            call.name().to_owned(),
+            micro(time),
+            percent(operations / time / peak),
+            String::new(),
+            String::new(),
+        ]);
+    };
+    row(Call::Value, median(|i| f.value(&points[i % 2], &mut y)), layers.value());
     let time = median(|i| {
         f.value(&points[i % 2], &mut y);
         f.jacobian(&points[i % 2], &mut j);
     });
-    row(&name, "f and J", time, layers.value() + layers.jacobian(), peak);
+    row(Call::Jacobian, time, layers.value() + layers.jacobian());
     let time = median(|i| {
         f.value(&points[i % 2], &mut y);
         f.hessian(&points[i % 2], &[1.0], &mut h);
     });
-    row(&name, "f and H", time, layers.value() + layers.hessian(), peak);
+    row(Call::Hessian, time, layers.value() + layers.hessian());
+}
+
+/// f, J and H in both precisions, with the share of the peak in f64 where the operations are counted.
+fn precisions(report: &mut Report, peak: f64, case: &Case, calls: &[(Call, Option<f64>)]) {
+    let (double, single) = (compiled(case, DType::F64), compiled(case, DType::F32));
+    for &(call, operations) in calls {
+        let (a, b) = (time(&double, call, 1, 1), time(&single, call, 1, 1));
+        let share = operations.map_or(String::new(), |operations| percent(operations / a / peak));
+        report.row(&[case.name.clone(), call.name().to_owned(), micro(a), share, micro(b), format!("{:.2}", a / b)]);
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 fn main() {
+    let mut report = Report::default();
+    report.line("# Benchmarks");
+    report.line("");
+    report.line("Written by `cargo xtask bench --write`: medians of one run, on one thread unless said otherwise.");
     let peak = peak();
-    println!("peak (gemm crate, n = 1000, f64, one thread): {:.1} Gflop/s\n", peak / 1e9);
-    println!("| net | call | us | Gflop/s | of peak |");
-    println!("|---|---|---|---|---|");
-    foreign(peak);
+    report.line(&format!("Peak (the `gemm` crate at n = 1000, f64, one thread): {:.1} Gflop/s.", peak / 1e9));
+
+    report.table("Networks", &["net", "call", "us, f64", "of peak", "us, f32", "f64 / f32"]);
+    foreign(&mut report, peak);
     for (widths, unary) in [
         (&[10, 50, 50, 1][..], Unary::Tanh),
         (&[100, 200, 200, 50], Unary::Tanh),
         (&[784, 512, 512, 10], Unary::Tanh),
         (&[784, 512, 512, 10], Unary::Relu),
     ] {
-        let f = Function::compile(&network(widths, unary), DType::F64).expect("the network compiles");
-        let (n, m) = (f.n(), f.m());
-        let mut workspace = f.workspace();
-        // Two points in turn, so that no call finds its values in the workspace.
-        let points = [numbers(n, 1.0), numbers(n, 0.5)];
-        let mu = numbers(m, 1.0);
-        let mut y = vec![0.0; m];
-        let mut j = vec![0.0; m * n];
-        let mut h = vec![0.0; f.hessian_pattern().len()];
-        let layers = Layers(widths);
-        let name = layers.name(unary);
-        let time = median(|i| f.value(&mut workspace, &points[i % 2], &mut y).expect("lengths fit"));
-        row(&name, "f", time, layers.value(), peak);
-        let time =
-            median(|i| f.jacobian(&mut workspace, &points[i % 2], Order::RowMajor, &mut j).expect("lengths fit"));
-        row(&name, "f and J", time, layers.value() + layers.jacobian(), peak);
-        let time = median(|i| {
-            f.value(&mut workspace, &points[i % 2], &mut y).expect("lengths fit");
-            f.hessian_values(&mut workspace, &points[i % 2], &mu, &mut h).expect("lengths fit");
-        });
-        let curved = if unary == Unary::Relu { 0.0 } else { layers.hessian() };
-        row(&name, "f and H", time, layers.value() + curved, peak);
+        let count = Layers(widths);
+        let curved = if unary == Unary::Relu { 0.0 } else { count.hessian() };
+        let calls = [
+            (Call::Value, Some(count.value())),
+            (Call::Jacobian, Some(count.value() + count.jacobian())),
+            (Call::Hessian, Some(count.value() + curved)),
+        ];
+        precisions(&mut report, peak, &nets::layers(widths, unary, None), &calls);
+    }
+    for case in [nets::digits(Unary::Tanh), nets::digits(Unary::Relu)] {
+        let operations = Some(case.operations);
+        precisions(
+            &mut report,
+            peak,
+            &case,
+            &[(Call::Value, operations), (Call::Jacobian, None), (Call::Hessian, None)],
+        );
+    }
+    let residual = nets::residual();
+    precisions(&mut report, peak, &residual, &[(Call::Value, Some(residual.operations))]);
+    for unary in [Unary::Tanh, Unary::Sigmoid, Unary::Gelu(GeluKind::Exact), Unary::Relu] {
+        precisions(&mut report, peak, &nets::elements(10_000, unary), &[(Call::Value, None)]);
+    }
+    precisions(&mut report, peak, &nets::softmax(100, 100), &[(Call::Value, None)]);
+
+    report.table("f against a copy of its weights", &["net", "us, copy", "us, f", "copy / f"]);
+    let case = nets::layers(&[784, 512, 512, 10], Unary::Tanh, None);
+    let (from, mut to) = (numbers(case.weights, 1.0), vec![0.0; case.weights]);
+    let copy = median(|_| {
+        to.copy_from_slice(std::hint::black_box(&from));
+        std::hint::black_box(&mut to);
+    });
+    let value = time(&compiled(&case, DType::F64), Call::Value, 1, 1);
+    report.row(&[case.name.clone(), micro(copy), micro(value), percent(copy / value)]);
+
+    report.table("Many points at once, f64", &["net", "call", "us, one point", "us a point, of 96", "ratio"]);
+    for widths in [&[10, 50, 50, 1][..], &[100, 200, 200, 50], &[784, 512, 512, 10]] {
+        let case = nets::layers(widths, Unary::Tanh, None);
+        let f = compiled(&case, DType::F64);
+        for call in [Call::Value, Call::Jacobian, Call::Hessian] {
+            if call == Call::Hessian && widths[0] > 100 {
+                continue;
+            }
+            let (one, many) = (time(&f, call, 1, 1), time(&f, call, 96, 1) / 96.0);
+            report.row(&[
+                case.name.clone(),
+                call.name().to_owned(),
+                micro(one),
+                micro(many),
+                format!("{:.2}", one / many),
+            ]);
+        }
+    }
+
+    report.table("Sparse J and H, f64", &["net", "n", "m", "entries of J", "us, f", "us, J", "entries of H", "us, H"]);
+    for case in [nets::filter(28), nets::filter(64), nets::layers(&[20, 50, 50, 5], Unary::Tanh, Some(64))] {
+        let f = compiled(&case, DType::F64);
+        let [value, jacobian, hessian] =
+            [Call::Value, Call::Jacobian, Call::Hessian].map(|call| micro(time(&f, call, 1, 1)));
+        let counts = [f.n(), f.m(), f.jacobian_pattern().len(), f.hessian_pattern().len()].map(|c| c.to_string());
+        let [n, m, first, second] = counts;
+        report.row(&[case.name.clone(), n, m, first, value, jacobian, second, hessian]);
+    }
+
+    report.table("Threads, f64", &["net", "call", "points", "us, 1 thread", "us, 2 threads", "ratio"]);
+    let large = nets::layers(&[784, 512, 512, 10], Unary::Tanh, None);
+    let small = nets::layers(&[10, 50, 50, 1], Unary::Tanh, None);
+    for (case, call, points) in [
+        (&small, Call::Hessian, 1000),
+        (&large, Call::Value, 1),
+        (&large, Call::Jacobian, 1),
+        (&large, Call::Hessian, 1),
+        (&residual, Call::Value, 1),
+    ] {
+        let f = compiled(case, DType::F64);
+        let (one, two) = (time(&f, call, points, 1), time(&f, call, points, 2));
+        let name = call.name().to_owned();
+        report.row(&[case.name.clone(), name, points.to_string(), micro(one), micro(two), format!("{:.2}", one / two)]);
+    }
+
+    if std::env::args().any(|argument| argument == "--write") {
+        std::fs::write(root().join("docs/benchmarks.md"), &report.0).expect("docs/benchmarks.md can be written");
     }
 }

@@ -307,6 +307,17 @@ pub extern "C" fn nt_workspace_destroy(workspace: Option<Box<NtWorkspace>>) -> N
     })
 }
 
+/// Lets calls with this workspace use so many threads, the caller's included; a new workspace uses one. The threads share
+/// the points of a call, or the large products of a single one; results do not depend on their number. Only calls on one
+/// thread promise not to allocate.
+///
+/// `NT_ERROR_ARGUMENT`: `threads` is 0 or more than 1024; the system does not give so many; another call is using the workspace.
+#[unsafe(no_mangle)]
+#[must_use]
+pub extern "C" fn nt_workspace_set_threads(workspace: Option<&NtWorkspace>, threads: usize) -> NtStatus {
+    guard(|| required(workspace, "workspace")?.lock()?.set_threads(threads))
+}
+
 /// f at K points. Lengths: `x` K n, `y` K m.
 ///
 /// This and all that follow: K is the length of `x` divided by n; points stand one after another in every array. A NULL

@@ -28,6 +28,9 @@ pub struct Arguments {
     /// The precision of the computation
     #[arg(long, value_enum, default_value_t = Precision::F64)]
     dtype: Precision,
+    /// How many threads to use
+    #[arg(long, default_value_t = 1, value_name = "K")]
+    threads: usize,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -88,6 +91,7 @@ impl Arguments {
         let compiled = module.graph(Some(&shape)).and_then(|graph| Function::compile(&graph, dtype));
         let function = compiled.map_err(|e| e.at(self.file.display()))?;
         let mut workspace = function.workspace();
+        workspace.set_threads(self.threads)?;
         let mut y = vec![0.0; function.m()];
         function.value(&mut workspace, &array.data, &mut y)?;
         Ok(Evaluation { function, workspace, x: array.data, y })

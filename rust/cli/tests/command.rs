@@ -89,6 +89,8 @@ fn values_and_derivatives_are_torchs() {
         assert_eq!(hessian["hessian"]["shape"], serde_json::json!([n, n]));
         assert_close(&hessian["hessian"]["data"], &torch["hessian"]);
         assert_close(&hessian["outputs"][0]["data"], &torch["y"]);
+        let two = json(run(&[&["eval", &*file, "--threads", "2"], &point[..]].concat()));
+        assert_eq!(two, eval);
         let single = json(run(&[&["eval", &*file, "--dtype", "f32"], &point[..]].concat()));
         assert_eq!(single["outputs"][0]["dtype"], "float32");
         let printed = run(&["eval", &file, "--input", &input, "--shape", &shape]);

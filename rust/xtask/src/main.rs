@@ -16,7 +16,8 @@ use std::{
 const USAGE: &str = "\
 cargo xtask test [--highs]   install what the tests need, run all of them, count
                              --highs: also those of the solver HiGHS (its first build takes 8 minutes)
-cargo xtask bench            print the speed table
+cargo xtask bench [--write]  print the speed table
+                             --write: also into docs/benchmarks.md
 cargo xtask header           write include/native_torch.h anew
 cargo xtask conformance      make the fixtures anew with torch 2.13, installed outside the checkout, and compare";
 
@@ -38,7 +39,8 @@ fn main() -> ExitCode {
     let done = match arguments[..] {
         ["test"] => test::run_all(false),
         ["test", "--highs"] => test::run_all(true),
-        ["bench"] => bench::run_bench(),
+        ["bench"] => bench::run_bench(false),
+        ["bench", "--write"] => bench::run_bench(true),
         ["header"] => header::write(),
         ["conformance"] => conformance::run_conformance(),
         _ => {

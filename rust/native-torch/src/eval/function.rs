@@ -119,10 +119,10 @@ impl Workspace {
     /// Lets calls with this workspace use so many threads, itself included; a new workspace uses one. The threads share
     /// the points of a call, or the large products of a single one. Results do not depend on their number.
     ///
-    /// Fails for 0, and where the system does not give the threads.
+    /// Fails for 0 and for more than 1024, and where the system does not give the threads.
     pub fn set_threads(&mut self, threads: usize) -> Result<()> {
-        if threads == 0 {
-            return Err(Error::argument("threads is 0; a call needs one at least"));
+        if !(1..=1024).contains(&threads) {
+            return Err(Error::argument(format!("threads is {threads}; a call uses 1 to 1024")));
         }
         let pool = || rayon::ThreadPoolBuilder::new().num_threads(threads).build();
         self.pool = if threads == 1 {

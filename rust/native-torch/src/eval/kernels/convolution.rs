@@ -3,13 +3,21 @@
 
 use super::{At, Constant, Kernel, Operands, Scratch, Write};
 use crate::{
-    eval::matmul::{Left, Part, Sizes, matmul},
+    eval::{
+        matmul::{Left, Panels, Part, Sizes, matmul},
+        memory::grown,
+        simd::multiversion,
+    },
     graph::{Conv, for_each_index},
     tensor::Real,
 };
 
 /// How many elements of gathered windows are multiplied at a time: what the second-level cache holds well.
 const BLOCK: usize = 1 << 15;
+/// How many of them stand in a row.
+const WIDE: usize = 144;
+/// For so few channels of the result, per group, windows are read where they are.
+const DIRECT: usize = 2;
 
 pub(super) struct Convolution<T> {
     /// `[group, out, in, tap]`
@@ -79,27 +87,49 @@ impl<T: Real> Convolution<T> {
         self.channels * self.taps
     }
 
-    /// How many places are gathered at a time.
-    fn block(&self, columns: usize) -> usize {
-        (BLOCK / (self.depth() * columns).max(1)).clamp(8, self.places.max(8))
+    /// How many places and how many channels are gathered at a time.
+    fn block(&self, columns: usize) -> (usize, usize) {
+        let places = (WIDE / columns.max(1)).clamp(1, self.places.max(1));
+        (places, (BLOCK / (places * columns * self.taps).max(1)).clamp(1, self.channels.max(1)))
     }
 
-    /// Where in the input plane each of the places `first .. first + count` reads for each tap: `[tap, place]`, with
-    /// `usize::MAX` for the padding.
-    fn locate(&self, first: usize, count: usize, places: &mut Vec<usize>) {
-        places.clear();
+    /// Whether the gathered windows would be the operand itself.
+    fn is_product(&self) -> bool {
+        let whole = |axis: &Axis| axis.stride == 1 && axis.before == 0 && axis.count == axis.size;
+        self.taps == 1 && self.axes.iter().all(whole)
+    }
+
+    /// Where each tap reads for the places `first .. first + count`, run by run; their targets are `[tap, place]`.
+    fn locate(&self, first: usize, count: usize, runs: &mut Vec<Run>) {
+        runs.clear();
+        let (last, outer) = self.axes.split_last().expect("a convolution has spatial dimensions");
         for tap in 0..self.taps {
-            let tap = &self.positions[tap * self.axes.len()..][..self.axes.len()];
-            for place in first..first + count {
-                let mut rest = place;
-                let (mut source, mut step) = (Some(0), 1);
-                for (axis, &t) in self.axes.iter().zip(tap).rev() {
+            let (t, position) =
+                self.positions[tap * self.axes.len()..][..self.axes.len()].split_last().expect("as above");
+            let mut place = first;
+            while place < first + count {
+                let start = place % last.count;
+                let length = (last.count - start).min(first + count - place);
+                let (mut rest, mut line, mut step) = (place / last.count, Some(0), last.size);
+                for (axis, &t) in outer.iter().zip(position).rev() {
                     let i = (rest % axis.count * axis.stride + t * axis.dilation).checked_sub(axis.before);
-                    source = source.zip(i.filter(|&i| i < axis.size)).map(|(source, i)| source + i * step);
+                    line = line.zip(i.filter(|&i| i < axis.size)).map(|(line, i)| line + i * step);
                     rest /= axis.count;
                     step *= axis.size;
                 }
-                places.push(source.unwrap_or(usize::MAX));
+                // The places whose source lies within the line.
+                let shift = t * last.dilation;
+                let begin = last.before.saturating_sub(shift).div_ceil(last.stride).clamp(start, start + length);
+                let end = (last.size + last.before).saturating_sub(shift).div_ceil(last.stride);
+                let end = if line.is_some() { end.clamp(begin, start + length) } else { begin };
+                runs.push(Run {
+                    to: tap * count + place - first,
+                    total: length,
+                    skipped: begin - start,
+                    from: if end > begin { line.unwrap_or(0) + begin * last.stride + shift - last.before } else { 0 },
+                    length: end - begin,
+                });
+                place += length;
             }
         }
     }
@@ -112,62 +142,175 @@ impl<T: Real> Convolution<T> {
 
     /// `out (+)= W * t` for so many images `t`, `[image, channel, place, column]`.
     fn gather(&self, images: usize, columns: usize, t: &[T], out: &mut [T], write: Write, s: &mut Scratch<T>) {
-        let (depth, block) = (self.depth(), self.block(columns));
-        s.take(depth * block * columns);
-        for first in (0..self.places).step_by(block) {
+        let (depth, line) = (self.depth(), self.places * columns);
+        let planes = self.channels * self.plane * columns;
+        let (block, channels) = self.block(columns);
+        let direct = self.out <= DIRECT && !self.is_product();
+        let block = if direct || self.is_product() { self.places } else { block };
+        if depth == 0 && write == Write::Set {
+            out.fill(T::ZERO);
+        }
+        for first in (0..self.places).step_by(block.max(1)) {
             let count = block.min(self.places - first);
             let wide = count * columns;
-            self.locate(first, count, &mut s.places);
+            self.locate(first, count, &mut s.runs);
             for image in 0..images * self.groups {
-                let t = &t[image * self.channels * self.plane * columns..][..self.channels * self.plane * columns];
-                let gathered = &mut s.work[..depth * wide];
-                for channel in 0..self.channels {
-                    let t = &t[channel * self.plane * columns..][..self.plane * columns];
-                    let to = &mut gathered[channel * self.taps * wide..][..self.taps * wide];
-                    for (to, &place) in to.chunks_exact_mut(columns).zip(&s.places) {
-                        if place == usize::MAX {
-                            to.fill(T::ZERO);
-                        } else {
-                            to.copy_from_slice(&t[place * columns..][..columns]);
-                        }
-                    }
+                let t = &t[image * planes..][..planes];
+                let out = &mut out[image * self.out * line..][..self.out * line];
+                let weight = self.group(image % self.groups);
+                if self.is_product() {
+                    let sizes = Sizes { m: self.out, n: line, k: depth };
+                    matmul(&mut s.panel, sizes, Left::rows(weight, depth), t, line, out, line, write, Part::All);
+                    continue;
                 }
-                let out = &mut out[image * self.out * self.places * columns..][..self.out * self.places * columns];
-                let weight = Left::rows(self.group(image % self.groups), depth);
-                let sizes = Sizes { m: self.out, n: wide, k: depth };
-                let out = &mut out[first * columns..];
-                matmul(&mut s.panel, sizes, weight, gathered, wide, out, self.places * columns, write, Part::All);
+                if direct {
+                    if write == Write::Set {
+                        out.fill(T::ZERO);
+                    }
+                    self.for_each_tap(weight, &s.runs, |channel, o, w, run, stride| {
+                        let (from, to) =
+                            (&t[(channel * self.plane + run.from) * columns..], o * self.places + run.place(count));
+                        add_run(w, [stride * columns, columns], columns, run.length, from, &mut out[to * columns..]);
+                    });
+                    continue;
+                }
+                for channel in (0..self.channels).step_by(channels) {
+                    let depth_now = channels.min(self.channels - channel) * self.taps;
+                    let (panel, gathered) = take(&mut s.panel, &mut s.work, depth_now * wide);
+                    for (c, to) in gathered.chunks_exact_mut((self.taps * wide).max(1)).enumerate() {
+                        let t = &t[(channel + c) * self.plane * columns..][..self.plane * columns];
+                        s.runs.iter().for_each(|run| run.gather(self.stride(), columns, t, to));
+                    }
+                    let weight = Left { data: &weight[channel * self.taps..], row: depth, column: 1 };
+                    let sizes = Sizes { m: self.out, n: wide, k: depth_now };
+                    let write = if channel == 0 { write } else { Write::Add };
+                    matmul(panel, sizes, weight, gathered, wide, &mut out[first * columns..], line, write, Part::All);
+                }
             }
         }
     }
 
     /// `out += W' * g` for so many results `g`, `[image, channel, place, column]`.
     fn scatter(&self, images: usize, columns: usize, g: &[T], out: &mut [T], s: &mut Scratch<T>) {
-        let (depth, block) = (self.depth(), self.block(columns));
-        s.take(depth * block * columns);
-        for first in (0..self.places).step_by(block) {
+        let (depth, line) = (self.depth(), self.places * columns);
+        let planes = self.channels * self.plane * columns;
+        let (block, channels) = self.block(columns);
+        let direct = self.out <= DIRECT && !self.is_product();
+        let block = if direct || self.is_product() { self.places } else { block };
+        for first in (0..self.places).step_by(block.max(1)) {
             let count = block.min(self.places - first);
             let wide = count * columns;
-            self.locate(first, count, &mut s.places);
+            self.locate(first, count, &mut s.runs);
             for image in 0..images * self.groups {
-                let g = &g[image * self.out * self.places * columns..][..self.out * self.places * columns];
-                let scattered = &mut s.work[..depth * wide];
-                let weight = Left::transposed(self.group(image % self.groups), depth);
-                let sizes = Sizes { m: depth, n: wide, k: self.out };
-                let (g, line) = (&g[first * columns..], self.places * columns);
-                matmul(&mut s.panel, sizes, weight, g, line, scattered, wide, Write::Set, Part::All);
-                let out = &mut out[image * self.channels * self.plane * columns..];
-                for channel in 0..self.channels {
-                    let from = &scattered[channel * self.taps * wide..][..self.taps * wide];
-                    let out = &mut out[channel * self.plane * columns..][..self.plane * columns];
-                    for (from, &place) in from.chunks_exact(columns).zip(&s.places) {
-                        if place != usize::MAX {
-                            let out = &mut out[place * columns..][..columns];
-                            out.iter_mut().zip(from).for_each(|(out, &from)| *out += from);
-                        }
+                let g = &g[image * self.out * line..][..self.out * line];
+                let out = &mut out[image * planes..][..planes];
+                let weight = self.group(image % self.groups);
+                if self.is_product() {
+                    let (sizes, weight) = (Sizes { m: depth, n: line, k: self.out }, Left::transposed(weight, depth));
+                    matmul(&mut s.panel, sizes, weight, g, line, out, line, Write::Add, Part::All);
+                    continue;
+                }
+                if direct {
+                    self.for_each_tap(weight, &s.runs, |channel, o, w, run, stride| {
+                        let (from, to) = (o * self.places + run.place(count), channel * self.plane + run.from);
+                        let out = &mut out[to * columns..];
+                        add_run(w, [columns, stride * columns], columns, run.length, &g[from * columns..], out);
+                    });
+                    continue;
+                }
+                for channel in (0..self.channels).step_by(channels) {
+                    let depth_now = channels.min(self.channels - channel) * self.taps;
+                    let (panel, scattered) = take(&mut s.panel, &mut s.work, depth_now * wide);
+                    let weight = Left { data: &weight[channel * self.taps..], row: 1, column: depth };
+                    let sizes = Sizes { m: depth_now, n: wide, k: self.out };
+                    matmul(panel, sizes, weight, &g[first * columns..], line, scattered, wide, Write::Set, Part::All);
+                    for (c, from) in scattered.chunks_exact((self.taps * wide).max(1)).enumerate() {
+                        let out = &mut out[(channel + c) * self.plane * columns..][..self.plane * columns];
+                        s.runs.iter().for_each(|run| run.scatter(self.stride(), columns, from, out));
                     }
                 }
             }
+        }
+    }
+
+    fn stride(&self) -> usize {
+        self.axes.last().map_or(1, |axis| axis.stride)
+    }
+
+    /// Calls `f(channel, channel of the result, weight, run, stride)` for all weights of a group.
+    fn for_each_tap(&self, weight: &[T], runs: &[Run], mut f: impl FnMut(usize, usize, T, &Run, usize)) {
+        let each = runs.len() / self.taps.max(1);
+        for (i, &w) in weight.iter().enumerate() {
+            let (o, channel, tap) = (i / self.depth(), i / self.taps % self.channels, i % self.taps);
+            let runs = runs[tap * each..(tap + 1) * each].iter().filter(|run| run.length > 0);
+            runs.for_each(|run| f(channel, o, w, run, self.stride()));
+        }
+    }
+}
+
+/// Working memory of so many elements.
+fn take<'a, T: Real>(
+    panel: &'a mut Panels<T>,
+    work: &'a mut Vec<T>,
+    length: usize,
+) -> (&'a mut Panels<T>, &'a mut [T]) {
+    (panel, grown(work, length))
+}
+
+/// Places that follow each other in a line of the result, and what a tap reads for them in a line of the operand.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::eval) struct Run {
+    /// The first place among those gathered.
+    to: usize,
+    total: usize,
+    /// How many places read padding before the first that reads an element, and how many read one.
+    skipped: usize,
+    length: usize,
+    /// The first element that is read; each place reads one a stride further.
+    from: usize,
+}
+
+impl Run {
+    /// The place of the result, of `count`, that reads the first element.
+    fn place(&self, count: usize) -> usize {
+        self.to % count + self.skipped
+    }
+
+    fn gather<T: Real>(&self, stride: usize, columns: usize, t: &[T], to: &mut [T]) {
+        let (before, to) = to[self.to * columns..][..self.total * columns].split_at_mut(self.skipped * columns);
+        let (to, after) = to.split_at_mut(self.length * columns);
+        before.fill(T::ZERO);
+        after.fill(T::ZERO);
+        let t = &t[self.from * columns..];
+        if stride == 1 {
+            to.copy_from_slice(&t[..to.len()]);
+        } else if columns == 1 {
+            to.iter_mut().zip(t.iter().step_by(stride)).for_each(|(to, &t)| *to = t);
+        } else {
+            to.chunks_exact_mut(columns)
+                .zip(t.chunks(stride * columns))
+                .for_each(|(to, t)| to.copy_from_slice(&t[..columns]));
+        }
+    }
+
+    fn scatter<T: Real>(&self, stride: usize, columns: usize, from: &[T], out: &mut [T]) {
+        let from = &from[(self.to + self.skipped) * columns..];
+        add_run(T::ONE, [columns, stride * columns], columns, self.length, from, &mut out[self.from * columns..]);
+    }
+}
+
+multiversion! {
+    /// `to += w from` for so many pieces of `columns` elements, at these distances of theirs.
+    fn add_run<T: Real>(w: T, steps: [usize; 2], columns: usize, count: usize, from: &[T], to: &mut [T]) {
+        if steps == [columns; 2] {
+            let length = count * columns;
+            let pairs = to[..length].iter_mut().zip(&from[..length]);
+            return pairs.for_each(|(to, &from)| *to = w.madd::<FMA>(from, *to));
+        }
+        for i in 0..count {
+            let to = &mut to[i * steps[1]..][..columns];
+            let from = &from[i * steps[0]..][..columns];
+            to.iter_mut().zip(from).for_each(|(to, &from)| *to = w.madd::<FMA>(from, *to));
         }
     }
 }

@@ -96,12 +96,14 @@ pub(super) struct Scratch<T> {
     pub places: Vec<usize>,
     /// For what the places of a row read.
     pub reads: Vec<Read>,
+    /// For convolutions.
+    pub runs: Vec<convolution::Run>,
 }
 
 impl<T: Real> Scratch<T> {
     /// For kernels that may use so many threads.
     pub fn new(threads: usize) -> Self {
-        Self { panel: Panels::new(threads), work: Vec::new(), places: Vec::new(), reads: Vec::new() }
+        Self { panel: Panels::new(threads), work: Vec::new(), places: Vec::new(), reads: Vec::new(), runs: Vec::new() }
     }
 
     /// The panel, and `length` elements of working memory with any content.
