@@ -34,33 +34,34 @@ pub(super) fn level() -> Level {
 }
 
 /// Defines a function over `T: Real` whose body is compiled for each [`Level`]. Inside, the constant `FMA` says
-/// whether a fused multiply-add is an instruction; pass it on to the functions of `Real` that take it.
+/// whether a fused multiply-add is an instruction; pass it on to the functions of `Real` that take it. The body should be
+/// small: what the compiler does not inline is compiled for the baseline.
 macro_rules! multiversion {
-    ($(#[$meta:meta])* $vis:vis fn $name:ident<T: Real>($($arg:ident: $ty:ty),* $(,)?) $body:block) => {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident<T: Real $(, $extra:ident: $bound:path)?>($($arg:ident: $ty:ty),* $(,)?) $body:block) => {
         $(#[$meta])*
         #[allow(clippy::too_many_arguments)]
-        $vis fn $name<T: Real>($($arg: $ty),*) {
+        $vis fn $name<T: Real $(, $extra: $bound)?>($($arg: $ty),*) {
             #[inline(always)]
-            fn body<T: Real, const FMA: bool>($($arg: $ty),*) $body
+            fn body<T: Real, $($extra: $bound,)? const FMA: bool>($($arg: $ty),*) $body
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma")]
-            fn v3<T: Real>($($arg: $ty),*) {
-                body::<T, true>($($arg),*)
+            fn v3<T: Real $(, $extra: $bound)?>($($arg: $ty),*) {
+                body::<T, $($extra,)? true>($($arg),*)
             }
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
-            fn v4<T: Real>($($arg: $ty),*) {
-                body::<T, true>($($arg),*)
+            fn v4<T: Real $(, $extra: $bound)?>($($arg: $ty),*) {
+                body::<T, $($extra,)? true>($($arg),*)
             }
             #[allow(unsafe_code)]
             match $crate::eval::simd::level() {
-                $crate::eval::simd::Level::Baseline => body::<T, { cfg!(target_arch = "aarch64") }>($($arg),*),
+                $crate::eval::simd::Level::Baseline => body::<T, $($extra,)? { cfg!(target_arch = "aarch64") }>($($arg),*),
                 // SAFETY: `level` found the features that the version was compiled with.
                 #[cfg(target_arch = "x86_64")]
-                $crate::eval::simd::Level::V3 => unsafe { v3($($arg),*) },
+                $crate::eval::simd::Level::V3 => unsafe { v3::<T $(, $extra)?>($($arg),*) },
                 // SAFETY: as above.
                 #[cfg(target_arch = "x86_64")]
-                $crate::eval::simd::Level::V4 => unsafe { v4($($arg),*) },
+                $crate::eval::simd::Level::V4 => unsafe { v4::<T $(, $extra)?>($($arg),*) },
             }
         }
     };

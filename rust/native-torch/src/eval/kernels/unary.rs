@@ -70,35 +70,53 @@ enum Derivative {
     Second,
 }
 
-struct Loop<'a, T, const FMA: bool> {
+struct Loop<'a, T> {
     derivative: Derivative,
     x: &'a [T],
     y: &'a [T],
     out: &'a mut [T],
 }
 
-impl<T: Real, const FMA: bool> Visitor<T> for Loop<'_, T, FMA> {
+impl<T: Real> Visitor<T> for Loop<'_, T> {
     type Output = ();
 
-    #[inline(always)]
     fn visit<R: Rule<T>>(self, rule: R) {
         let Self { derivative, x, y, out } = self;
         match derivative {
-            Derivative::Zeroth => out.iter_mut().zip(x).for_each(|(out, &x)| *out = rule.value::<FMA>(x)),
-            Derivative::First => {
-                out.iter_mut().zip(x.iter().zip(y)).for_each(|(out, (&x, &y))| *out = rule.first::<FMA>(x, y));
-            }
-            Derivative::Second => {
-                out.iter_mut().zip(x.iter().zip(y)).for_each(|(out, (&x, &y))| *out = rule.second::<FMA>(x, y));
-            }
+            Derivative::Zeroth => values(rule, x, out),
+            Derivative::First => slopes(rule, x, y, out),
+            Derivative::Second => bends(rule, x, y, out),
+        }
+    }
+}
+
+/// Writes the function's values or derivatives.
+fn apply<T: Real>(unary: graph::Unary, derivative: Derivative, x: &[T], y: &[T], out: &mut [T]) {
+    visit(unary, Loop { derivative, x, y, out });
+}
+
+// A function of the machine for each rule and derivative, so that all of a loop's body is inlined there.
+multiversion! {
+    fn values<T: Real, R: Rule<T>>(rule: R, x: &[T], out: &mut [T]) {
+        for (out, &x) in out.iter_mut().zip(x) {
+            *out = rule.value::<FMA>(x);
         }
     }
 }
 
 multiversion! {
-    /// Writes the function's values or derivatives.
-    fn apply<T: Real>(unary: graph::Unary, derivative: Derivative, x: &[T], y: &[T], out: &mut [T]) {
-        visit::<T, Loop<T, FMA>>(unary, Loop { derivative, x, y, out })
+    fn slopes<T: Real, R: Rule<T>>(rule: R, x: &[T], y: &[T], out: &mut [T]) {
+        for (out, (&x, &y)) in out.iter_mut().zip(x.iter().zip(y)) {
+            *out = rule.first::<FMA>(x, y);
+        }
+    }
+}
+
+multiversion! {
+    fn bends<T: Real, R: Rule<T>>(rule: R, x: &[T], y: &[T], out: &mut [T]) {
+        for (out, (&x, &y)) in out.iter_mut().zip(x.iter().zip(y)) {
+            *out = rule.second::<FMA>(x, y);
+        }
     }
 }
 
