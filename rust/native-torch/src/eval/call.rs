@@ -11,8 +11,10 @@ use crate::{diff::Structure, tensor::Real};
 
 /// Elements of one kind of buffer (tangents, adjoints) that a pass may take, beyond what one direction needs.
 const BUDGET: usize = 1 << 22;
-/// Points that are taken at a time: enough that a product reads its weights rarely.
+/// Points that are taken at a time: enough that a product reads its weights rarely, and so few that what they take stays
+/// in the second-level cache. Many directions at one point are enough by themselves.
 const BLOCK: usize = 48;
+const CACHED: usize = 1 << 16;
 
 /// What is asked for at each point.
 #[derive(Clone, Copy)]
@@ -71,7 +73,7 @@ impl<T: Real> Plan<T> {
             Call::Jacobian(_, seeding, _) => kept + self.directions(seeding) * passing,
             Call::Hessian(_, seeding, _) => 2 * kept + self.hessian_lanes(seeding),
         };
-        (BUDGET / room.max(1)).clamp(1, BLOCK)
+        (CACHED / room.max(1)).clamp(1, BLOCK)
     }
 
     /// The lengths of the arguments at one point.

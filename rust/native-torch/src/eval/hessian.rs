@@ -31,7 +31,9 @@ impl<T: Real> Plan<T> {
                 return seeding(Some(colours));
             }
         }
-        seeding((self.hessian_room() > ROOM).then(|| Colours::each(self.n)))
+        // Products of matrices are faster than the passes that products with H take.
+        let products = self.hessian_room() > ROOM || self.n as f64 * each < 0.6 * self.hessian_cost();
+        seeding(products.then(|| Colours::each(self.n)))
     }
 
     /// The elements that G' D G takes at one point.
