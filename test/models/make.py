@@ -154,7 +154,7 @@ def write_refused():
 def main(part=""):
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
-    for known in ("Implicit dimension choice for softmax", "Using padding=.same. with even kernel", ".*weight_norm. is deprecated"):
+    for known in ("Implicit dimension choice for", "Using padding=.same. with even kernel", ".*weight_norm. is deprecated"):
         warnings.filterwarnings("ignore", known)
     every = cases.layers() + cases.nets()
     names = [case.name for case in every]

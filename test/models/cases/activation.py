@@ -145,3 +145,54 @@ def element_wise():
             nn.Linear(3, 4), nn.SiLU(), nn.Linear(4, 4), nn.Mish(), nn.Linear(4, 4), nn.SELU(), nn.Linear(4, 4), nn.Softsign(),
             nn.Linear(4, 4), nn.Tanhshrink(), nn.Linear(4, 4), nn.LogSigmoid(), nn.Linear(4, 4), nn.Hardswish(), nn.Linear(4, 2))),
     ]
+
+
+def shares():
+    """LogSoftmax, Softmin, Softmax2d."""
+    found = []
+    for name, cls in (("logsoftmax", nn.LogSoftmax), ("softmin", nn.Softmin)):
+        for rank, shape in {1: (4,), 2: (2, 4), 3: (2, 2, 3), 4: (1, 2, 2, 3)}.items():
+            found.append(layer(f"{name}_rank{rank}_dim_none", shape, lambda cls=cls: cls()))
+            for dim in {0, rank // 2, -1}:
+                label = "minus_1" if dim == -1 else dim
+                found.append(layer(f"{name}_rank{rank}_dim_{label}", shape, lambda cls=cls, dim=dim: cls(dim=dim)))
+    large = [1000.0, 999.0, -1000.0, 0.0, 800.0, 800.0, 800.0, -800.0]
+    return found + [
+        layer("logsoftmax_large", (2, 4), lambda: nn.LogSoftmax(dim=1), x=large),
+        layer("softmin_large", (2, 4), lambda: nn.Softmin(dim=1), x=large),
+        layer("logsoftmax_size_one", (3, 1), lambda: nn.LogSoftmax(dim=1)),
+        layer("logsoftmax_scalar", (), lambda: nn.LogSoftmax(dim=0)),
+        layer("softmax2d", (1, 3, 2, 2), lambda: nn.Softmax2d()),
+        layer("softmax2d_unbatched", (3, 2, 2), lambda: nn.Softmax2d()),
+        Case("layers/logsoftmax_net", (2, 3), lambda: nn.Sequential(nn.Linear(3, 4), nn.LogSoftmax(-1), nn.Tanh())),
+    ]
+
+
+def gates():
+    """GLU and PReLU."""
+    def glu(name, shape, *args):
+        return layer(f"glu_{name}", shape, lambda: nn.GLU(*args))
+
+    # At its kink torch's forward and reverse derivatives of PReLU differ: none of these lies there.
+    def prelu(name, shape, *args, **kwargs):
+        def model():
+            made = nn.PReLU(*args, **kwargs)
+            if len(made.weight) > 1:
+                nn.init.normal_(made.weight)
+            return made
+        return layer(f"prelu_{name}", shape, model)
+
+    return [
+        glu("plain", (2, 4)),
+        glu("rank1", (6,), 0),
+        glu("dim_0", (4, 3), 0),
+        glu("dim_1", (1, 4, 3), 1),
+        glu("dim_minus_2", (1, 4, 3), -2),
+        glu("rank4", (1, 4, 1, 2), 1),
+        prelu("plain", (2, 5)),
+        prelu("rank1", (5,)),
+        prelu("scalar", ()),
+        prelu("init", (2, 5), init=-0.4),
+        prelu("channels", (2, 3), 3),
+        prelu("channels_rank4", (1, 3, 2, 2), 3),
+    ]

@@ -124,7 +124,7 @@ impl Bounds {
     /// The rule of each operation.
     fn rule(&mut self, graph: &Graph, node: &Node) -> Result<Vec<Interval>> {
         let stored = match node.op {
-            Op::Linear | Op::Conv(_) | Op::ConvTranspose { .. } | Op::LayerNorm { .. } => 1,
+            Op::Linear | Op::Conv(_) | Op::ConvTranspose { .. } | Op::LayerNorm { .. } | Op::RmsNorm { .. } => 1,
             _ => node.inputs.len(),
         };
         for &operand in &node.inputs[..stored] {
@@ -170,7 +170,22 @@ impl Bounds {
                 out[row] = Interval::new(largest(|x| x.lower), largest(|x| x.upper));
                 Ok(())
             })?,
-            Op::LayerNorm { axes, eps } => return self.layer_norm(graph, node, *axes, *eps),
+            Op::Prelu => {
+                let weight = form::broadcasts(graph, node)[1].clone();
+                let (x, w) = (self.of(node.inputs[0]), self.of(node.inputs[1]));
+                let rule = |e: usize| prelu(x[e], w[weight.at(e)]);
+                return Ok((0..out.len()).map(rule).collect());
+            }
+            Op::LayerNorm { axes, eps } => return self.norm(graph, node, *axes, |group| normalised(group, *eps)),
+            Op::RmsNorm { axes, eps } => {
+                let eps = eps.unwrap_or(f64::EPSILON);
+                return self.norm(graph, node, *axes, |group| scaled_to_one(group, eps));
+            }
+            Op::LogSoftmax { dim } => {
+                for group in form::softmax_groups(graph, node, *dim) {
+                    log_softmax(self.of(node.inputs[0]), &group, &mut out);
+                }
+            }
             Op::Softmax { dim } => {
                 for group in form::softmax_groups(graph, node, *dim) {
                     softmax(self.of(node.inputs[0]), &group, &mut out);
@@ -223,7 +238,14 @@ impl Bounds {
         places.iter().map(take).collect()
     }
 
-    fn layer_norm(&self, graph: &Graph, node: &Node, axes: usize, eps: f64) -> Result<Vec<Interval>> {
+    /// A normalisation of groups of elements with its affine part.
+    fn norm(
+        &self,
+        graph: &Graph,
+        node: &Node,
+        axes: usize,
+        rule: impl Fn(&[Interval]) -> Vec<Interval>,
+    ) -> Result<Vec<Interval>> {
         let x = self.of(node.inputs[0]);
         let sizes = graph.sizes(node.inputs[0]);
         let size: usize = sizes[sizes.len() - axes..].iter().product();
@@ -231,7 +253,7 @@ impl Bounds {
         let bias = (node.inputs.len() > 2).then(|| form::stored(graph, node, 2, "bias")).transpose()?;
         let mut out = Vec::with_capacity(x.len());
         for group in x.chunks(size.max(1)) {
-            for (i, normal) in normalised(group, eps).into_iter().enumerate() {
+            for (i, normal) in rule(group).into_iter().enumerate() {
                 let mut sum = Sum::new(bias.as_ref().map_or(0.0, |bias| bias[i]));
                 sum.add(weight.as_ref().map_or(1.0, |weight| weight[i]), normal);
                 out.push(sum.finish());
@@ -322,6 +344,81 @@ pub(crate) fn normalised(x: &[Interval], eps: f64) -> Vec<Interval> {
         Interval::function(lower, upper)
     };
     deviations.iter().map(rule).collect()
+}
+
+/// The interval of `sqrt(mean of x^2 + eps)`.
+pub(crate) fn root_mean_square(x: &[Interval], eps: f64) -> Interval {
+    // As if the elements were deviations from a mean.
+    deviation_scale(x, eps)
+}
+
+/// The interval of `x_i / sqrt(mean of x^2 + eps)`, which rises with `x_i` and falls in magnitude with all others.
+pub(crate) fn scaled_to_one(x: &[Interval], eps: f64) -> Vec<Interval> {
+    let n = x.len() as f64;
+    let nearest = |v: &Interval| if v.contains(0.0) { 0.0 } else { v.lower.abs().min(v.upper.abs()) };
+    let farthest = |v: &Interval| v.lower.abs().max(v.upper.abs());
+    let total = |of: &dyn Fn(&Interval) -> f64| x.iter().map(of).map(|v| v * v).sum::<f64>();
+    let (least, most) = (total(&nearest), total(&farthest));
+    let quotient = |v: f64, others: f64| {
+        let square = (v * v + others.max(0.0)) / n + eps;
+        match v {
+            0.0 => 0.0,
+            // The limit where the others are finite; where they are not, the magnitude is at most this.
+            _ if !square.is_finite() => {
+                if others == f64::INFINITY && v.is_finite() {
+                    0.0
+                } else {
+                    n.sqrt().copysign(v)
+                }
+            }
+            _ => v / square.sqrt(),
+        }
+    };
+    let rule = |v: &Interval| {
+        // Sums without one term are differences, whose rounding is relative to the sum.
+        let few = (least - nearest(v).powi(2) - 4.0 * n * f64::EPSILON * least).max(0.0);
+        let many = if most.is_finite() {
+            (most - farthest(v).powi(2)).max(0.0) + 4.0 * n * f64::EPSILON * most
+        } else {
+            f64::INFINITY
+        };
+        let few = if few.is_nan() { 0.0 } else { few };
+        let lower = quotient(v.lower, if v.lower < 0.0 { few } else { many });
+        let upper = quotient(v.upper, if v.upper > 0.0 { few } else { many });
+        let limit = n.sqrt();
+        Interval::function(lower, upper).widen(n * f64::EPSILON).intersect(Interval::function(-limit, limit))
+    };
+    x.iter().map(rule).collect()
+}
+
+/// `x` above 0, `w x` elsewhere, for any `w` of its interval.
+fn prelu(x: Interval, w: Interval) -> Interval {
+    let positive = (x.upper > 0.0).then(|| Interval::new(x.lower.max(0.0), x.upper));
+    let negative = (x.lower <= 0.0).then(|| Interval::new(x.lower, x.upper.min(0.0)).times(w));
+    match (positive, negative) {
+        (Some(a), Some(b)) => a.hull(b),
+        (Some(one), None) | (None, Some(one)) => one,
+        (None, None) => x,
+    }
+}
+
+/// `-log(1 + sum over j != i of exp(x_j - x_i))`, which falls with every `x_j` and rises with `x_i`.
+fn log_softmax(x: &[Interval], group: &[usize], out: &mut [Interval]) {
+    for &i in group {
+        let log = |own: f64, other: fn(Interval) -> f64| {
+            let others = || group.iter().filter(|&&j| j != i).map(|&j| other(x[j]));
+            let largest = others().fold(own, f64::max);
+            if largest.is_infinite() {
+                return if largest > own { f64::NEG_INFINITY } else { 0.0 };
+            }
+            let sum = libm::exp(own - largest) + others().map(|v| libm::exp(v - largest)).sum::<f64>();
+            own - largest - libm::log(sum)
+        };
+        let range = Interval::new(log(x[i].lower, |x| x.upper), log(x[i].upper, |x| x.lower));
+        let magnitude = group.iter().map(|&j| x[j].magnitude()).fold(1.0, f64::max);
+        let range = range.widen((group.len() as f64 + 16.0) * f64::EPSILON * magnitude);
+        out[i] = range.intersect(Interval::new(f64::NEG_INFINITY, 0.0));
+    }
 }
 
 /// `p_i = 1 / (1 + sum over j != i of exp(x_j - x_i))`, which falls with every `x_j` and rises with `x_i`.

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     Result,
-    graph::{Graph, Node, Op},
+    graph::{Graph, Node, Op, Unary},
 };
 
 /// Relative margin for the rounding of a plane's coefficients and of the operation itself.
@@ -141,6 +141,17 @@ pub(crate) fn relax(graph: &Graph, node: &Node, bounds: &Bounds, place: f64) -> 
         | Op::Mean { .. } => exact(|emit| form::map(&form::map_of(graph, node), emit))?,
         Op::Flatten { .. } | Op::Unflatten { .. } => Relaxation::Same,
         Op::Cat { dim } => copies(&form::cat(graph, node, *dim)),
+        Op::Prelu => {
+            let weight = form::broadcasts(graph, node)[1].clone();
+            between(range.len(), |e| {
+                let slope = x(1)[weight.at(e)];
+                if slope.lower != slope.upper {
+                    return [(Vec::new(), range[e].lower), (Vec::new(), range[e].upper)];
+                }
+                let envelope = Envelope::new(Unary::LeakyRelu { slope: slope.lower });
+                envelope.lines(x(0)[e], range[e], place).map(|line| single(e, line))
+            })
+        }
         Op::Mul | Op::Div => {
             let places = form::broadcasts(graph, node);
             between(range.len(), |e| {
@@ -156,7 +167,7 @@ pub(crate) fn relax(graph: &Graph, node: &Node, bounds: &Bounds, place: f64) -> 
             })
         }
         Op::MaxPool(_) | Op::AdaptiveMaxPool(_) => max_pool(graph, node, bounds)?,
-        Op::LayerNorm { .. } | Op::Softmax { .. } => {
+        Op::LayerNorm { .. } | Op::RmsNorm { .. } | Op::Softmax { .. } | Op::LogSoftmax { .. } => {
             between(range.len(), |e| [(Vec::new(), range[e].lower), (Vec::new(), range[e].upper)])
         }
     })

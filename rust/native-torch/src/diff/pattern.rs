@@ -61,7 +61,7 @@ pub fn hessian_structure(graph: &Graph, limit: usize) -> Option<Structure> {
         let x = &values[node.inputs[0].index()];
         let mut terms: Vec<(u32, u32)> = match &node.op {
             Op::Unary(unary) if is_curved(*unary) => x.iter().map(|&s| (s, s)).collect(),
-            Op::Mul | Op::Div => {
+            Op::Mul | Op::Div | Op::Prelu => {
                 let b = &values[node.inputs[1].index()];
                 let result = graph.sizes(node.outputs[0]);
                 let [at, bt] = [0, 1].map(|k| Broadcast::new(&graph.sizes(node.inputs[k]), &result));
@@ -70,10 +70,10 @@ pub fn hessian_structure(graph: &Graph, limit: usize) -> Option<Structure> {
                 let divisors = if node.op == Op::Div { b.as_slice() } else { &[] };
                 pairs.chain(divisors.iter().map(|&b| (b, b))).collect()
             }
-            Op::Softmax { dim } => {
+            Op::Softmax { dim } | Op::LogSoftmax { dim } => {
                 slices(split_at_dim(&graph.sizes(node.inputs[0]), *dim)).map(|s| union_of(&mut sets, x, s)).collect()
             }
-            Op::LayerNorm { axes, .. } => {
+            Op::LayerNorm { axes, .. } | Op::RmsNorm { axes, .. } => {
                 slices(last_axes(&graph.sizes(node.inputs[0]), *axes)).map(|s| union_of(&mut sets, x, s)).collect()
             }
             // Piecewise linear: the second derivative is zero where it exists.
@@ -172,7 +172,7 @@ fn propagate(op: &Op, sets: &mut Sets, x: &[&[u32]], sizes: &[Vec<usize>], resul
     let shape = &sizes[0];
     match op {
         Op::Unary(_) | Op::Flatten { .. } | Op::Unflatten { .. } => x[0].to_vec(),
-        Op::Add | Op::Sub | Op::Mul | Op::Div => {
+        Op::Add | Op::Sub | Op::Mul | Op::Div | Op::Prelu => {
             let [a, b] = [0, 1].map(|k| Broadcast::new(&sizes[k], result));
             (0..result.iter().product()).map(|e| sets.union([x[0][a.at(e)], x[1][b.at(e)]])).collect()
         }
@@ -224,12 +224,12 @@ fn propagate(op: &Op, sets: &mut Sets, x: &[&[u32]], sizes: &[Vec<usize>], resul
         Op::MaxPool(_) | Op::AdaptiveMaxPool(_) => {
             reads(&Map::of_maximum(op, shape).expect("a maximum pool"), sets, x[0])
         }
-        Op::LayerNorm { axes, .. } => {
+        Op::LayerNorm { axes, .. } | Op::RmsNorm { axes, .. } => {
             let mut values = x[0].to_vec();
             spread(slices(last_axes(shape, *axes)), sets, &mut values);
             values
         }
-        Op::Softmax { dim } => {
+        Op::Softmax { dim } | Op::LogSoftmax { dim } => {
             let mut values = x[0].to_vec();
             spread(slices(split_at_dim(shape, *dim)), sets, &mut values);
             values

@@ -61,6 +61,21 @@ pub enum Op {
         /// Added to the variance.
         eps: f64,
     },
+    /// Division by the root mean square over the last dimensions (Zhang and Sennrich, 2019): (x, weight or none).
+    RmsNorm {
+        /// How many of the last dimensions are normalised together.
+        axes: usize,
+        /// Added to the mean square; without it, the machine epsilon of the type that is computed in, as torch takes
+        /// that of the input.
+        eps: Option<f64>,
+    },
+    /// `x` above 0, `weight x` elsewhere; the weight is repeated: (x, weight).
+    Prelu,
+    /// The logarithm of softmax over one dimension: (x).
+    LogSoftmax {
+        /// The dimension.
+        dim: usize,
+    },
     /// Softmax over one dimension: (x).
     Softmax {
         /// The dimension.
@@ -245,6 +260,9 @@ impl Op {
             Op::MaxPool(_) => "max_pool",
             Op::Pad { .. } => "pad",
             Op::LayerNorm { .. } => "layer_norm",
+            Op::RmsNorm { .. } => "rms_norm",
+            Op::Prelu => "prelu",
+            Op::LogSoftmax { .. } => "log_softmax",
             Op::Softmax { .. } => "softmax",
             Op::Flatten { .. } => "flatten",
             Op::Unflatten { .. } => "unflatten",

@@ -20,9 +20,10 @@ pub(super) fn infer(op: &Op, inputs: &[&Type]) -> Result<Vec<Type>> {
         )));
     }
     let arity = match op {
-        Op::Add | Op::Sub | Op::Mul | Op::Div => 2..=2,
+        Op::Add | Op::Sub | Op::Mul | Op::Div | Op::Prelu => 2..=2,
         Op::Linear | Op::Conv(_) | Op::ConvTranspose { .. } => 2..=3,
         Op::LayerNorm { .. } => 1..=3,
+        Op::RmsNorm { .. } => 1..=2,
         Op::Cat { .. } => 1..=usize::MAX,
         Op::Unary(_)
         | Op::AvgPool(_)
@@ -34,6 +35,7 @@ pub(super) fn infer(op: &Op, inputs: &[&Type]) -> Result<Vec<Type>> {
         | Op::Fold { .. }
         | Op::Pad { .. }
         | Op::Softmax { .. }
+        | Op::LogSoftmax { .. }
         | Op::Flatten { .. }
         | Op::Unflatten { .. }
         | Op::Permute { .. }
@@ -47,6 +49,17 @@ pub(super) fn infer(op: &Op, inputs: &[&Type]) -> Result<Vec<Type>> {
     let shape = match op {
         Op::Unary(_) => x.shape.clone(),
         Op::Add | Op::Sub | Op::Mul | Op::Div => broadcast(op, inputs)?,
+        Op::Prelu => {
+            let shape = broadcast(op, inputs)?;
+            if shape.len() != x.rank() || !shape.iter().zip(&x.shape).all(|(a, b)| a.agrees(b)) {
+                return Err(Error::argument(format!(
+                    "the weight has shape {}, which cannot be repeated to {}",
+                    format_shape(&inputs[1].shape),
+                    format_shape(&x.shape)
+                )));
+            }
+            x.shape.clone()
+        }
         Op::Linear => linear(inputs)?,
         Op::Conv(conv) => convolution(conv, inputs)?,
         Op::ConvTranspose { conv, output_padding } => convolution_transpose(conv, output_padding, inputs)?,
@@ -57,8 +70,8 @@ pub(super) fn infer(op: &Op, inputs: &[&Type]) -> Result<Vec<Type>> {
         Op::Fold { sizes, blocks } => fold(sizes, blocks, x)?,
         Op::MaxPool(pool) => max_pool(pool, x)?,
         Op::Pad { amounts, padding } => pad(amounts, *padding, x)?,
-        Op::LayerNorm { axes, .. } => layer_norm(*axes, inputs)?,
-        Op::Softmax { dim } => {
+        Op::LayerNorm { axes, .. } | Op::RmsNorm { axes, .. } => layer_norm(*axes, inputs)?,
+        Op::Softmax { dim } | Op::LogSoftmax { dim } => {
             // A scalar counts as a dimension of one.
             if x.rank() > 0 || *dim > 0 {
                 axis(*dim, x)?;

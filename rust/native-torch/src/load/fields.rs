@@ -198,6 +198,17 @@ impl<'a> Fields<'a> {
         Error::format(format!("attribute `{name}` is missing"))
     }
 
+    /// Whether the attribute is there, `None` or not.
+    pub fn has(&self, name: &'static str) -> bool {
+        self.find(name).is_some()
+    }
+
+    /// Makes a known attribute of one whose value does not matter.
+    pub fn mention<T>(&self, name: &'static str) -> Option<T> {
+        self.find(name);
+        None
+    }
+
     /// A tensor, or `None` where the file says `None`; an error where it says nothing.
     pub fn tensor(&self, name: &'static str) -> Result<Option<Tensor>> {
         let id = self.find(name).ok_or_else(|| Self::missing(name))?;

@@ -3,7 +3,7 @@
 //! | operation | what it becomes |
 //! |---|---|
 //! | Linear, (transposed) convolution, average pools, interpolation, sums, differences | equations `z == W x + b` |
-//! | ReLU, LeakyReLU | big-M with the bounds of its input; where the sign of the input is certain, no binary |
+//! | ReLU, LeakyReLU, PReLU | big-M with the bounds of its input; where the sign of the input is certain, no binary |
 //! | maximum pool | big-M with a binary for each element that can be the largest |
 //! | flatten, cat, padding, permutations, slices | the operand's variables themselves |
 //! | negation, affine functions of an element | equations |
@@ -124,8 +124,8 @@ impl Lowering<'_> {
     fn rule(&mut self, at: u32, node: &Node) -> Result<()> {
         let graph = self.graph;
         match &node.op {
-            Op::Unary(Unary::Relu) => self.bent(at, node, 0.0),
-            Op::Unary(Unary::LeakyRelu { slope }) => self.bent(at, node, *slope),
+            Op::Unary(Unary::Relu) => self.bent(at, node, |_| 0.0),
+            Op::Unary(Unary::LeakyRelu { slope }) => self.bent(at, node, |_| *slope),
             Op::Unary(Unary::Affine { scale, shift }) => self.scaled(at, node, *scale, *shift),
             Op::Unary(Unary::Neg) => self.scaled(at, node, -1.0, 0.0),
             Op::Unary(unary) => self.smooth(at, node, *unary),
@@ -154,7 +154,10 @@ impl Lowering<'_> {
                 self.affine(at, node, |emit| form::map(&map, emit))
             }
             Op::MaxPool(_) | Op::AdaptiveMaxPool(_) => self.max_pool(at, node),
-            Op::LayerNorm { axes, eps } => self.layer_norm(at, node, *axes, *eps),
+            Op::LayerNorm { axes, eps } => self.norm(at, node, *axes, *eps, true),
+            Op::RmsNorm { axes, eps } => self.norm(at, node, *axes, eps.unwrap_or(f64::EPSILON), false),
+            Op::Prelu => self.prelu(at, node),
+            Op::LogSoftmax { dim } => self.log_softmax(at, node, *dim),
             Op::Softmax { dim } => self.softmax(at, node, *dim),
             Op::Flatten { .. } | Op::Unflatten { .. } => {
                 let same = self.operand(node, 0)?.to_vec();

@@ -6,7 +6,7 @@ use super::{Domain, Element, Lowering, Rule, VarId, formulation::to_u32};
 use crate::{
     Result,
     bounds::{Interval, form, unary_value},
-    graph::{Node, Unary},
+    graph::{Node, Source, Unary},
 };
 
 /// A range that passes zero by this fraction of its width, or less, counts as not passing it: the formulation is then
@@ -32,14 +32,24 @@ fn phase(z: Interval) -> Phase {
 }
 
 impl Lowering<'_> {
-    /// `y = z` for `z > 0` and `slope z` elsewhere.
-    pub(super) fn bent(&mut self, at: u32, node: &Node, slope: f64) -> Result<()> {
+    /// PReLU with stored weights; with weights that the model computes, a nonlinear equation.
+    pub(super) fn prelu(&mut self, at: u32, node: &Node) -> Result<()> {
+        if !matches!(self.graph.values()[node.inputs[1].index()].source, Source::Parameter(_)) {
+            return self.prelu_of_two(at, node);
+        }
+        let weight = form::stored(self.graph, node, 1, "weight")?;
+        let places = form::broadcasts(self.graph, node);
+        self.bent(at, node, |i| weight[places[1].at(i)])
+    }
+
+    /// `y = z` for `z > 0` and `slope z` elsewhere, with a slope for each element.
+    pub(super) fn bent(&mut self, at: u32, node: &Node, slopes: impl Fn(usize) -> f64) -> Result<()> {
         let inputs = self.operand(node, 0)?.to_vec();
         let (value, input) = (node.outputs[0], node.inputs[0]);
         let mut blocks = None;
         let mut out = Vec::with_capacity(inputs.len());
         for (i, element) in inputs.into_iter().enumerate() {
-            let (y, z) = (self.bounds.of(value)[i], self.bounds.of(input)[i]);
+            let (y, z, slope) = (self.bounds.of(value)[i], self.bounds.of(input)[i], slopes(i));
             let variable = match element {
                 Element::Constant(c) => {
                     out.push(Element::Constant(unary_value(Unary::LeakyRelu { slope }, c)));

@@ -183,6 +183,17 @@ impl Lowering<'_> {
         })
     }
 
+    /// PReLU whose weights are variables.
+    pub(super) fn prelu_of_two(&mut self, at: u32, node: &Node) -> Result<()> {
+        self.pairwise(at, node, |pair| match pair {
+            (Element::Constant(x), Element::Constant(w)) => Pair::Constant(if x > 0.0 { x } else { w * x }),
+            (Element::Constant(x), Element::Variable(_)) if x > 0.0 => Pair::Constant(x),
+            (Element::Constant(x), Element::Variable(w)) => Pair::Scaled(x, w),
+            (Element::Variable(x), Element::Constant(w)) => Pair::Expression(choose(greater(x, 0.0), x, mul(w, x))),
+            (Element::Variable(x), Element::Variable(w)) => Pair::Expression(choose(greater(x, 0.0), x, mul(w, x))),
+        })
+    }
+
     /// An operation of two operands, element by element.
     fn pairwise(&mut self, at: u32, node: &Node, rule: impl Fn((Element, Element)) -> Pair) -> Result<()> {
         let a = self.operand(node, 0)?.to_vec();
@@ -210,8 +221,8 @@ impl Lowering<'_> {
     }
 
     /// Per group `mean == sum x / n`, `scale == sqrt(sum (x - mean)^2 / n + eps)`, `normal == (x - mean) / scale`, and
-    /// the affine part `y == w normal + b` where there is one.
-    pub(super) fn layer_norm(&mut self, at: u32, node: &Node, axes: usize, eps: f64) -> Result<()> {
+    /// the affine part `y == w normal + b` where there is one; without centring, the mean is left out.
+    pub(super) fn norm(&mut self, at: u32, node: &Node, axes: usize, eps: f64, centred: bool) -> Result<()> {
         let inputs = self.operand(node, 0)?.to_vec();
         let sizes = self.graph.sizes(node.inputs[0]);
         let size = sizes[sizes.len() - axes..].iter().product::<usize>().max(1);
@@ -219,7 +230,7 @@ impl Lowering<'_> {
         let weight = (node.inputs.len() > 1).then(|| form::stored(self.graph, node, 1, "weight")).transpose()?;
         let bias = (node.inputs.len() > 2).then(|| form::stored(self.graph, node, 2, "bias")).transpose()?;
         let affine = weight.is_some() || bias.is_some();
-        let means = self.block(at, "mean", None);
+        let means = centred.then(|| self.block(at, "mean", None));
         let scales = self.block(at, "scale", None);
         let normals = self.block(at, "normal", (!affine).then_some(value));
         let block = if affine { self.block(at, "y", Some(value)) } else { normals };
@@ -228,18 +239,30 @@ impl Lowering<'_> {
         for (g, group) in variables.chunks(size).enumerate() {
             let ranges = self.bounds.of(node.inputs[0])[g * size..][..size].to_vec();
             let n = size as f64;
-            self.terms.clear();
-            self.terms.extend(group.iter().map(|&x| (x, -1.0 / n)));
-            let mean_range = bounds::mean(&ranges);
-            let Element::Variable(mean) = self.equation(at, means, g, mean_range, 0.0) else { continue };
-            let square = |&x: &VarId| Expression::call(Opcode::Pow, [sub(x, mean), 2.0.into()]);
+            let mean = match means {
+                None => None,
+                Some(means) => {
+                    self.terms.clear();
+                    self.terms.extend(group.iter().map(|&x| (x, -1.0 / n)));
+                    let Element::Variable(mean) = self.equation(at, means, g, bounds::mean(&ranges), 0.0) else {
+                        continue;
+                    };
+                    Some(mean)
+                }
+            };
+            let from_mean = |x: VarId| mean.map_or(x.into(), |mean| sub(x, mean));
+            let square = |&x: &VarId| Expression::call(Opcode::Pow, [from_mean(x), 2.0.into()]);
             let squares = Expression::call(Opcode::Add, group.iter().map(square).collect::<Vec<_>>());
-            let scale_range = bounds::deviation_scale(&bounds::deviations(&ranges), eps);
+            let (scale_range, normals_range) = if centred {
+                (bounds::deviation_scale(&bounds::deviations(&ranges), eps), bounds::normalised(&ranges, eps))
+            } else {
+                (bounds::root_mean_square(&ranges, eps), bounds::scaled_to_one(&ranges, eps))
+            };
             let scale_expression = call(Opcode::Sqrt, add(div(squares, n), eps));
             let scale = self.define(at, scales, g, scale_range, &scale_expression)?;
-            for (k, (&x, range)) in group.iter().zip(bounds::normalised(&ranges, eps)).enumerate() {
+            for (k, (&x, range)) in group.iter().zip(normals_range).enumerate() {
                 let i = g * size + k;
-                let normal = self.define(at, normals, i, range, &div(sub(x, mean), scale))?;
+                let normal = self.define(at, normals, i, range, &div(from_mean(x), scale))?;
                 if !affine {
                     out.push(Element::Variable(normal));
                     continue;
@@ -260,17 +283,51 @@ impl Lowering<'_> {
     /// With `shift = log sum exp(x)`: `p == exp(x - shift)` and `sum p == 1`, which determines the shift and keeps
     /// every exponent below zero.
     pub(super) fn softmax(&mut self, at: u32, node: &Node, dim: usize) -> Result<()> {
-        let inputs = self.operand(node, 0)?.to_vec();
         let value = node.outputs[0];
+        self.shifted(at, node, dim, 1.0, |this, block, i, x, shift| {
+            let y = this.bounds.of(value)[i];
+            let p = this.define(at, block, i, y, &call(Opcode::Exp, sub(x, shift)))?;
+            Ok([p, p])
+        })
+    }
+
+    /// The same with `y == x - shift` and `p == exp(y)`.
+    pub(super) fn log_softmax(&mut self, at: u32, node: &Node, dim: usize) -> Result<()> {
+        let value = node.outputs[0];
+        let mut probabilities = None;
+        self.shifted(at, node, dim, 0.0, |this, block, i, x, shift| {
+            let range = this.bounds.of(value)[i];
+            this.terms.clear();
+            this.terms.extend([(x, -1.0), (shift, 1.0)]);
+            let Element::Variable(y) = this.equation(at, block, i, range, 0.0) else {
+                return Err(Error::internal("an equation of two variables has one more"));
+            };
+            let p_block = *probabilities.get_or_insert_with(|| this.block(at, "p", None));
+            let p = this.define(at, p_block, i, Interval::new(0.0, 1.0), &call(Opcode::Exp, y))?;
+            Ok([y, p])
+        })
+    }
+
+    /// Groups of elements that share a `shift = log sum exp(x)`. `emit` gives an element's result and a variable of
+    /// which those of a group add up to 1; `alone` is the result of an element that is the only one of its group.
+    fn shifted(
+        &mut self,
+        at: u32,
+        node: &Node,
+        dim: usize,
+        alone: f64,
+        mut emit: impl FnMut(&mut Self, u32, usize, VarId, VarId) -> Result<[VarId; 2]>,
+    ) -> Result<()> {
+        let inputs = self.operand(node, 0)?.to_vec();
         let groups = form::softmax_groups(self.graph, node, dim);
-        let mut out = vec![Element::Constant(1.0); inputs.len()];
+        let mut out = vec![Element::Constant(alone); inputs.len()];
         if groups.iter().all(|group| group.len() == 1) {
             self.set(node, out);
             return Ok(());
         }
         let variables = self.as_variables(at, &inputs);
         let shifts = self.block(at, "shift", None);
-        let block = self.block(at, "y", Some(value));
+        let block = self.block(at, "y", Some(node.outputs[0]));
         for (g, group) in groups.iter().enumerate() {
             let ranges: Vec<Interval> = group.iter().map(|&i| self.bounds.of(node.inputs[0])[i]).collect();
             let members: Vec<VarId> = group.iter().map(|&i| variables[i]).collect();
@@ -279,9 +336,8 @@ impl Lowering<'_> {
             let shift = self.formulation.push_variable(shifts, g, range, Domain::Continuous, rule);
             let mut total = Vec::with_capacity(group.len());
             for (&i, &x) in group.iter().zip(&members) {
-                let y = self.bounds.of(value)[i];
-                let p = self.define(at, block, i, y, &call(Opcode::Exp, sub(x, shift)))?;
-                out[i] = Element::Variable(p);
+                let [y, p] = emit(self, block, i, x, shift)?;
+                out[i] = Element::Variable(y);
                 total.push((p, 1.0));
             }
             self.formulation.push_row(1.0, &total, 1.0, at);

@@ -29,6 +29,8 @@ pub trait Real:
     const ONE: Self;
     /// -inf
     const NEG_INFINITY: Self;
+    /// The distance from 1 to the next number.
+    const EPSILON: Self;
 
     /// The value in double precision.
     fn to_f64(self) -> f64;
@@ -74,6 +76,7 @@ macro_rules! real {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
             const NEG_INFINITY: Self = $t::NEG_INFINITY;
+            const EPSILON: Self = $t::EPSILON;
 
             #[inline(always)]
             fn to_f64(self) -> f64 {

@@ -111,6 +111,43 @@ pub fn cases() -> Vec<Case> {
             }),
         );
     }
+    for (dim, shape) in [(0, vec![4]), (1, vec![2, 3, 2]), (0, vec![])] {
+        case(
+            &format!("log_softmax {dim}"),
+            graph(&shape, |b, random, x| {
+                let h = b.node(Op::LogSoftmax { dim }, &[x]).unwrap();
+                let w = b.parameter("w", random.tensor(&shape));
+                b.node(Op::Mul, &[h, w]).unwrap()
+            }),
+        );
+    }
+    for (axes, affine, eps) in [(1, 1, Some(1e-2)), (2, 0, None)] {
+        case(
+            &format!("rms_norm {axes}"),
+            graph(&[2, 2, 4], |b, random, x| {
+                let mut inputs = vec![x];
+                inputs.extend((0..affine).map(|_| b.parameter("weight", random.tensor(&[2, 2, 4][3 - axes..]))));
+                let h = b.node(Op::RmsNorm { axes, eps }, &inputs).unwrap();
+                b.unary(Unary::Tanh, h).unwrap()
+            }),
+        );
+    }
+    for weights in [vec![1], vec![3, 1]] {
+        case(
+            "prelu",
+            graph(&[2, 3, 2], |b, random, x| {
+                let weight = b.parameter("weight", random.tensor(&weights));
+                let h = b.node(Op::Prelu, &[x, weight]).unwrap();
+                b.unary(Unary::Sigmoid, h).unwrap()
+            }),
+        );
+    }
+    case("prelu of two inputs", {
+        let mut b = Builder::new();
+        let [x, w] = [("x", &[2, 3][..]), ("w", &[3])].map(|(name, shape)| b.input(name, sizes(shape)));
+        let y = b.node(Op::Prelu, &[x, w]).unwrap();
+        b.finish(&[("y", y)]).unwrap()
+    });
     for (axes, affine) in [(1, 2), (2, 1), (1, 0)] {
         case(
             &format!("layer_norm {axes}"),

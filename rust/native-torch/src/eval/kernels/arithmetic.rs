@@ -13,6 +13,7 @@ pub(super) enum Function {
     Difference,
     Product,
     Quotient,
+    Prelu,
 }
 
 impl Function {
@@ -22,6 +23,8 @@ impl Function {
             Function::Difference => a - b,
             Function::Product => a * b,
             Function::Quotient => a / b,
+            Function::Prelu if a > T::ZERO => a,
+            Function::Prelu => b * a,
         }
     }
 
@@ -34,13 +37,17 @@ impl Function {
             (Function::Product, _) => a,
             (Function::Quotient, 0) => T::ONE / b,
             (Function::Quotient, _) => -a / (b * b),
+            (Function::Prelu, 0) if a > T::ZERO => T::ONE,
+            (Function::Prelu, 0) => b,
+            (Function::Prelu, _) if a > T::ZERO => T::ZERO,
+            (Function::Prelu, _) => a,
         }
     }
 
     fn curved(self) -> &'static [(usize, usize)] {
         match self {
             Function::Sum | Function::Difference => &[],
-            Function::Product => &[(0, 1), (1, 0)],
+            Function::Product | Function::Prelu => &[(0, 1), (1, 0)],
             Function::Quotient => &[(0, 1), (1, 0), (1, 1)],
         }
     }
@@ -50,6 +57,7 @@ impl Function {
         match (self, pair) {
             (Function::Quotient, (1, 1)) => T::from_f64(2.0) * a / (b * b * b),
             (Function::Quotient, _) => -T::ONE / (b * b),
+            (Function::Prelu, _) if a > T::ZERO => T::ZERO,
             _ => T::ONE,
         }
     }
@@ -106,6 +114,7 @@ impl<T: Real> Kernel<T> for Binary {
             Function::Difference => self.map(x, y, |a, b| Function::Difference.value(a, b)),
             Function::Product => self.map(x, y, |a, b| Function::Product.value(a, b)),
             Function::Quotient => self.map(x, y, |a, b| Function::Quotient.value(a, b)),
+            Function::Prelu => self.map(x, y, |a, b| Function::Prelu.value(a, b)),
         }
     }
 

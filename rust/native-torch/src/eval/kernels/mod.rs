@@ -183,6 +183,7 @@ pub(super) fn kernel<T: Real>(
         Op::Sub => Box::new(arithmetic::Binary::new(arithmetic::Function::Difference, &sizes, &y)),
         Op::Mul => Box::new(arithmetic::Binary::new(arithmetic::Function::Product, &sizes, &y)),
         Op::Div => Box::new(arithmetic::Binary::new(arithmetic::Function::Quotient, &sizes, &y)),
+        Op::Prelu => Box::new(arithmetic::Binary::new(arithmetic::Function::Prelu, &sizes, &y)),
         Op::Cat { dim } => Box::new(arithmetic::Concatenation::new(*dim, &sizes)),
         Op::Linear => {
             let weight = constant(1)?.expect("linear has a weight");
@@ -214,15 +215,23 @@ pub(super) fn kernel<T: Real>(
         Op::MaxPool(_) | Op::AdaptiveMaxPool(_) => {
             Box::new(maximum::Maximum(Map::of_maximum(&node.op, x).expect("the operation is a maximum pool")))
         }
-        Op::LayerNorm { axes, eps } => {
+        Op::LayerNorm { axes, .. } | Op::RmsNorm { axes, .. } => {
+            let (eps, centred) = match &node.op {
+                Op::RmsNorm { eps, .. } => (eps.map_or(T::EPSILON, T::from_f64), false),
+                Op::LayerNorm { eps, .. } => (T::from_f64(*eps), true),
+                _ => unreachable!("one of the two"),
+            };
             let length = x[x.len() - axes..].iter().product();
             let groups = x[..x.len() - axes].iter().product();
-            let eps = T::from_f64(*eps);
-            Box::new(normalization::LayerNorm { groups, length, eps, weight: constant(1)?, bias: constant(2)? })
+            Box::new(normalization::Norm { centred, groups, length, eps, weight: constant(1)?, bias: constant(2)? })
         }
         Op::Softmax { dim } => {
             let (outer, length, inner) = split_at_dim(x, *dim);
             Box::new(softmax::Softmax { outer, length, inner })
+        }
+        Op::LogSoftmax { dim } => {
+            let (outer, length, inner) = split_at_dim(x, *dim);
+            Box::new(softmax::LogSoftmax(softmax::Softmax { outer, length, inner }))
         }
         Op::Flatten { .. } | Op::Unflatten { .. } => unreachable!("a flattened value is the same memory"),
     })

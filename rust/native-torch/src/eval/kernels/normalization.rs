@@ -1,9 +1,12 @@
-//! Layer normalisation (Ba, Kiros and Hinton, 2016): `(x - mean) / sqrt(variance + eps) w + b` over groups of elements.
+//! Layer normalisation (Ba, Kiros and Hinton, 2016): `(x - mean) / sqrt(variance + eps) w + b` over groups of elements,
+//! and the same without the mean (Zhang and Sennrich, 2019).
 
 use super::{At, Constant, Kernel, Operands, Scratch, Write};
 use crate::tensor::Real;
 
-pub(super) struct LayerNorm<T> {
+pub(super) struct Norm<T> {
+    /// Whether the mean is subtracted.
+    pub centred: bool,
     /// The number of groups that are normalised apart.
     pub groups: usize,
     /// The number of elements in each.
@@ -13,12 +16,13 @@ pub(super) struct LayerNorm<T> {
     pub bias: Option<Constant<T>>,
 }
 
-/// One group at one point: `1 / sqrt(variance + eps)`, and the centred elements in `c`.
-fn centre<T: Real>(x: impl Iterator<Item = T>, eps: T, c: &mut [T]) -> T {
+/// One group at one point: `1 / sqrt(variance + eps)`, and the elements, centred if so asked, in `c`.
+fn centre<T: Real>(x: impl Iterator<Item = T>, centred: bool, eps: T, c: &mut [T]) -> T {
     let count = T::from_f64(c.len() as f64);
     c.iter_mut().zip(x).for_each(|(c, x)| *c = x);
-    let mean = c.iter().copied().sum::<T>() / count;
-    c.iter_mut().for_each(|c| *c -= mean);
+    if centred {
+        subtract_mean(c);
+    }
     let variance = c.iter().map(|&c| c * c).sum::<T>() / count;
     T::ONE / (variance + eps).sqrt()
 }
@@ -32,7 +36,13 @@ fn subtract_mean<T: Real>(a: &mut [T]) {
     a.iter_mut().for_each(|a| *a -= mean);
 }
 
-impl<T: Real> LayerNorm<T> {
+impl<T: Real> Norm<T> {
+    fn centre(&self, v: &mut [T]) {
+        if self.centred {
+            subtract_mean(v);
+        }
+    }
+
     fn weight(&self, i: usize) -> T {
         self.weight.as_ref().map_or(T::ONE, |w| w[i])
     }
@@ -40,7 +50,7 @@ impl<T: Real> LayerNorm<T> {
     /// In place: `v := r (v - mean v - c r^2 (c'v) / N)`, the normalisation's own (symmetric) Jacobian.
     fn project(&self, c: &[T], r: T, v: &mut [T]) {
         let count = T::from_f64(self.length as f64);
-        subtract_mean(v);
+        self.centre(v);
         let along = dot(c, v) * r * r / count;
         v.iter_mut().zip(c).for_each(|(v, &c)| *v = r * (*v - c * along));
     }
@@ -53,14 +63,14 @@ impl<T: Real> LayerNorm<T> {
         for group in 0..self.groups {
             for p in 0..points {
                 let x = (0..self.length).map(|i| x[(group * self.length + i) * points + p]);
-                let r = centre(x, self.eps, c);
+                let r = centre(x, self.centred, self.eps, c);
                 f(group, p, r, c, v);
             }
         }
     }
 }
 
-impl<T: Real> Kernel<T> for LayerNorm<T> {
+impl<T: Real> Kernel<T> for Norm<T> {
     fn forward(&self, x: Operands<T>, y: &mut [T], s: &mut Scratch<T>) {
         let points = x.points;
         self.for_each_group(x, s, |group, p, r, c, _| {
@@ -119,8 +129,8 @@ impl<T: Real> Kernel<T> for LayerNorm<T> {
         out: &mut [T],
         s: &mut Scratch<T>,
     ) {
-        // With a the weighted adjoint and c the elements, both centred, the function is r (a'c), where
-        // r = (c'c / N + eps)^(-1/2). For a centred direction v the gradient r a - r^3 (a'c) c / N changes by
+        // With a the weighted adjoint and c the elements, both centred where that is asked, the function is r (a'c), where
+        // r = (c'c / N + eps)^(-1/2). For a direction v, centred likewise, the gradient r a - r^3 (a'c) c / N changes by
         //   -r^3 / N ((c'v) a + (a'v) c + (a'c) v) + 3 r^5 / N^2 (c'v) (a'c) c.
         let length = self.length;
         let (points, (x, _)) = (at.points(), at.x.get(0));
@@ -130,16 +140,16 @@ impl<T: Real> Kernel<T> for LayerNorm<T> {
         let (c, rest) = work.split_at_mut(length);
         let (a, v) = rest.split_at_mut(length);
         for (group, p) in (0..self.groups).flat_map(|group| (0..points).map(move |p| (group, p))) {
-            let r = centre((0..length).map(|i| x[(group * length + i) * points + p]), self.eps, c);
+            let r = centre((0..length).map(|i| x[(group * length + i) * points + p]), self.centred, self.eps, c);
             let lambda = &lambda[(p * self.groups + group) * length..][..length];
             a.iter_mut().enumerate().for_each(|(i, a)| *a = lambda[i] * self.weight(i));
-            subtract_mean(a);
+            self.centre(a);
             let ac = dot(a, c);
             let scale = r * r * r / count;
             for column in 0..columns {
                 let place = |i: usize| ((group * length + i) * points + p) * columns + column;
                 v.iter_mut().enumerate().for_each(|(i, v)| *v = t[place(i)]);
-                subtract_mean(v);
+                self.centre(v);
                 let (cv, av) = (dot(c, v), dot(a, v));
                 let along = three * r * r / count * cv * ac - av;
                 for i in 0..length {

@@ -1,10 +1,11 @@
-//! Functions of each element, and Softmax.
+//! Functions of each element, softmax and its kin, gates.
 
 use super::{Expects, Fields, Place, Rule, Standard, python_bool, resolve};
 use crate::{
     Error, Result,
-    graph::{GeluKind, Op, Unary, ValueId},
+    graph::{Dim, GeluKind, Op, Unary, ValueId},
     load::value::python_float,
+    tensor::Tensor,
 };
 
 #[derive(Debug)]
@@ -157,18 +158,43 @@ impl Rule for Activation {
     }
 }
 
+/// The layers that share numbers out along a dimension.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Sharing {
+    Softmax,
+    LogSoftmax,
+    Softmin,
+    Softmax2d,
+}
+
 #[derive(Debug)]
 struct Softmax {
+    kind: Sharing,
     dim: Option<i64>,
 }
 
 pub(super) fn softmax(fields: &Fields) -> Result<Standard> {
-    Ok(Standard::new(Softmax { dim: fields.optional_int("dim")? }))
+    Ok(Standard::new(Softmax { kind: Sharing::Softmax, dim: fields.optional_int("dim")? }))
+}
+
+pub(super) fn log_softmax(fields: &Fields) -> Result<Standard> {
+    Ok(Standard::new(Softmax { kind: Sharing::LogSoftmax, dim: fields.optional_int("dim")? }))
+}
+
+pub(super) fn softmin(fields: &Fields) -> Result<Standard> {
+    Ok(Standard::new(Softmax { kind: Sharing::Softmin, dim: fields.optional_int("dim")? }))
+}
+
+pub(super) fn softmax2d(_: &Fields) -> Result<Standard> {
+    Ok(Standard::new(Softmax { kind: Sharing::Softmax2d, dim: Some(-3) }))
 }
 
 impl Rule for Softmax {
     fn arguments(&self) -> Vec<(&'static str, String)> {
-        vec![("dim", self.dim.map_or("None".to_owned(), |dim| dim.to_string()))]
+        match self.kind {
+            Sharing::Softmax2d => Vec::new(),
+            _ => vec![("dim", self.dim.map_or("None".to_owned(), |dim| dim.to_string()))],
+        }
     }
 
     fn expects(&self) -> Expects {
@@ -177,11 +203,103 @@ impl Rule for Softmax {
 
     fn apply(&self, x: ValueId, place: &mut Place) -> Result<ValueId> {
         let rank = place.rank(x);
+        if self.kind == Sharing::Softmax2d && !matches!(rank, 3 | 4) {
+            return Err(place.wrong_input(x, "but [N, C, H, W] or [C, H, W] is expected"));
+        }
         // What torch chooses where no dim was given, with a warning.
         let implicit = if matches!(rank, 0 | 1 | 3) { 0 } else { 1 };
         let dim = self.dim.unwrap_or(implicit);
-        let resolved = resolve(dim, rank.max(1))
+        let dim = resolve(dim, rank.max(1))
             .ok_or_else(|| place.wrong_input(x, &format!("in which dim={dim} is no dimension; give another shape")))?;
-        place.builder.node(Op::Softmax { dim: resolved }, &[x])
+        match self.kind {
+            Sharing::Softmax | Sharing::Softmax2d => place.builder.node(Op::Softmax { dim }, &[x]),
+            Sharing::LogSoftmax => place.builder.node(Op::LogSoftmax { dim }, &[x]),
+            Sharing::Softmin => {
+                let negative = place.builder.unary(Unary::Neg, x)?;
+                place.builder.node(Op::Softmax { dim }, &[negative])
+            }
+        }
+    }
+}
+
+/// The first half along a dimension, gated by the sigmoid of the second (Dauphin et al., 2017).
+#[derive(Debug)]
+struct Glu {
+    dim: i64,
+}
+
+pub(super) fn glu(fields: &Fields) -> Result<Standard> {
+    Ok(Standard::new(Glu { dim: fields.int_or("dim", -1)? }))
+}
+
+impl Rule for Glu {
+    fn arguments(&self) -> Vec<(&'static str, String)> {
+        vec![("dim", self.dim.to_string())]
+    }
+
+    fn expects(&self) -> Expects {
+        Expects::Given
+    }
+
+    fn apply(&self, x: ValueId, place: &mut Place) -> Result<ValueId> {
+        let dim = resolve(self.dim, place.rank(x)).ok_or_else(|| {
+            place.wrong_input(x, &format!("in which dim={} is no dimension; give another shape", self.dim))
+        })?;
+        let size = place.builder.ty(x).shape[dim].size();
+        let half = match size {
+            Some(size) if size % 2 == 0 => size / 2,
+            Some(size) => {
+                let what = format!("of which dim={} has the odd size {size}; two halves are needed", self.dim);
+                return Err(place.wrong_input(x, &what));
+            }
+            None => return Err(place.wrong_input(x, &format!("of which dim={} must be known; give it", self.dim))),
+        };
+        let mut part = |start: usize| place.builder.node(Op::Slice { dim, start, end: start + half, step: 1 }, &[x]);
+        let (value, gate) = (part(0)?, part(half)?);
+        let gate = place.builder.unary(Unary::Sigmoid, gate)?;
+        place.builder.node(Op::Mul, &[value, gate])
+    }
+}
+
+/// `x` above 0, `weight x` elsewhere (He et al., 2015), with one weight or one for each channel.
+#[derive(Debug)]
+struct Prelu {
+    parameters: usize,
+    weight: Tensor,
+}
+
+pub(super) fn prelu(fields: &Fields) -> Result<Standard> {
+    let parameters = fields.size("num_parameters")?;
+    let weight = fields.required_tensor("weight", &[parameters], &format!("the sizes num_parameters={parameters}"))?;
+    if parameters == 0 {
+        return Err(Error::format("attribute `num_parameters` is 0; a positive int is expected"));
+    }
+    fields.mention::<()>("init");
+    Ok(Standard::new(Prelu { parameters, weight }))
+}
+
+impl Rule for Prelu {
+    fn arguments(&self) -> Vec<(&'static str, String)> {
+        vec![("num_parameters", self.parameters.to_string())]
+    }
+
+    fn expects(&self) -> Expects {
+        if self.parameters == 1 { Expects::Any } else { Expects::Given }
+    }
+
+    fn apply(&self, x: ValueId, place: &mut Place) -> Result<ValueId> {
+        let shape = place.builder.ty(x).shape.clone();
+        if self.parameters > 1 && !shape.get(1).is_some_and(|channels| channels.agrees(&Dim::Size(self.parameters))) {
+            return Err(place.wrong_input(x, &format!("but [N, {}, ..] is expected", self.parameters)));
+        }
+        let weight = place.parameter("weight", &self.weight);
+        let weight = if self.parameters == 1 { weight } else { place.before_dimensions(weight, shape.len() - 2)? };
+        if shape.is_empty() {
+            // A scalar has no dimension along which to repeat the weight: it is one element for a while.
+            let one = place.builder.node(Op::Flatten { start: 0, end: 0 }, &[x])?;
+            let y = place.builder.node(Op::Prelu, &[one, weight])?;
+            return place.builder.node(Op::Sum { dims: vec![0], keepdim: false }, &[y]);
+        }
+        place.builder.node(Op::Prelu, &[x, weight])
     }
 }

@@ -1,6 +1,7 @@
 //! torch's own layers. To add one, write its rule in the file of its family and a line in the table below.
 
 mod activation;
+mod batch_norm;
 mod blocks;
 mod conv;
 mod linear;
@@ -15,7 +16,7 @@ use std::{fmt, sync::Arc};
 use super::{fields::Fields, records::Global};
 use crate::{
     Error, Result,
-    graph::{Builder, Dim, ValueId, format_shape},
+    graph::{Builder, Dim, Op, ValueId, format_shape},
     tensor::Tensor,
 };
 
@@ -44,7 +45,16 @@ const TABLE: &[(&str, Reader)] = &[
     ("pooling.AdaptiveMaxPool1d", pool::adaptive_maximum::<1>),
     ("pooling.AdaptiveMaxPool2d", pool::adaptive_maximum::<2>),
     ("pooling.AdaptiveMaxPool3d", pool::adaptive_maximum::<3>),
+    ("batchnorm.BatchNorm1d", batch_norm::batch_norm1d),
+    ("batchnorm.BatchNorm2d", batch_norm::batch_norm2d),
+    ("batchnorm.BatchNorm3d", batch_norm::batch_norm3d),
+    ("instancenorm.InstanceNorm1d", batch_norm::instance_norm1d),
+    ("instancenorm.InstanceNorm2d", batch_norm::instance_norm2d),
+    ("instancenorm.InstanceNorm3d", batch_norm::instance_norm3d),
+    ("normalization.GroupNorm", norm::group_norm),
     ("normalization.LayerNorm", norm::layer_norm),
+    ("normalization.LocalResponseNorm", norm::local_response_norm),
+    ("normalization.RMSNorm", norm::rms_norm),
     ("flatten.Flatten", reshape::flatten),
     ("flatten.Unflatten", reshape::unflatten),
     ("pooling.LPPool1d", pool::power::<1>),
@@ -82,13 +92,16 @@ const TABLE: &[(&str, Reader)] = &[
     ("activation.CELU", activation::celu),
     ("activation.ELU", activation::elu),
     ("activation.GELU", activation::gelu),
+    ("activation.GLU", activation::glu),
     ("activation.Hardshrink", activation::hardshrink),
     ("activation.Hardsigmoid", activation::hardsigmoid),
     ("activation.Hardswish", activation::hardswish),
     ("activation.Hardtanh", activation::hardtanh),
     ("activation.LeakyReLU", activation::leaky_relu),
     ("activation.LogSigmoid", activation::log_sigmoid),
+    ("activation.LogSoftmax", activation::log_softmax),
     ("activation.Mish", activation::mish),
+    ("activation.PReLU", activation::prelu),
     ("activation.RReLU", activation::rrelu),
     ("activation.ReLU", activation::relu),
     ("activation.ReLU6", activation::relu6),
@@ -96,6 +109,8 @@ const TABLE: &[(&str, Reader)] = &[
     ("activation.Sigmoid", activation::sigmoid),
     ("activation.SiLU", activation::silu),
     ("activation.Softmax", activation::softmax),
+    ("activation.Softmax2d", activation::softmax2d),
+    ("activation.Softmin", activation::softmin),
     ("activation.Softplus", activation::softplus),
     ("activation.Softshrink", activation::softshrink),
     ("activation.Softsign", activation::softsign),
@@ -155,6 +170,34 @@ impl Place<'_> {
     pub fn parameter(&mut self, name: &str, tensor: &Tensor) -> ValueId {
         let name = if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) };
         self.builder.parameter(&name, tensor.clone())
+    }
+
+    /// One number for each channel, ready to be repeated along the dimensions behind them.
+    pub fn before_dimensions(&mut self, channels: ValueId, behind: usize) -> Result<ValueId> {
+        if behind == 0 {
+            return Ok(channels);
+        }
+        let sizes = std::iter::once(None).chain(std::iter::repeat_n(Some(1), behind)).collect();
+        self.builder.node(Op::Unflatten { dim: 0, sizes }, &[channels])
+    }
+
+    /// `w x + b` with the layer's `weight` and `bias` of one number for each channel, where it has them.
+    pub fn affine_per_channel(
+        &mut self,
+        x: ValueId,
+        behind: usize,
+        weight: Option<&Tensor>,
+        bias: Option<&Tensor>,
+    ) -> Result<ValueId> {
+        let mut x = x;
+        for (name, tensor, op) in [("weight", weight, Op::Mul), ("bias", bias, Op::Add)] {
+            if let Some(tensor) = tensor {
+                let parameter = self.parameter(name, tensor);
+                let parameter = self.before_dimensions(parameter, behind)?;
+                x = self.builder.node(op, &[x, parameter])?;
+            }
+        }
+        Ok(x)
     }
 
     /// The number of dimensions of a value.

@@ -1,49 +1,76 @@
-//! Normalisation.
+//! Normalisation of groups of elements: LayerNorm, RMSNorm, GroupNorm, LocalResponseNorm.
 
 use super::{Expects, Fields, Place, Rule, Standard, python_bool, python_tuple};
 use crate::{
     Error, Result,
-    graph::{Dim, Op, ValueId},
+    graph::{AvgPool, Dim, Op, Padding, Unary, ValueId},
     load::value::python_float,
     tensor::Tensor,
 };
 
+/// LayerNorm, and RMSNorm, which has no bias and may have no eps.
 #[derive(Debug)]
 struct LayerNorm {
     shape: Vec<usize>,
-    eps: f64,
+    op: Op,
     affine: bool,
     weight: Option<Tensor>,
     bias: Option<Tensor>,
 }
 
 pub(super) fn layer_norm(fields: &Fields) -> Result<Standard> {
-    let shape = fields.sizes("normalized_shape")?;
-    if shape.is_empty() {
-        return Err(Error::format("attribute `normalized_shape` is empty, which torch refuses"));
-    }
+    let (shape, affine, weight) = normalized(fields)?;
+    let bias = fields.tensor_of("bias", &shape, &because(&shape))?;
     let eps = fields.float("eps")?;
-    let affine = fields.bool_or("elementwise_affine", true)?;
-    let because = format!("the sizes normalized_shape={}", python_tuple(&shape));
-    let [weight, bias] = ["weight", "bias"].map(|name| fields.tensor_of(name, &shape, &because));
-    let (weight, bias) = (weight?, bias?);
-    if !affine && (weight.is_some() || bias.is_some()) {
+    if !affine && bias.is_some() {
         return Err(Error::format("elementwise_affine=False, but it has a weight or a bias"));
     }
     if weight.is_none() && bias.is_some() {
         return Err(Error::unsupported("a `bias` without a `weight`; give it a weight of ones before saving"));
     }
-    Ok(Standard::new(LayerNorm { shape, eps, affine, weight, bias }))
+    let op = Op::LayerNorm { axes: shape.len(), eps };
+    Ok(Standard::new(LayerNorm { shape, op, affine, weight, bias }))
+}
+
+pub(super) fn rms_norm(fields: &Fields) -> Result<Standard> {
+    let (shape, affine, weight) = normalized(fields)?;
+    let eps = if fields.is_set("eps") { Some(fields.float("eps")?) } else { fields.mention("eps") };
+    let op = Op::RmsNorm { axes: shape.len(), eps };
+    Ok(Standard::new(LayerNorm { shape, op, affine, weight, bias: None }))
+}
+
+fn because(shape: &[usize]) -> String {
+    format!("the sizes normalized_shape={}", python_tuple(shape))
+}
+
+/// What both have: the sizes that are normalised together, whether there is an affine part, and its weight.
+fn normalized(fields: &Fields) -> Result<(Vec<usize>, bool, Option<Tensor>)> {
+    let shape = fields.sizes("normalized_shape")?;
+    if shape.is_empty() {
+        return Err(Error::format("attribute `normalized_shape` is empty, which torch refuses"));
+    }
+    let affine = fields.bool_or("elementwise_affine", true)?;
+    let weight = fields.tensor_of("weight", &shape, &because(&shape))?;
+    if !affine && weight.is_some() {
+        return Err(Error::format("elementwise_affine=False, but it has a weight or a bias"));
+    }
+    Ok((shape, affine, weight))
 }
 
 impl Rule for LayerNorm {
     fn arguments(&self) -> Vec<(&'static str, String)> {
-        vec![
+        let (eps, bias) = match &self.op {
+            Op::LayerNorm { eps, .. } => (python_float(*eps), Some(("bias", python_bool(self.bias.is_some())))),
+            Op::RmsNorm { eps: Some(eps), .. } => (python_float(*eps), None),
+            _ => ("None".to_owned(), None),
+        };
+        let mut arguments = vec![
             ("normalized_shape", python_tuple(&self.shape)),
-            ("eps", python_float(self.eps)),
+            ("eps", eps),
             ("elementwise_affine", python_bool(self.affine)),
-            ("bias", python_bool(self.bias.is_some())),
-        ]
+        ];
+        arguments.extend(bias);
+        arguments
     }
 
     fn expects(&self) -> Expects {
@@ -63,6 +90,131 @@ impl Rule for LayerNorm {
         let mut inputs = vec![x];
         inputs.extend(self.weight.as_ref().map(|weight| place.parameter("weight", weight)));
         inputs.extend(self.bias.as_ref().map(|bias| place.parameter("bias", bias)));
-        place.builder.node(Op::LayerNorm { axes: self.shape.len(), eps: self.eps }, &inputs)
+        place.builder.node(self.op.clone(), &inputs)
+    }
+}
+
+#[derive(Debug)]
+struct GroupNorm {
+    groups: usize,
+    channels: usize,
+    eps: f64,
+    affine: bool,
+    weight: Option<Tensor>,
+    bias: Option<Tensor>,
+}
+
+pub(super) fn group_norm(fields: &Fields) -> Result<Standard> {
+    let (groups, channels) = (fields.size("num_groups")?, fields.size("num_channels")?);
+    if groups == 0 || channels % groups != 0 {
+        return Err(Error::format(format!(
+            "attribute `num_groups` is {groups}, which does not divide num_channels={channels}"
+        )));
+    }
+    let because = format!("the sizes num_channels={channels}");
+    Ok(Standard::new(GroupNorm {
+        groups,
+        channels,
+        eps: fields.float("eps")?,
+        affine: fields.bool_or("affine", true)?,
+        weight: fields.tensor_of("weight", &[channels], &because)?,
+        bias: fields.tensor_of("bias", &[channels], &because)?,
+    }))
+}
+
+impl Rule for GroupNorm {
+    fn arguments(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("num_groups", self.groups.to_string()),
+            ("num_channels", self.channels.to_string()),
+            ("eps", python_float(self.eps)),
+            ("affine", python_bool(self.affine)),
+        ]
+    }
+
+    fn expects(&self) -> Expects {
+        Expects::Given
+    }
+
+    fn apply(&self, x: ValueId, place: &mut Place) -> Result<ValueId> {
+        let rank = place.rank(x);
+        if rank < 2 || !place.builder.ty(x).shape[1].agrees(&Dim::Size(self.channels)) {
+            return Err(place.wrong_input(x, &format!("but [N, {}, ..] is expected", self.channels)));
+        }
+        let sizes = vec![Some(self.groups), Some(self.channels / self.groups)];
+        let grouped = place.builder.node(Op::Unflatten { dim: 1, sizes }, &[x])?;
+        let normal = place.builder.node(Op::LayerNorm { axes: rank - 1, eps: self.eps }, &[grouped])?;
+        let joined = place.builder.node(Op::Flatten { start: 1, end: 2 }, &[normal])?;
+        place.affine_per_channel(joined, rank - 2, self.weight.as_ref(), self.bias.as_ref())
+    }
+}
+
+/// Division by a power of the squares of neighbouring channels (Krizhevsky, Sutskever and Hinton, 2012).
+#[derive(Debug)]
+struct LocalResponseNorm {
+    size: usize,
+    alpha: f64,
+    beta: f64,
+    k: f64,
+}
+
+pub(super) fn local_response_norm(fields: &Fields) -> Result<Standard> {
+    let size = fields.size("size")?;
+    if size == 0 {
+        return Err(Error::format("attribute `size` is 0; a positive int is expected"));
+    }
+    let (alpha, beta) = (fields.float_or("alpha", 1e-4)?, fields.float_or("beta", 0.75)?);
+    Ok(Standard::new(LocalResponseNorm { size, alpha, beta, k: fields.float_or("k", 1.0)? }))
+}
+
+impl Rule for LocalResponseNorm {
+    fn arguments(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("size", self.size.to_string()),
+            ("alpha", python_float(self.alpha)),
+            ("beta", python_float(self.beta)),
+            ("k", python_float(self.k)),
+        ]
+    }
+
+    fn expects(&self) -> Expects {
+        Expects::Given
+    }
+
+    fn apply(&self, x: ValueId, place: &mut Place) -> Result<ValueId> {
+        let shape = place.builder.ty(x).shape.clone();
+        if shape.len() < 3 {
+            return Err(place.wrong_input(x, "but [N, C, ..] with at least 3 dimensions is expected"));
+        }
+        let builder = &mut *place.builder;
+        // The channels become the height of an image without channels of its own.
+        let squares = builder.unary(Unary::Square, x)?;
+        let image = builder.node(Op::Flatten { start: 2, end: shape.len() - 1 }, &[squares])?;
+        let amounts = [self.size / 2, (self.size - 1) / 2].map(|amount| amount as isize);
+        let amounts = vec![(amounts[0], amounts[1]), (0, 0)];
+        let padded = builder.node(Op::Pad { amounts, padding: Padding::Constant(0.0) }, &[image])?;
+        let pool = AvgPool {
+            kernel: vec![self.size, 1],
+            stride: vec![1, 1],
+            padding: vec![0, 0],
+            ceil_mode: false,
+            count_include_pad: true,
+            divisor: None,
+        };
+        let mean = builder.node(Op::AvgPool(pool), &[padded])?;
+        let sum = builder.unary(Unary::Affine { scale: self.alpha, shift: self.k }, mean)?;
+        let divisor = builder.unary(Unary::Pow { exponent: self.beta }, sum)?;
+        let divisor = if shape.len() == 3 {
+            divisor
+        } else {
+            let sizes: Vec<Option<usize>> = shape[2..].iter().map(Dim::size).collect();
+            if sizes.iter().filter(|size| size.is_none()).count() > 1 {
+                return Err(
+                    place.wrong_input(x, "of which at most one size behind the channels may be unknown; give them")
+                );
+            }
+            builder.node(Op::Unflatten { dim: 2, sizes }, &[divisor])?
+        };
+        place.builder.node(Op::Div, &[x, divisor])
     }
 }
