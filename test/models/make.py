@@ -139,6 +139,46 @@ def write_fixture(case):
     torch.save(saved, HERE / f"{case.name}.pt")
 
 
+def write_inputs():
+    """Models of integers or of two inputs: `shapes` of all inputs, `integers`, and what the others have of the numbers
+    that are floating point, flattened and one behind another."""
+    folder = HERE / "inputs"
+    shutil.rmtree(folder, ignore_errors=True)
+    names = []
+    for name, make, makers in cases.inputs():
+        torch.manual_seed(zlib.crc32(name.encode()))
+        model, tensors = make(), [maker() for maker in makers]
+        floats = [tensor for tensor in tensors if tensor.is_floating_point()]
+        exact = copy.deepcopy(model).double().eval()
+        x = torch.cat([tensor.flatten() for tensor in floats]) if floats else torch.zeros(0, dtype=torch.float64)
+
+        def f(z):
+            rest, given = z, []
+            for tensor in tensors:
+                if tensor.is_floating_point():
+                    given.append(rest[: tensor.numel()].reshape(tensor.shape))
+                    rest = rest[tensor.numel() :]
+                else:
+                    given.append(tensor)
+            return exact(*given).flatten()
+
+        y = f(x).detach()
+        mu = torch.randn(y.shape, dtype=torch.float64)
+        expected = {
+            "shapes": [list(tensor.shape) for tensor in tensors],
+            "integers": [v for tensor in tensors if not tensor.is_floating_point() for v in tensor.flatten().tolist()],
+            "x": flat(x),
+            "y": flat(y),
+            "jacobian": flat(torch.autograd.functional.jacobian(f, x)) if floats else [],
+            "mu": flat(mu),
+            "hessian": flat(torch.autograd.functional.hessian(lambda z: f(z) @ mu, x)) if floats else [],
+        }
+        write_json(folder / f"{name}.json", expected)
+        torch.save(model, folder / f"{name}.pt")
+        names.append(name)
+    (folder / "index.json").write_text(json.dumps(names, indent=1) + "\n")
+
+
 def write_refused():
     folder = HERE / "refused"
     shutil.rmtree(folder, ignore_errors=True)
@@ -170,6 +210,7 @@ def main(part=""):
                 print(f"in case {case.name}:", file=sys.stderr)
                 raise
     (HERE / "index.json").write_text(json.dumps(names, indent=1) + "\n")
+    write_inputs()
     write_refused()
     print(f"{len(names)} fixtures")
 

@@ -2,6 +2,7 @@
 a reader refuses or takes as custom layers. One file for each family; to add a family, add its functions to `layers`."""
 
 from . import activation, conv, linear, norm, old, pool, reshape, spatial
+from .inputs import inputs
 from .nets import nets
 from .refused import refused
 

@@ -4,7 +4,7 @@
 
 use crate::{
     Error, Result,
-    graph::{Broadcast, Graph, Map, Node, Op, Source, Windows, split_at_dim},
+    graph::{Broadcast, Graph, Map, Node, Op, Source, Windows, rows, split_at_dim},
 };
 
 /// One summand: `coefficient` times an element of an operand.
@@ -34,7 +34,14 @@ pub(crate) enum Place {
 
 /// The stored numbers of an operand; an error if the model computes it, or if one is not finite.
 pub(crate) fn stored(graph: &Graph, node: &Node, operand: usize, what: &str) -> Result<Vec<f64>> {
-    let Source::Parameter(index) = graph.values()[node.inputs[operand].index()].source else {
+    let mut value = node.inputs[operand];
+    // A parameter in another shape has the same numbers.
+    while let Source::Node { node, .. } = graph.values()[value.index()].source
+        && matches!(graph.nodes()[node].op, Op::Flatten { .. } | Op::Unflatten { .. })
+    {
+        value = graph.nodes()[node].inputs[0];
+    }
+    let Source::Parameter(index) = graph.values()[value.index()].source else {
         return Err(Error::unsupported(format!(
             "{}: the {what} is computed by the model; bounds and formulations need a stored one",
             node.scope
@@ -207,6 +214,16 @@ pub(crate) fn max_pool(graph: &Graph, node: &Node, mut emit: impl FnMut(usize, &
         }
     });
     done
+}
+
+/// Rows of a table at stored indices.
+pub(crate) fn embedding(graph: &Graph, node: &Node) -> Result<Vec<Place>> {
+    let sizes = graph.sizes(node.inputs[0]);
+    let mut places = Vec::new();
+    for row in rows(&stored(graph, node, 1, "index")?, sizes[0]).map_err(|e| e.at(&node.scope))? {
+        places.extend((row * sizes[1]..(row + 1) * sizes[1]).map(|element| Place::Element { operand: 0, element }));
+    }
+    Ok(places)
 }
 
 /// Operands one after another along a dimension.

@@ -192,6 +192,7 @@ impl Bounds {
                 }
             }
             Op::Flatten { .. } | Op::Unflatten { .. } => return Ok(self.map(node, |x| x)),
+            Op::Embedding => return Ok(self.gather(node, &form::embedding(graph, node)?)),
             Op::Cat { dim } => return Ok(self.gather(node, &form::cat(graph, node, *dim))),
         }
         Ok(out)

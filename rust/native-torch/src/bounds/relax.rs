@@ -140,6 +140,7 @@ pub(crate) fn relax(graph: &Graph, node: &Node, bounds: &Bounds, place: f64) -> 
         | Op::Sum { .. }
         | Op::Mean { .. } => exact(|emit| form::map(&form::map_of(graph, node), emit))?,
         Op::Flatten { .. } | Op::Unflatten { .. } => Relaxation::Same,
+        Op::Embedding => copies(&form::embedding(graph, node)?),
         Op::Cat { dim } => copies(&form::cat(graph, node, *dim)),
         Op::Prelu => {
             let weight = form::broadcasts(graph, node)[1].clone();

@@ -81,6 +81,7 @@ pub fn hessian_structure(graph: &Graph, limit: usize) -> Option<Structure> {
             | Op::Add
             | Op::Sub
             | Op::Linear
+            | Op::Embedding
             | Op::Conv(_)
             | Op::ConvTranspose { .. }
             | Op::AvgPool(_)
@@ -223,6 +224,13 @@ fn propagate(op: &Op, sets: &mut Sets, x: &[&[u32]], sizes: &[Vec<usize>], resul
         | Op::Mean { .. } => reads(&Map::of(op, shape).expect("a linear map"), sets, x[0]),
         Op::MaxPool(_) | Op::AdaptiveMaxPool(_) => {
             reads(&Map::of_maximum(op, shape).expect("a maximum pool"), sets, x[0])
+        }
+        Op::Embedding => {
+            let width = sizes[0][1];
+            // The indices have no derivative, and a table that is computed may give any of its rows.
+            let columns: Vec<u32> =
+                (0..width).map(|c| sets.union(x[0].iter().skip(c).step_by(width.max(1)).copied())).collect();
+            (0..result.iter().product()).map(|e: usize| columns[e % width.max(1)]).collect()
         }
         Op::LayerNorm { axes, .. } | Op::RmsNorm { axes, .. } => {
             let mut values = x[0].to_vec();

@@ -46,6 +46,15 @@ impl Builder {
         value
     }
 
+    /// An input of integers. They are given with [`Graph::with_integers`] before the graph is evaluated, since there is
+    /// no derivative by them.
+    pub fn integers(&mut self, name: &str, shape: Vec<Dim>) -> ValueId {
+        let source = Source::Input(self.graph.inputs.len());
+        let value = self.value(Type::new(DType::I64, shape), source);
+        self.graph.inputs.push(Named { name: name.to_owned(), value });
+        value
+    }
+
     /// A parameter. The same tensor may be a parameter twice, under two names.
     pub fn parameter(&mut self, name: &str, tensor: Tensor) -> ValueId {
         let source = Source::Parameter(self.graph.parameters.len());

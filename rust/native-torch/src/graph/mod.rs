@@ -12,7 +12,7 @@ mod unary;
 mod windows;
 
 pub use builder::Builder;
-pub use map::{Broadcast, Map};
+pub use map::{Broadcast, Map, rows};
 pub use op::{AvgPool, Blocks, Conv, Interpolation, MaxPool, Op, Padding, Target, Upsample};
 pub use shape::{pooled_size, split_at_dim};
 pub use types::{Dim, Type, format_shape};
@@ -212,10 +212,69 @@ impl Graph {
         graph
     }
 
-    /// An error that names the first input or layer with a size that is not known.
+    /// The same graph with its inputs of integers given: all of them flat and row-major, in signature order. They are
+    /// parameters then, and the other inputs are those that are left. The sizes of these inputs must be known.
+    ///
+    /// ```
+    /// use native_torch::{eval::Function, graph::{Builder, Dim, Op}, tensor::{DType, Tensor}};
+    ///
+    /// let mut b = Builder::new();
+    /// let words = b.integers("words", vec![Dim::Size(2)]);
+    /// let table = b.parameter("table", Tensor::from_slice(&[3, 1], &[10.0, 11.0, 12.0]));
+    /// let y = b.node(Op::Embedding, &[table, words])?;
+    /// let graph = b.finish(&[("y", y)])?.with_integers(&[2, 0])?;
+    /// let f = Function::compile(&graph, DType::F64)?;
+    /// let mut y = [0.0; 2];
+    /// f.value(&mut f.workspace(), &[], &mut y)?;
+    /// assert_eq!(y, [12.0, 10.0]);
+    /// # Ok::<(), native_torch::Error>(())
+    /// ```
+    pub fn with_integers(&self, integers: &[i64]) -> Result<Graph> {
+        let mut graph = self.clone();
+        let (mut rest, mut left) = (integers, Vec::new());
+        for input in &self.inputs {
+            let ty = self.ty(input.value);
+            if ty.dtype.is_float() {
+                graph.values[input.value.index()].source = Source::Input(left.len());
+                left.push(input.clone());
+                continue;
+            }
+            let sizes = ty.sizes().ok_or_else(|| {
+                let shape = format_shape(&ty.shape);
+                Error::argument(format!("input `{}` has the symbolic shape {shape}; give its sizes", input.name))
+            })?;
+            let count: usize = sizes.iter().product();
+            let (own, others) = rest.split_at_checked(count).ok_or_else(|| {
+                Error::argument(format!(
+                    "{} integers were given, which is too few for `{}`",
+                    integers.len(),
+                    input.name
+                ))
+            })?;
+            rest = others;
+            graph.values[input.value.index()].source = Source::Parameter(graph.parameters.len());
+            let tensor = Tensor::from_slice(&sizes, own);
+            graph.parameters.push(Parameter { name: input.name.clone(), tensor });
+        }
+        if !rest.is_empty() {
+            let needed = integers.len() - rest.len();
+            return Err(Error::argument(format!("{} integers were given, but {needed} are expected", integers.len())));
+        }
+        graph.inputs = left;
+        Ok(graph)
+    }
+
+    /// An error that names the first input or layer with a size that is not known, or an input of integers, which are
+    /// given with [`Graph::with_integers`].
     pub fn check_concrete(&self) -> Result<()> {
         for input in &self.inputs {
             let ty = self.ty(input.value);
+            if !ty.dtype.is_float() {
+                return Err(Error::argument(format!(
+                    "input `{}` holds integers, which have no derivative; give them with the graph, apart from x",
+                    input.name
+                )));
+            }
             if ty.sizes().is_none() {
                 return Err(Error::argument(format!(
                     "input `{}` has the symbolic shape {}; give its sizes",

@@ -76,6 +76,8 @@ pub enum Op {
         /// The dimension.
         dim: usize,
     },
+    /// Rows of a table: (weight `[rows, width]`, indices of integers).
+    Embedding,
     /// Softmax over one dimension: (x).
     Softmax {
         /// The dimension.
@@ -263,6 +265,7 @@ impl Op {
             Op::RmsNorm { .. } => "rms_norm",
             Op::Prelu => "prelu",
             Op::LogSoftmax { .. } => "log_softmax",
+            Op::Embedding => "embedding",
             Op::Softmax { .. } => "softmax",
             Op::Flatten { .. } => "flatten",
             Op::Unflatten { .. } => "unflatten",

@@ -1,7 +1,7 @@
 //! Shape inference: one rule per operation.
 
 use super::{AvgPool, Blocks, Conv, Dim, Interpolation, MaxPool, Op, Padding, Target, Type, Upsample, format_shape};
-use crate::{Error, Result};
+use crate::{Error, Result, tensor::DType};
 
 /// The sizes before, along and after a dimension; a scalar counts as a dimension of one.
 pub fn split_at_dim(sizes: &[usize], dim: usize) -> (usize, usize, usize) {
@@ -12,7 +12,8 @@ pub fn split_at_dim(sizes: &[usize], dim: usize) -> (usize, usize, usize) {
 /// The types of an operation's results.
 pub(super) fn infer(op: &Op, inputs: &[&Type]) -> Result<Vec<Type>> {
     let x = *inputs.first().ok_or_else(|| Error::argument(format!("{} needs an operand", op.name())))?;
-    if let Some(ty) = inputs.iter().find(|ty| ty.dtype != x.dtype || !ty.dtype.is_float()) {
+    let floats = if *op == Op::Embedding { &inputs[..1] } else { inputs };
+    if let Some(ty) = floats.iter().find(|ty| ty.dtype != x.dtype || !ty.dtype.is_float()) {
         return Err(Error::unsupported(format!(
             "{} of a {} tensor; operands must be floating point",
             op.name(),
@@ -20,7 +21,7 @@ pub(super) fn infer(op: &Op, inputs: &[&Type]) -> Result<Vec<Type>> {
         )));
     }
     let arity = match op {
-        Op::Add | Op::Sub | Op::Mul | Op::Div | Op::Prelu => 2..=2,
+        Op::Add | Op::Sub | Op::Mul | Op::Div | Op::Prelu | Op::Embedding => 2..=2,
         Op::Linear | Op::Conv(_) | Op::ConvTranspose { .. } => 2..=3,
         Op::LayerNorm { .. } => 1..=3,
         Op::RmsNorm { .. } => 1..=2,
@@ -49,6 +50,7 @@ pub(super) fn infer(op: &Op, inputs: &[&Type]) -> Result<Vec<Type>> {
     let shape = match op {
         Op::Unary(_) => x.shape.clone(),
         Op::Add | Op::Sub | Op::Mul | Op::Div => broadcast(op, inputs)?,
+        Op::Embedding => embedding(x, inputs[1])?,
         Op::Prelu => {
             let shape = broadcast(op, inputs)?;
             if shape.len() != x.rank() || !shape.iter().zip(&x.shape).all(|(a, b)| a.agrees(b)) {
@@ -511,6 +513,16 @@ fn padded_size(size: usize, before: isize, after: isize, padding: Padding) -> Op
     usize::try_from(padded).ok().filter(|_| allowed)
 }
 
+fn embedding(weight: &Type, indices: &Type) -> Result<Vec<Dim>> {
+    if indices.dtype != DType::I64 {
+        return Err(Error::argument(format!("the indices are {}, but integers are expected", indices.dtype.name())));
+    }
+    let [_, width] = weight.shape.as_slice() else {
+        return Err(Error::argument(format!("the table has shape {}, not [rows, width]", format_shape(&weight.shape))));
+    };
+    Ok(indices.shape.iter().chain([width]).cloned().collect())
+}
+
 fn layer_norm(axes: usize, inputs: &[&Type]) -> Result<Vec<Dim>> {
     let x = inputs[0];
     let start = x.rank().checked_sub(axes).filter(|_| axes > 0).ok_or_else(|| {
@@ -644,7 +656,7 @@ fn cat(dim: usize, inputs: &[&Type]) -> Result<Vec<Dim>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{graph::Unary, tensor::DType};
+    use crate::graph::Unary;
 
     fn sized(shape: &[usize]) -> Type {
         Type::sized(DType::F64, shape)

@@ -1,7 +1,7 @@
 //! Modules to graphs.
 
 use super::{
-    layers::{Expects, Place},
+    layers::{Expects, Pair, Place},
     module::{CUSTOM_REASON, Custom, Layer, Module},
 };
 use crate::{
@@ -18,7 +18,8 @@ impl Module {
     ///
     /// Without a shape, the input has the one that the first layer asks for, batched: `[N, in_features]` for Linear,
     /// `[N, C, H, W]` for Conv2d, `[N, ..]` for LayerNorm. Where the first layers do not say, the error names the layer
-    /// that needs the shape. Layers that are not supported, and custom layers, are errors that name them.
+    /// that needs the shape. A model that begins with Embedding takes integers, which are given to the graph with
+    /// [`Graph::with_integers`]; one of two inputs needs [`Module::graph_of`]. Layers that are not supported, and custom layers, are errors that name them.
     pub fn graph(&self, input: Option<&[Dim]>) -> Result<Graph> {
         if let Some((module, reason)) = self.unsupported().into_iter().next() {
             return Err(refusal(module, &reason));
@@ -26,15 +27,50 @@ impl Module {
         self.graph_with(input, &mut |module, _, _, _| Err(refusal(module, CUSTOM_REASON)))
     }
 
-    /// The same, with a forward for custom layers.
+    /// The graph of the model for inputs of these shapes, one for each input of torch's forward and under its name: two
+    /// for the layers Bilinear (`input1`, `input2`), CosineSimilarity and PairwiseDistance (`x1`, `x2`), which must be
+    /// the whole model; one, `input`, for all others. Otherwise as [`Module::graph`].
+    pub fn graph_of(&self, inputs: &[Vec<Dim>]) -> Result<Graph> {
+        if let Some((module, reason)) = self.unsupported().into_iter().next() {
+            return Err(refusal(module, &reason));
+        }
+        let steps = self.steps();
+        match (self.pair(&steps), inputs) {
+            (Some((step, pair)), [a, b]) => graph_of_pair(step, pair, [a.clone(), b.clone()]),
+            (None, [one]) => self.graph(Some(one)),
+            (pair, shapes) => {
+                let count = if pair.is_some() { 2 } else { 1 };
+                let given = shapes.len();
+                Err(Error::argument(format!("the model has {count} input(s), but {given} shape(s) were given")))
+            }
+        }
+    }
+
+    /// The only layer, if it has two inputs.
+    fn pair<'a>(&self, steps: &[&'a Module]) -> Option<(&'a Module, &'a dyn Pair)> {
+        let [step] = steps else { return None };
+        match step.layer() {
+            Layer::Standard(layer) => layer.pair().map(|pair| (*step, pair)),
+            _ => None,
+        }
+    }
+
+    /// The same as [`Module::graph`], with a forward for custom layers.
     pub fn graph_with(&self, input: Option<&[Dim]>, custom: &mut CustomForward) -> Result<Graph> {
         let steps = self.steps();
+        if let Some((step, pair)) = self.pair(&steps) {
+            return match (input, pair.shapes()) {
+                (None, Some(shapes)) => graph_of_pair(step, pair, shapes),
+                _ => Err(Error::argument("it has two inputs; give a shape for each").at(step.place())),
+            };
+        }
         let shape = match input {
             Some(shape) => shape.to_vec(),
             None => default_input(&steps)?,
         };
         let mut builder = Builder::new();
-        let mut x = builder.input("input", shape);
+        let mut x =
+            if takes_integers(&steps) { builder.integers("input", shape) } else { builder.input("input", shape) };
         for step in steps {
             let scope = step.place();
             builder.set_scope(&*scope);
@@ -64,6 +100,27 @@ impl Module {
     }
 }
 
+fn graph_of_pair(step: &Module, pair: &dyn Pair, shapes: [Vec<Dim>; 2]) -> Result<Graph> {
+    let mut builder = Builder::new();
+    let [first, second] = pair.names();
+    let [a, b] = shapes;
+    let inputs = [builder.input(first, a), builder.input(second, b)];
+    let scope = step.place();
+    builder.set_scope(&*scope);
+    let y = pair.apply(inputs, &mut Place { builder: &mut builder, path: step.path(), scope: &scope })?;
+    builder.finish(&[("output", y)])
+}
+
+/// Whether the first layer that is not indifferent to its input takes integers.
+fn takes_integers(steps: &[&Module]) -> bool {
+    let expects = |step: &&Module| match step.layer() {
+        Layer::Standard(layer) => layer.expects(),
+        _ => Expects::Given,
+    };
+    let first = steps.iter().map(expects).find(|expects| !matches!(expects, Expects::Any));
+    matches!(first, Some(Expects::Integers))
+}
+
 fn refusal(module: &Module, reason: &str) -> Error {
     Error::unsupported(reason).at(module.place())
 }
@@ -78,7 +135,7 @@ fn default_input(steps: &[&Module]) -> Result<Vec<Dim>> {
         match expects {
             Expects::Any => {}
             Expects::Shape(shape) => return Ok(shape),
-            Expects::Given => {
+            Expects::Given | Expects::Integers => {
                 let message = "it needs to know the input's shape, which no layer before it fixes; give the shape";
                 return Err(Error::argument(message).at(step.place()));
             }

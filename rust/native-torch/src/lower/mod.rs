@@ -164,6 +164,7 @@ impl Lowering<'_> {
                 self.set(node, same);
                 Ok(())
             }
+            Op::Embedding => self.gather(node, &form::embedding(graph, node)?),
             Op::Cat { dim } => self.gather(node, &form::cat(graph, node, *dim)),
         }
     }

@@ -1,4 +1,4 @@
-//! Functions of two elements with broadcasting, and concatenation.
+//! Functions of two elements with broadcasting, concatenation, and rows of tables.
 
 use super::{
     At, Kernel, Operands, Scratch, Write,
@@ -260,5 +260,51 @@ impl<T: Real> Kernel<T> for Concatenation {
 
     fn cost(&self) -> f64 {
         (self.outer * self.length) as f64
+    }
+}
+
+/// Rows of a table.
+pub(super) struct Rows {
+    pub rows: Vec<usize>,
+    pub width: usize,
+    /// The number of the table's rows.
+    pub table: usize,
+}
+
+impl Rows {
+    /// `out[row, i] (+)= t[rows[row], i]` for lines of this length.
+    fn gather<T: Real>(&self, line: usize, t: &[T], out: &mut [T], write: Write) {
+        for (&row, out) in self.rows.iter().zip(out.chunks_exact_mut(line.max(1))) {
+            add(&t[row * line..(row + 1) * line], out, write);
+        }
+    }
+}
+
+impl<T: Real> Kernel<T> for Rows {
+    fn forward(&self, x: Operands<T>, y: &mut [T], _: &mut Scratch<T>) {
+        self.gather(self.width * x.points, x.get(0).0, y, Write::Set);
+    }
+
+    fn jvp(&self, _: usize, at: At<T>, columns: usize, t: &[T], out: &mut [T], write: Write, _: &mut Scratch<T>) {
+        self.gather(self.width * at.points() * columns, t, out, write);
+    }
+
+    fn vjp(&self, _: usize, _: At<T>, _: usize, g: &[T], out: &mut [T], write: Write, _: &mut Scratch<T>) {
+        if write == Write::Set {
+            out.fill(T::ZERO);
+        }
+        let (from, to) = (self.rows.len() * self.width, self.table * self.width);
+        if from == 0 {
+            return;
+        }
+        for (g, out) in g.chunks_exact(from).zip(out.chunks_exact_mut(to)) {
+            for (&row, g) in self.rows.iter().zip(g.chunks_exact(self.width)) {
+                add(g, &mut out[row * self.width..(row + 1) * self.width], Write::Add);
+            }
+        }
+    }
+
+    fn cost(&self) -> f64 {
+        (self.rows.len() * self.width) as f64
     }
 }

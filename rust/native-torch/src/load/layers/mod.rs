@@ -4,9 +4,11 @@ mod activation;
 mod batch_norm;
 mod blocks;
 mod conv;
+mod embedding;
 mod linear;
 mod norm;
 mod pad;
+mod pair;
 mod pool;
 mod reshape;
 mod upsample;
@@ -25,7 +27,11 @@ type Reader = fn(&Fields) -> Result<Standard>;
 
 /// Every layer that is known, by its class in `torch.nn.modules`.
 const TABLE: &[(&str, Reader)] = &[
+    ("distance.CosineSimilarity", pair::cosine_similarity),
+    ("distance.PairwiseDistance", pair::pairwise_distance),
+    ("linear.Bilinear", pair::bilinear),
     ("linear.Linear", linear::linear),
+    ("sparse.Embedding", embedding::embedding),
     ("linear.Identity", reshape::identity),
     ("conv.Conv1d", conv::convolution::<1>),
     ("conv.Conv2d", conv::convolution::<2>),
@@ -145,6 +151,8 @@ pub(super) enum Expects {
     Shape(Vec<Dim>),
     /// What it does depends on a shape that it does not say.
     Given,
+    /// It takes integers, of any shape.
+    Integers,
 }
 
 /// The rule of a layer.
@@ -155,6 +163,20 @@ trait Rule: fmt::Debug + Send + Sync {
     fn expects(&self) -> Expects;
     /// Adds its operations to the graph.
     fn apply(&self, x: ValueId, place: &mut Place) -> Result<ValueId>;
+}
+
+/// The rule of a layer of two inputs.
+pub(super) trait Pair: fmt::Debug + Send + Sync {
+    /// The attributes as torch prints them: names with values.
+    fn arguments(&self) -> Vec<(&'static str, String)>;
+    /// The names of the inputs in torch's forward.
+    fn names(&self) -> [&'static str; 2];
+    /// The shapes that it takes, where it says so.
+    fn shapes(&self) -> Option<[Vec<Dim>; 2]> {
+        None
+    }
+    /// Adds its operations to the graph.
+    fn apply(&self, pair: [ValueId; 2], place: &mut Place) -> Result<ValueId>;
 }
 
 /// Where a layer's operations go: the graph, and the layer's path for the names of its parameters.
@@ -214,24 +236,53 @@ impl Place<'_> {
 
 /// A layer of torch's own whose rule is known.
 #[derive(Clone, Debug)]
-pub struct Standard(Arc<dyn Rule>);
+pub struct Standard(Kind);
+
+#[derive(Clone, Debug)]
+enum Kind {
+    One(Arc<dyn Rule>),
+    Two(Arc<dyn Pair>),
+}
 
 impl Standard {
     fn new(rule: impl Rule + 'static) -> Self {
-        Self(Arc::new(rule))
+        Self(Kind::One(Arc::new(rule)))
+    }
+
+    fn of_pair(rule: impl Pair + 'static) -> Self {
+        Self(Kind::Two(Arc::new(rule)))
+    }
+
+    /// The rule of a layer of two inputs, if it is one.
+    pub(super) fn pair(&self) -> Option<&dyn Pair> {
+        match &self.0 {
+            Kind::One(_) => None,
+            Kind::Two(rule) => Some(&**rule),
+        }
     }
 
     /// Its attributes as torch prints them: names with values.
     pub fn arguments(&self) -> Vec<(&'static str, String)> {
-        self.0.arguments()
+        match &self.0 {
+            Kind::One(rule) => rule.arguments(),
+            Kind::Two(rule) => rule.arguments(),
+        }
     }
 
     pub(super) fn expects(&self) -> Expects {
-        self.0.expects()
+        match &self.0 {
+            Kind::One(rule) => rule.expects(),
+            Kind::Two(_) => Expects::Given,
+        }
     }
 
     pub(super) fn apply(&self, x: ValueId, place: &mut Place) -> Result<ValueId> {
-        self.0.apply(x, place)
+        match &self.0 {
+            Kind::One(rule) => rule.apply(x, place),
+            Kind::Two(_) => {
+                Err(Error::unsupported("it takes two inputs, but stands where there is one").at(place.scope))
+            }
+        }
     }
 }
 
