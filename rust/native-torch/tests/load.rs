@@ -135,12 +135,13 @@ fn use_up(path: &Path, entry: &Value) -> Result<Vec<f64>> {
         layer.describe();
     }
     let x = entry.get("x").map_or_else(|| vec![2.0, -1.0, 4.0], numbers);
-    let shape = if module.layers().next().is_some_and(|layer| layer.class().contains("2d")) {
-        vec![1, 1, 4, 5]
-    } else {
-        vec![x.len()]
+    // A layer over lines, images or volumes needs one of these.
+    let spatial: [(&str, &[usize]); 3] = [("1d", &[1, 1, 20]), ("2d", &[1, 1, 4, 5]), ("3d", &[1, 1, 2, 2, 5])];
+    let class = module.layers().next().map_or("", |layer| layer.class());
+    let (shape, x) = match spatial.iter().find(|(name, _)| class.contains(name)) {
+        Some((_, shape)) => (shape.to_vec(), vec![1.0; 20]),
+        None => (vec![x.len()], x),
     };
-    let x = if shape.len() == 4 { vec![1.0; 20] } else { x };
     evaluate(&module, &shape, &x).map(|(_, y)| y)
 }
 

@@ -377,7 +377,13 @@ fn unknown(class: &Global) -> String {
         "ModuleList" | "ModuleDict" | "ParameterList" | "ParameterDict" => {
             "this class holds modules but has no forward; use a Sequential".to_owned()
         }
-        _ => format!("this layer is not supported yet; supported are Sequential, {}", layers::known()),
+        "RNN" | "LSTM" | "GRU" | "RNNCell" | "LSTMCell" | "GRUCell" | "MultiheadAttention" => {
+            "recurrent layers and attention are not supported yet; build the model without them".to_owned()
+        }
+        name if name.starts_with("Transformer") => {
+            "Transformer layers are not supported yet; build the model without them".to_owned()
+        }
+        _ => "this layer is not supported yet; build the model of other layers".to_owned(),
     }
 }
 
