@@ -7,7 +7,7 @@
  * pointers that stand last. Where the status is not `NT_OK`, `nt_last_error` says what is wrong, where, and what to do.
  *
  * Arrays are flat, in torch's row-major order, and double. The caller owns what it passes; nothing of it is kept after
- * the call. Positions count from 0.
+ * the call, but for the bytes and the readers of files. Positions count from 0.
  *
  * A handle is freed by the destroyer of its kind, once, when no call is using it; destroyers take NULL. Any function may
  * be called from any thread. One model, function or formulation may be used by several threads at once; a workspace is
@@ -54,6 +54,22 @@ typedef struct NtShape {
   const size_t *data;
   size_t len;
 } NtShape;
+
+/**
+ * Integers that the callee writes: `len` of them from `data`.
+ */
+typedef struct NtIntegersMut {
+  int64_t *data;
+  size_t len;
+} NtIntegersMut;
+
+/**
+ * Bytes that the callee reads: `len` of them from `data`.
+ */
+typedef struct NtBytes {
+  const uint8_t *data;
+  size_t len;
+} NtBytes;
 
 /**
  * Models that the callee reads: `len` of them from `data`.
@@ -271,9 +287,49 @@ typedef struct NtFunction NtFunction;
 typedef struct NtModel NtModel;
 
 /**
+ * A value that a file holds: a dict, a list, a tensor, a number. It never changes; any number of threads may use it at
+ * once. It shares the file with the values and models made from it, and may be freed before them.
+ */
+typedef struct NtValue NtValue;
+
+/**
  * The memory of one thread for the calls of one function. Used by two calls at once, it is an error for the later one.
  */
 typedef struct NtWorkspace NtWorkspace;
+
+/**
+ * Called once when the library needs bytes or a reader no more, with the context that came with them.
+ */
+typedef void (*NtRelease)(void *context);
+
+/**
+ * Reads `length` bytes, or fewer, into `buffer` from `position` on, counted from the beginning: a seek and a read. Gives
+ * how many it read; 0 at the end, a negative number where it fails.
+ */
+typedef int64_t (*NtRead)(void *context, uint64_t position, uint8_t *buffer, size_t length);
+
+/**
+ * A file that the caller reads. The library calls `read` when it opens the file, and when the numbers of a tensor are
+ * first used: from any thread that it is called on, but one call at a time.
+ */
+typedef struct NtReader {
+  /**
+   * Passed to each call; may be NULL.
+   */
+  void *context;
+  /**
+   * The length of the file in bytes.
+   */
+  uint64_t length;
+  /**
+   * Reads at a position.
+   */
+  NtRead read;
+  /**
+   * Called once when the file is not needed any more, also where opening it failed; may be NULL.
+   */
+  NtRelease release;
+} NtReader;
 
 /**
  * What a module computes: `NT_MODULE_SEQUENTIAL`, `NT_MODULE_STANDARD`, `NT_MODULE_CUSTOM` or `NT_MODULE_UNSUPPORTED`.
@@ -331,8 +387,7 @@ typedef struct NtModules {
 } NtModules;
 
 /**
- * The parameters and buffers of a model, under their names in the state dict. All arrays but the last two have `count`
- * entries.
+ * The tensors of a file or a model, also those that cannot be used. All arrays but the last two have `count` entries.
  */
 typedef struct NtTensors {
   /**
@@ -340,23 +395,34 @@ typedef struct NtTensors {
    */
   size_t count;
   /**
-   * Their names: `2.0.weight`, counted from the model or part.
+   * The keys that lead to each, joined by dots: `2.0.weight`, counted from the model, part or value.
    */
   struct NtStrings names;
   /**
-   * Their element types in the file, by torch's names: `float32`. Empty for a tensor that is not supported.
+   * How each is stored: `strided` for a plain dense tensor, else `sparse_coo`, `sparse_csr`, `sparse_csc`, `sparse_bsr`,
+   * `sparse_bsc`, `quantized`, `nested`, `meta`, `uninitialized`, `subclass` or `unknown`.
+   */
+  struct NtStrings kinds;
+  /**
+   * Their element types in the file, by torch's names: `float32`. Empty where the file does not say.
    */
   struct NtStrings dtypes;
   /**
-   * Why a tensor is not supported; empty where it is.
+   * Why a tensor cannot be used; empty where it can.
    */
   struct NtStrings reasons;
   /**
-   * 1 for a parameter, 0 for a buffer.
+   * 1 for a parameter, 0 for a buffer or another tensor.
    */
   const uint8_t *is_parameter;
   /**
-   * Where the sizes of each begin in `sizes`, and the end of the last: `count + 1` entries.
+   * The storage that each lies in: a number that is the same for tensors that share one, and `SIZE_MAX` for those that
+   * cannot be used.
+   */
+  const size_t *storages;
+  /**
+   * Where the sizes of each begin in `sizes`, and the end of the last: `count + 1` entries. A tensor that cannot be used
+   * may have none.
    */
   const size_t *shape_starts;
   /**
@@ -405,6 +471,62 @@ typedef struct NtSizes {
    */
   const size_t *sizes;
 } NtSizes;
+
+/**
+ * What a value is, in Python's words: one of the constants `NT_VALUE_NONE` and so on.
+ */
+typedef uint32_t NtValueKind;
+
+/**
+ * What a value is, and what is in it.
+ */
+typedef struct NtDescription {
+  /**
+   * What it is.
+   */
+  NtValueKind kind;
+  /**
+   * The value of a bool, an int or a float, an int rounded to the nearest double; NaN for others.
+   */
+  double number;
+  /**
+   * Of a text its UTF-8, of bytes the bytes, of an int its two's complement, least significant byte first and as long
+   * as it needs, of a module, an object or a class the name of the class. A NUL that does not count ends it.
+   */
+  const uint8_t *data;
+  /**
+   * How many bytes of `data` count.
+   */
+  size_t length;
+  /**
+   * How many values are in it.
+   */
+  size_t count;
+} NtDescription;
+
+/**
+ * The values in a value, in the file's order: elements, the entries of a dict, the attributes of an object. All arrays
+ * have `count` entries.
+ */
+typedef struct NtChildren {
+  /**
+   * How many there are.
+   */
+  size_t count;
+  /**
+   * What each is.
+   */
+  const NtValueKind *kinds;
+  /**
+   * What the key of each is; `NT_VALUE_NONE` in lists, tuples and sets.
+   */
+  const NtValueKind *key_kinds;
+  /**
+   * The keys: texts as they are, others as Python prints them, shortened where that is long. Empty in lists, tuples and
+   * sets. `nt_value_key` gives a key as a value.
+   */
+  struct NtStrings keys;
+} NtChildren;
 
 /**
  * The precision of a computation: `NT_FLOAT64` or `NT_FLOAT32`. Arrays are double either way.
@@ -805,6 +927,81 @@ typedef struct NtTables {
 #define NT_MODULE_UNSUPPORTED 3
 
 /**
+ * `None`.
+ */
+#define NT_VALUE_NONE 0
+
+/**
+ * A bool.
+ */
+#define NT_VALUE_BOOL 1
+
+/**
+ * An int of any size.
+ */
+#define NT_VALUE_INT 2
+
+/**
+ * A float.
+ */
+#define NT_VALUE_FLOAT 3
+
+/**
+ * A text.
+ */
+#define NT_VALUE_STR 4
+
+/**
+ * Bytes.
+ */
+#define NT_VALUE_BYTES 5
+
+/**
+ * A list.
+ */
+#define NT_VALUE_LIST 6
+
+/**
+ * A tuple.
+ */
+#define NT_VALUE_TUPLE 7
+
+/**
+ * A set.
+ */
+#define NT_VALUE_SET 8
+
+/**
+ * A dict, whose keys may be anything.
+ */
+#define NT_VALUE_DICT 9
+
+/**
+ * A tensor.
+ */
+#define NT_VALUE_TENSOR 10
+
+/**
+ * A module; `nt_value_model` makes a model of it.
+ */
+#define NT_VALUE_MODULE 11
+
+/**
+ * An object of another class.
+ */
+#define NT_VALUE_OBJECT 12
+
+/**
+ * A class or a function by its name, or a dtype.
+ */
+#define NT_VALUE_CLASS 13
+
+/**
+ * Bytes that tensors share, by themselves.
+ */
+#define NT_VALUE_STORAGE 14
+
+/**
  * Double precision.
  */
 #define NT_FLOAT64 0
@@ -857,18 +1054,37 @@ const char *nt_last_error(void);
 NT_MUST_USE NtStatus nt_check_panic(void);
 
 /**
- * Opens a file that `torch.save(model, path)` wrote, without Python.
+ * Opens a file that `torch.save(model, path)` wrote with any version of torch, without Python.
  *
- * The file is mapped into memory and must not be changed in place while the model lives. What it claims is checked
- * before memory is taken; nothing that it names is called. Layers that are not supported do not fail here: see
- * `nt_model_modules`.
+ * What the file claims is checked before memory is taken; nothing that it names is called. The numbers of its tensors are
+ * read when they are first used, so the file must not be changed in place while the model lives. Layers that are not
+ * supported do not fail here: see `nt_model_modules`.
  *
  * `NT_ERROR_IO`: the file cannot be read. `NT_ERROR_FORMAT`: it is damaged. `NT_ERROR_UNSUPPORTED`: it is of another
- * kind, or holds no module.
+ * kind, or holds no module; what it holds then, `nt_value_open` gives.
  *
  * `out` receives the model, to be freed with `nt_model_destroy`; NULL on failure.
  */
-NT_MUST_USE NtStatus nt_model_open(NtStr path, struct NtModel **out);
+NT_MUST_USE
+NtStatus nt_model_open(NtStr path,
+                       struct NtModel **out);
+
+/**
+ * The same for a file in memory: `bytes`, which are not copied and must stay as they are until `release` is called with
+ * `context`. That happens once, when the last value or model of the file is freed, or before this returns where it fails.
+ * Where `release` is NULL, they must stay for as long as a value or model of the file lives.
+ */
+NT_MUST_USE
+NtStatus nt_model_open_bytes(NtBytes bytes,
+                             NtRelease release,
+                             void *context,
+                             struct NtModel **out);
+
+/**
+ * The same for a file behind a reader, which is called whenever a part of the file is needed, and is released when the
+ * last value or model of the file is freed, or before this returns where it fails.
+ */
+NT_MUST_USE NtStatus nt_model_open_reader(const struct NtReader *reader, struct NtModel **out);
 
 /**
  * Frees a model; NULL is allowed. Pointers that the model gave out are then invalid.
@@ -929,14 +1145,16 @@ NT_MUST_USE NtStatus nt_model_modules(const struct NtModel *model, struct NtModu
 NT_MUST_USE NtStatus nt_model_tensors(const struct NtModel *model, struct NtTensors *out);
 
 /**
- * The numbers of tensor `index` of `nt_model_tensors`, flat and row-major, converted to double exactly; the first use
- * checks the CRC of the record in the file.
+ * The numbers of tensor `index` of `nt_model_tensors`, flat and row-major, converted to double; the first use checks the
+ * CRC of the record in the file. `values` has as many elements as the tensor, or twice as many where it is complex: the
+ * real and the imaginary part in turn.
  *
- * `values` has as many elements as the tensor: the product of its sizes.
- *
- * `NT_ERROR_FORMAT`: the record is damaged. `NT_ERROR_UNSUPPORTED`: the numbers are not real.
+ * `NT_ERROR_FORMAT`: the record is damaged. `NT_ERROR_UNSUPPORTED`: the tensor cannot be used; see `reasons`.
  */
-NT_MUST_USE NtStatus nt_model_tensor_values(const struct NtModel *model, size_t index, NtSliceMut values);
+NT_MUST_USE
+NtStatus nt_model_tensor_values(const struct NtModel *model,
+                                size_t index,
+                                NtSliceMut values);
 
 /**
  * The attributes of the model's own module, not of those in it: of a custom layer, what its forward may need. Empty
@@ -960,6 +1178,112 @@ NT_MUST_USE NtStatus nt_model_input_shape(const struct NtModel *model, struct Nt
  * `NT_ERROR_FORMAT`: a record is damaged; the message names it.
  */
 NT_MUST_USE NtStatus nt_model_verify(const struct NtModel *model);
+
+/**
+ * Opens a file that `torch.save` wrote, of any version of torch, and gives the value at its root, whatever it is.
+ *
+ * What the file claims is checked before memory is taken; nothing that it names is called. The numbers of tensors are
+ * read when they are first used, so the file must not be changed in place while a value or model of it lives.
+ *
+ * `NT_ERROR_IO`: the file cannot be read. `NT_ERROR_FORMAT`: it is damaged. `NT_ERROR_UNSUPPORTED`: it is of another
+ * kind.
+ *
+ * `out` receives the value, to be freed with `nt_value_destroy`; NULL on failure.
+ */
+NT_MUST_USE NtStatus nt_value_open(NtStr path, struct NtValue **out);
+
+/**
+ * The same for a file in memory: `bytes`, which are not copied and must stay as they are until `release` is called with
+ * `context`. That happens once, when the last value or model of the file is freed, or before this returns where it fails.
+ * Where `release` is NULL, they must stay for as long as a value or model of the file lives.
+ */
+NT_MUST_USE
+NtStatus nt_value_open_bytes(NtBytes bytes,
+                             NtRelease release,
+                             void *context,
+                             struct NtValue **out);
+
+/**
+ * The same for a file behind a reader, which is called whenever a part of the file is needed, and is released when the
+ * last value or model of the file is freed, or before this returns where it fails.
+ */
+NT_MUST_USE NtStatus nt_value_open_reader(const struct NtReader *reader, struct NtValue **out);
+
+/**
+ * Frees a value; NULL is allowed. Pointers that the value gave out are then invalid.
+ */
+NtStatus nt_value_destroy(struct NtValue *value);
+
+/**
+ * What a value is. `out` receives pointers that are valid as long as the value.
+ */
+NT_MUST_USE NtStatus nt_value_describe(const struct NtValue *value, struct NtDescription *out);
+
+/**
+ * The values in a value, as one table. `out` receives pointers that are valid as long as the value.
+ */
+NT_MUST_USE NtStatus nt_value_children(const struct NtValue *value, struct NtChildren *out);
+
+/**
+ * Value `index` of `nt_value_children` as a value of its own, to be freed with `nt_value_destroy`; `out` is NULL on
+ * failure.
+ *
+ * `NT_ERROR_ARGUMENT`: there are not so many.
+ */
+NT_MUST_USE NtStatus nt_value_child(const struct NtValue *value, size_t index, struct NtValue **out);
+
+/**
+ * The key of entry `index` of a dict as a value of its own, to be freed with `nt_value_destroy`; `out` is NULL on failure.
+ *
+ * `NT_ERROR_ARGUMENT`: the value is no dict, or has not so many entries.
+ */
+NT_MUST_USE
+NtStatus nt_value_key(const struct NtValue *value,
+                      size_t index,
+                      struct NtValue **out);
+
+/**
+ * The module that a value is, as a model. `out` receives it, to be freed with `nt_model_destroy`; NULL on failure.
+ *
+ * `NT_ERROR_UNSUPPORTED`: the value is no module; the message says what it is. `NT_ERROR_FORMAT`: the module is malformed.
+ */
+NT_MUST_USE
+NtStatus nt_value_model(const struct NtValue *value,
+                        struct NtModel **out);
+
+/**
+ * All tensors in a value, also those deeper in it, as one table. `out` receives pointers that are valid as long as the
+ * value.
+ *
+ * `NT_ERROR_FORMAT`: the value contains itself. `NT_ERROR_UNSUPPORTED`: it is nested too deep.
+ */
+NT_MUST_USE NtStatus nt_value_tensors(const struct NtValue *value, struct NtTensors *out);
+
+/**
+ * The numbers of tensor `index` of `nt_value_tensors`, flat and row-major, converted to double; the first use checks the
+ * CRC of the record in the file. `values` has as many elements as the tensor, or twice as many where it is complex: the
+ * real and the imaginary part in turn.
+ *
+ * `NT_ERROR_FORMAT`: the record is damaged. `NT_ERROR_UNSUPPORTED`: the tensor cannot be used; see `reasons`.
+ */
+NT_MUST_USE
+NtStatus nt_value_tensor_values(const struct NtValue *value,
+                                size_t index,
+                                NtSliceMut values);
+
+/**
+ * The same for a tensor of integers or bools, exactly; numbers of `uint64` are given with their bits.
+ *
+ * `NT_ERROR_ARGUMENT`: the tensor holds other numbers.
+ */
+NT_MUST_USE NtStatus nt_value_tensor_integers(const struct NtValue *value, size_t index, NtIntegersMut values);
+
+/**
+ * Checks the CRC-32 of every record of the value's file, whose numbers are otherwise checked when they are first used.
+ *
+ * `NT_ERROR_FORMAT`: a record is damaged; the message names it.
+ */
+NT_MUST_USE NtStatus nt_value_verify(const struct NtValue *value);
 
 /**
  * Compiles a model for one shape of input.

@@ -2,10 +2,12 @@
 # that a test can include this file where no newer Julia is had.
 
 include("errors.jl")
+include("source.jl")
 include("capi.jl")
 include("function.jl")
 include("model.jl")
 include("arrays.jl")
+include("value.jl")
 include("evaluate.jl")
 include("tables.jl")
 include("show.jl")

@@ -12,6 +12,21 @@ mutable struct _Functions
     nt_last_error::Ptr{Cvoid}
     nt_check_panic::Ptr{Cvoid}
     nt_model_open::Ptr{Cvoid}
+    nt_model_open_bytes::Ptr{Cvoid}
+    nt_model_open_reader::Ptr{Cvoid}
+    nt_value_open::Ptr{Cvoid}
+    nt_value_open_bytes::Ptr{Cvoid}
+    nt_value_open_reader::Ptr{Cvoid}
+    nt_value_destroy::Ptr{Cvoid}
+    nt_value_describe::Ptr{Cvoid}
+    nt_value_children::Ptr{Cvoid}
+    nt_value_child::Ptr{Cvoid}
+    nt_value_key::Ptr{Cvoid}
+    nt_value_model::Ptr{Cvoid}
+    nt_value_tensors::Ptr{Cvoid}
+    nt_value_tensor_values::Ptr{Cvoid}
+    nt_value_tensor_integers::Ptr{Cvoid}
+    nt_value_verify::Ptr{Cvoid}
     nt_model_destroy::Ptr{Cvoid}
     nt_model_modules::Ptr{Cvoid}
     nt_model_input_shape::Ptr{Cvoid}
@@ -159,6 +174,22 @@ Base.unsafe_convert(::Type{_Shape}, x::Vector{Csize_t}) = _Shape(pointer(x), len
 # NULL: the model's own shape.
 Base.cconvert(::Type{_Shape}, ::Nothing) = _Shape(C_NULL, 0)
 
+struct _Bytes
+    data::Ptr{UInt8}
+    len::Csize_t
+end
+
+Base.cconvert(::Type{_Bytes}, x::Vector{UInt8}) = x
+Base.unsafe_convert(::Type{_Bytes}, x::Vector{UInt8}) = _Bytes(pointer(x), length(x))
+
+struct _Integers
+    data::Ptr{Int64}
+    len::Csize_t
+end
+
+Base.cconvert(::Type{_Integers}, x::Vector{Int64}) = x
+Base.unsafe_convert(::Type{_Integers}, x::Vector{Int64}) = _Integers(pointer(x), length(x))
+
 struct _Strings
     text::Ptr{UInt8}
     offsets::Ptr{Csize_t}
@@ -172,6 +203,36 @@ struct _Modules
     descriptions::_Strings
     reasons::_Strings
     parameters::Ptr{Csize_t}
+end
+
+struct _Description
+    kind::UInt32
+    number::Cdouble
+    data::Ptr{UInt8}
+    length::Csize_t
+    count::Csize_t
+end
+
+# The kinds of values in the order of the header's constants.
+const _KINDS = (:none, :bool, :int, :float, :str, :bytes, :list, :tuple, :set, :dict, :tensor, :module, :object, :class, :storage)
+
+struct _Children
+    count::Csize_t
+    kinds::Ptr{UInt32}
+    key_kinds::Ptr{UInt32}
+    keys::_Strings
+end
+
+struct _Tensors
+    count::Csize_t
+    names::_Strings
+    kinds::_Strings
+    dtypes::_Strings
+    reasons::_Strings
+    is_parameter::Ptr{UInt8}
+    storages::Ptr{Csize_t}
+    shape_starts::Ptr{Csize_t}
+    sizes::Ptr{Csize_t}
 end
 
 struct _Sizes
@@ -299,9 +360,29 @@ end
 
 # Models.
 
-function _model_open(path::String)
+function _model_open(source)
+    function by_path(path)
+        out = Ref{Ptr{Cvoid}}(C_NULL)
+        @_call nt_model_open(path::Cstring, out::Ptr{Ptr{Cvoid}})
+        return out[]
+    end
+    function by_bytes(bytes)
+        out = Ref{Ptr{Cvoid}}(C_NULL)
+        @_call nt_model_open_bytes(bytes::_Bytes, C_NULL::Ptr{Cvoid}, C_NULL::Ptr{Cvoid}, out::Ptr{Ptr{Cvoid}})
+        return out[]
+    end
+    function by_reader(table)
+        out = Ref{Ptr{Cvoid}}(C_NULL)
+        @_call nt_model_open_reader(Ref(table)::Ptr{_CReader}, out::Ptr{Ptr{Cvoid}})
+        return out[]
+    end
+    return _open(source, by_path, by_bytes, by_reader)
+end
+
+# A model of the module that a value is.
+function _value_model(value)
     out = Ref{Ptr{Cvoid}}(C_NULL)
-    @_call nt_model_open(path::Cstring, out::Ptr{Ptr{Cvoid}})
+    @_call nt_value_model(value::Ptr{Cvoid}, out::Ptr{Ptr{Cvoid}})
     return out[]
 end
 
@@ -340,6 +421,95 @@ function _model_input_shape(model)
 end
 
 _model_verify(model) = @_call nt_model_verify(model::Ptr{Cvoid})
+
+# Values.
+
+function _value_open(source)
+    function by_path(path)
+        out = Ref{Ptr{Cvoid}}(C_NULL)
+        @_call nt_value_open(path::Cstring, out::Ptr{Ptr{Cvoid}})
+        return out[]
+    end
+    function by_bytes(bytes)
+        out = Ref{Ptr{Cvoid}}(C_NULL)
+        @_call nt_value_open_bytes(bytes::_Bytes, C_NULL::Ptr{Cvoid}, C_NULL::Ptr{Cvoid}, out::Ptr{Ptr{Cvoid}})
+        return out[]
+    end
+    function by_reader(table)
+        out = Ref{Ptr{Cvoid}}(C_NULL)
+        @_call nt_value_open_reader(Ref(table)::Ptr{_CReader}, out::Ptr{Ptr{Cvoid}})
+        return out[]
+    end
+    return _open(source, by_path, by_bytes, by_reader)
+end
+
+_value_destroy(value::Ptr{Cvoid}) = ccall(_NT.nt_value_destroy, Cint, (Ptr{Cvoid},), value)
+
+function _value_describe(value)
+    GC.@preserve value begin
+        out = Ref{_Description}()
+        @_call nt_value_describe(value::Ptr{Cvoid}, out::Ptr{_Description})
+        found = out[]
+        return (kind = _KINDS[found.kind+1], number = found.number, data = _copy(UInt8, found.data, found.length),
+                count = Int(found.count))
+    end
+end
+
+# The keys of the values in a value: texts as they are, others as Python prints them.
+function _value_keys(value)
+    GC.@preserve value begin
+        out = Ref{_Children}()
+        @_call nt_value_children(value::Ptr{Cvoid}, out::Ptr{_Children})
+        return _copy(out[].keys, Int(out[].count))
+    end
+end
+
+function _value_child(value, index::Integer)
+    out = Ref{Ptr{Cvoid}}(C_NULL)
+    @_call nt_value_child(value::Ptr{Cvoid}, (index - 1)::Csize_t, out::Ptr{Ptr{Cvoid}})
+    return out[]
+end
+
+function _value_key(value, index::Integer)
+    out = Ref{Ptr{Cvoid}}(C_NULL)
+    @_call nt_value_key(value::Ptr{Cvoid}, (index - 1)::Csize_t, out::Ptr{Ptr{Cvoid}})
+    return out[]
+end
+
+# The tensors in a value, in the file's order.
+function _value_tensors(value)
+    GC.@preserve value begin
+        out = Ref{_Tensors}()
+        @_call nt_value_tensors(value::Ptr{Cvoid}, out::Ptr{_Tensors})
+        table = out[]
+        count = Int(table.count)
+        names, kinds, dtypes, reasons = (_copy(list, count) for list in (table.names, table.kinds, table.dtypes, table.reasons))
+        starts = _copy(Int, table.shape_starts, count + 1)
+        sizes = _copy(Int, table.sizes, starts[end])
+        is_parameter, storages = _copy(Bool, Ptr{Bool}(table.is_parameter), count), _copy(UInt, table.storages, count)
+    end
+    return [(
+        name = names[i],
+        kind = Symbol(kinds[i]),
+        dtype = dtypes[i],
+        size = Tuple(sizes[starts[i]+1:starts[i+1]]),
+        is_parameter = is_parameter[i],
+        storage = storages[i],
+        reason = reasons[i],
+    ) for i in 1:count]
+end
+
+function _value_tensor_values!(values::Vector{Float64}, value, index::Integer)
+    @_call nt_value_tensor_values(value::Ptr{Cvoid}, (index - 1)::Csize_t, values::_Slice)
+    return values
+end
+
+function _value_tensor_integers!(values::Vector{Int64}, value, index::Integer)
+    @_call nt_value_tensor_integers(value::Ptr{Cvoid}, (index - 1)::Csize_t, values::_Integers)
+    return values
+end
+
+_value_verify(value) = @_call nt_value_verify(value::Ptr{Cvoid})
 
 # Functions and workspaces.
 

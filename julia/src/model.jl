@@ -7,12 +7,14 @@ A model read by [`load`](@ref). It never changes, may be called from any thread,
 """
 mutable struct Model
     handle::Ptr{Cvoid}
+    # What the handle needs as long as it lives: bytes, a stream.
+    source::Any
     path::String
     functions::Dict{Tuple{Vector{Int},Bool},CompiledFunction}
     lock::ReentrantLock
 
-    function Model(path::String)
-        model = new(_model_open(path), path, Dict{Tuple{Vector{Int},Bool},CompiledFunction}(), ReentrantLock())
+    function Model(handle::Ptr{Cvoid}, source, path::String)
+        model = new(handle, source, path, Dict{Tuple{Vector{Int},Bool},CompiledFunction}(), ReentrantLock())
         finalizer(_free, model)
         return model
     end
@@ -28,16 +30,21 @@ end
 
 """
     NativeTorch.load(path) -> Model
+    NativeTorch.load(bytes::Vector{UInt8}) -> Model
+    NativeTorch.load(io::IO) -> Model
 
-Read a model that `torch.save(model, path)` wrote. Nothing that the file names is called. The file must not be changed in
-place while the model lives. Layers that are not supported do not fail here: the model prints them with the reason.
+Read a model that `torch.save(model, path)` wrote with any version of torch: a file, bytes in memory, or what a stream holds
+from where it stands to its end. Nothing that the file names is called. Numbers are read when they are needed, so a file,
+the bytes and the stream must not be changed or closed while the model lives. Layers that are not supported do not fail
+here: the model prints them with the reason. What a file holds that is no model, [`load_value`](@ref) gives.
 
 Throws [`IOError`](@ref) if the file cannot be read, [`FormatError`](@ref) if it is damaged, [`UnsupportedError`](@ref) if
 it is of another kind, [`LibraryError`](@ref) if there is no `libnative_torch`.
 """
-function load(path::AbstractString)
+function load(source::Union{AbstractString,AbstractVector{UInt8},IO})
     _require_library()
-    return Model(String(path))
+    kept = _source(source)
+    return Model(_model_open(kept), kept, _origin(kept))
 end
 
 """

@@ -38,6 +38,7 @@ import zlib
 import torch
 
 import cases
+import values
 
 HERE = pathlib.Path(__file__).parent
 
@@ -136,7 +137,7 @@ def write_fixture(case):
         saved = copy.deepcopy(model)
         case.alter(saved)
     write_json(HERE / f"{case.name}.json", expected)
-    torch.save(saved, HERE / f"{case.name}.pt")
+    case.save(saved, HERE / f"{case.name}.pt")
 
 
 def write_inputs():
@@ -196,11 +197,11 @@ def main(part=""):
     torch.use_deterministic_algorithms(True)
     for known in ("Implicit dimension choice for", "Using padding=.same. with even kernel", ".*weight_norm. is deprecated"):
         warnings.filterwarnings("ignore", known)
-    every = cases.layers() + cases.nets()
+    every = cases.layers() + cases.nets() + cases.files()
     names = [case.name for case in every]
     assert len(set(names)) == len(names)
     if not part:
-        for folder in ("layers", "nets"):
+        for folder in ("layers", "nets", "files"):
             shutil.rmtree(HERE / folder, ignore_errors=True)
     for case in every:
         if part in case.name:
@@ -212,6 +213,7 @@ def main(part=""):
     (HERE / "index.json").write_text(json.dumps(names, indent=1) + "\n")
     write_inputs()
     write_refused()
+    values.write_all()
     print(f"{len(names)} fixtures")
 
 

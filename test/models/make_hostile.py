@@ -349,9 +349,186 @@ def zips():
     add("crc_storage", "the checksum of data/0 is wrong", weight_record(central=wrong, local=wrong), "data/0", ["CRC", "checksum"], outcome="verify")
     add("crc_data_pkl", "the checksum of data.pkl is wrong",
         archive(replace=[Record("m/data.pkl", data, central=wrong, local=wrong)]), "data.pkl", ["CRC", "checksum"])
-    magic = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
-    add("legacy", "the head of torch's format before 1.6, which is no zip",
-        magic + pickle(int_(1001)) + pickle(value({"protocol_version": 1001, "little_endian": True})) + pickle(sequential()), ["legacy"])
+
+
+# ---- older formats ---------------------------------------------------------------------------------------------
+
+MAGIC = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
+SYS_INFO = pickle(value({"protocol_version": 1001, "little_endian": True}))
+
+
+def stored(data, length=None):
+    """A storage's bytes behind its number of float32s."""
+    return struct.pack("<q", len(data) // 4 if length is None else length) + data
+
+
+def stream(opcodes=None, *, magic=MAGIC, version=1001, info=SYS_INFO, keys=("0", "1"), storages=None):
+    """The legacy stream of a good model, unless the arguments say else."""
+    storages = stored(WEIGHT) + stored(BIAS) if storages is None else storages
+    keys = keys if isinstance(keys, bytes) else value(list(keys))
+    head = magic + pickle(value(version)) + info
+    return head + pickle(sequential(linear()) if opcodes is None else opcodes) + pickle(keys) + storages
+
+
+def viewed(view, key="0", numel=6):
+    return value(("storage", global_("torch.FloatStorage"), key, "cpu", numel, view)) + b"Q"
+
+
+def legacy_streams():
+    def legacy(name, what, content, *words, **other):
+        add(f"legacy_{name}", what, content, *words, **other)
+
+    good = stream()
+    legacy("good", "the good model in the legacy stream", good, outcome="legal")
+    source = value(("module", global_("torch.nn.modules.linear.Linear"), "linear.py", "class Linear:\n  pass\n")) + b"Q"
+    named = linear().replace(global_("torch.nn.modules.linear.Linear"), source, 1)
+    legacy("source", "the class with its source text in its place", stream(sequential(named)), outcome="legal")
+    cuts = {
+        "in_magic": 9, "in_version": len(MAGIC) + 3, "in_info": len(MAGIC) + 20, "in_pickle": good.index(b"in_features"),
+        "before_keys": good.index(pickle(value(["0", "1"]))), "in_keys": good.index(pickle(value(["0", "1"]))) + 8,
+        "in_length": good.index(WEIGHT) - 3, "in_weight": good.index(WEIGHT) + 5, "one_byte": len(good) - 1,
+    }  # fmt: skip
+    for name, cut in cuts.items():
+        legacy(f"truncated_{name}", f"its first {cut} of {len(good)} bytes", good[:cut], ["truncated", "no file that torch.save writes", "ends", "pickle"])
+    legacy("version", "version 1002", stream(version=1002), "1002", "1001")
+    legacy("version_text", "a version that is text", stream(version="1001"), "version")
+    legacy("info_evil", "a call of os.system where the machine is described", stream(info=pickle(b"cos\nsystem\n" + str_("true") + b"\x85R")), "os.system")
+    legacy("value_evil", "a call of os.system in the model", stream(sequential(linear(), b"cos\nsystem\n" + str_("true") + b"\x85R")), "os.system", place="1")
+    legacy("keys_number", "a number in place of the list of keys", stream(keys=int_(2)), "keys")
+    legacy("keys_of_numbers", "keys that are None", stream(keys=value([None, None])), "key")
+    legacy("key_unknown", "a key that no tensor refers to", stream(keys=("0", "1", "2"), storages=stored(WEIGHT) + stored(BIAS) + stored(BIAS)), "storages/2")
+    legacy("key_missing", "a storage that a tensor needs is missing", stream(keys=("0",), storages=stored(WEIGHT)), "storages/1", place="0.bias")
+    legacy("key_twice", "a key is listed twice", stream(keys=("0", "0"), storages=stored(WEIGHT) * 2), "twice")
+    legacy("key_evil", "a call of os.system among the keys", stream(keys=b"](cos\nsystem\n" + str_("true") + b"\x85Re"), "os.system")
+    for name, length in (("less", 5), ("more", 7), ("huge", 2**62), ("negative", -6), ("swapped", 6 << 56)):
+        legacy(f"length_{name}", f"the length in front of the weight is {length}, not 6", stream(storages=stored(WEIGHT, length) + stored(BIAS)), "storages/0", "6")
+    for name, numel in (("huge", 2**61), ("overflow", 2**62), ("negative", -6), ("less", 2)):
+        opcodes = sequential(linear(weight=parameter(tensor((2, 3), at=viewed(None, numel=numel)))))
+        legacy(f"claim_{name}", f"the pickle and the length give the weight's storage {numel} elements", stream(opcodes, storages=stored(WEIGHT, numel) + stored(BIAS)), ["storages/", "negative"])
+    long = struct.pack("<8f", 9, *struct.unpack("<6f", WEIGHT), 9)
+
+    def view(name, what, *args, outcome="error"):
+        opcodes = sequential(linear(weight=parameter(tensor((2, 3), at=viewed(*args)))))
+        words = [] if outcome == "legal" else [["view", "storage"]]
+        legacy(f"view_{name}", what, stream(opcodes, storages=stored(long) + stored(BIAS)), *words, outcome=outcome, place=None if outcome == "legal" else "0.weight")
+
+    view("good", "the weight in elements 1 to 6 of a storage of 8", ("v", 1, 6), "0", 8, outcome="legal")
+    view("beyond", "a view that ends beyond its storage", ("v", 3, 6), "0", 8)
+    view("short", "a view that is shorter than its tensor", ("v", 1, 5), "0", 8)
+    view("negative", "a view that begins before its storage", ("v", -1, 6), "0", 8)
+    view("overflow", "a view whose end overflows 64 bits", ("v", 2**63 - 1, 2**63 - 1), "0", 8)
+    view("pair", "a view of two values", ("v", 1), "0", 8)
+    strides = tensor((2, 3), (4, 1))
+    legacy("stride_beyond", "a stride that reaches one element beyond the storage", stream(sequential(linear(weight=parameter(strides)))), "stride", place="0.weight")
+    nan = struct.pack("<6f", float("nan"), -2.0, 0.5, float("inf"), 3.0, -1.5)
+    legacy("nan", "weights that are NaN and infinite: legal, and kept", stream(storages=stored(nan) + stored(BIAS)), outcome="legal", y=["NaN", "Infinity"])
+    legacy("cycle", "a list that holds itself, as an attribute", stream(sequential(linear(extra=b"]q\1h\1a"))), ["cycle", "itself"])
+    legacy("trailing", "bytes behind the last storage", good + b"more", outcome="legal")
+    legacy("magic_in_protocol_0", "the magic number in protocol 0", good.replace(MAGIC, b"L119547037146038801333356L\n.", 1), outcome="legal")
+    legacy("other_number", "another number in place of the magic one", stream(magic=pickle(int_(2**79))), ["pickle", "no file that torch.save writes"])
+
+
+def tar_header(name, length, kind=b"0", **fields):
+    field = lambda key, default: fields.get(key, default)
+    header = name.encode().ljust(100, b"\0") + b"0000644\0" + b"0000000\0" * 2 + field("size", b"%011o\0" % length) + b"00000000000\0"
+    header += b" " * 8 + kind + bytes(100) + b"ustar\x0000" + bytes(247)
+    sum_ = field("sum", sum(header))
+    return header[:148] + b"%06o\0 " % sum_ + header[156:]
+
+
+def tar_(members, end=bytes(1024)):
+    """The archive of (name, data, fields of the header)."""
+    blocks = [tar_header(name, len(data), **fields) + data + bytes(-len(data) % 512) for name, data, fields in members]
+    return b"".join(blocks) + end
+
+
+def tar_model(drop=(), twice=(), fields=None, **data):
+    """The good model in the layout of torch 0.1, unless the arguments give a member's bytes or its header's fields."""
+    reference = lambda key: call("torch.nn.parameter.Parameter", str_(key) + b"Q") + value((True, False, {})) + b"b"
+    model = sequential(linear(parameters={"weight": reference("10"), "bias": reference("11")}))
+    good = {
+        "sys_info": SYS_INFO,
+        "pickle": pickle(model),
+        "tensors": tar_tensors((10, 1, (2, 3), (3, 1), 0), (11, 2, (2,), (1,), 0)),
+        "storages": tar_storages((1, WEIGHT), (2, BIAS)),
+    }
+    good.update(data)
+    fields = fields or {}
+    names = [name for name in good if name not in drop] + list(twice)
+    return tar_([(name, good[name], fields.get(name, {})) for name in names])
+
+
+def tar_tensors(*tensors, count=None, rank=None):
+    out = pickle(int_(len(tensors) if count is None else count))
+    for key, storage, sizes, strides, offset in tensors:
+        out += pickle(value((key, storage, global_("torch.FloatTensor"))))
+        out += struct.pack("<q", len(sizes) if rank is None else rank)
+        out += b"".join(struct.pack("<q", n) for n in (*sizes, *strides, offset))
+    return out
+
+
+def tar_storages(*storages, count=None, views=(), length=None):
+    out = pickle(int_(len(storages) if count is None else count))
+    for key, data in storages:
+        out += pickle(value((key, "cpu", global_("torch.FloatStorage")))) + stored(data, length)
+    return out + (views if isinstance(views, bytes) else pickle(value(list(views))))
+
+
+def tars():
+    def tar(name, what, content, *words, **other):
+        add(f"tar_{name}", what, content, *words, **other)
+
+    good = tar_model()
+    tar("good", "the good model in the tar archive of torch 0.1", good, outcome="legal")
+    tar("no_end", "without the empty blocks at its end", good[:-1024], outcome="legal")
+    for name, cut in (("in_header", 300), ("in_pickle", 1600), ("in_storages", good.index(WEIGHT) + 5), ("before_storages", good.index(b"storages") - 100)):
+        tar(f"truncated_{name}", f"its first {cut} of {len(good)} bytes", good[:cut], ["truncated", "member", "no file that torch.save writes"])
+    for name in ("pickle", "tensors", "storages"):
+        tar(f"no_{name}", f"without the member {name}", tar_model(drop=[name]), name)
+        tar(f"empty_{name}", f"the member {name} has no bytes", tar_model(**{name: b""}), name.removesuffix("s"))
+        tar(f"checksum_{name}", f"the header of {name} has a wrong checksum", tar_model(fields={name: {"sum": 1}}), "checksum")
+        tar(f"size_{name}", f"the member {name} is said to have 8 GB", tar_model(fields={name: {"size": b"77777777777\0"}}), name)
+        tar(f"size_text_{name}", f"the size of {name} is no number", tar_model(fields={name: {"size": b"abcdefghijk\0"}}), "size")
+    tar("no_sys_info", "without the member sys_info", tar_model(drop=["sys_info"]), outcome="legal")
+    tar("twice", "two members storages", tar_model(twice=["storages"]), "storages", "twice")
+    evil = pickle(b"cos\nsystem\n" + str_("true") + b"\x85R")
+    for name in ("sys_info", "pickle", "tensors", "storages"):
+        tar(f"evil_{name}", f"a call of os.system in {name}", tar_model(**{name: evil}), "os.system")
+
+    def storages(name, what, content, *words, **other):
+        tar(f"storages_{name}", what, tar_model(storages=content), *words, **other)
+
+    storages("count_more", "one storage fewer than the member claims", tar_storages((1, WEIGHT), count=3), ["storage", "description"])
+    storages("count_huge", "2^62 storages are claimed", tar_storages((1, WEIGHT), count=2**62), ["storage", "description"])
+    storages("count_negative", "-1 storages are claimed", tar_storages((1, WEIGHT), count=-1), "number")
+    storages("length_huge", "a storage of 2^62 elements", tar_storages((1, WEIGHT), length=2**62), "storages/1")
+    storages("length_negative", "a storage of -1 elements", tar_storages((1, WEIGHT), length=-1), "storages/1")
+    storages("length_more", "a storage that reaches into what follows", tar_storages((1, WEIGHT), (2, BIAS), length=600), "storages/")
+    storages("twice", "a storage is there twice", tar_storages((1, WEIGHT), (1, BIAS)), "twice")
+    storages("missing", "the storage of the bias is missing", tar_storages((1, WEIGHT)), "storage", "11")
+    storages("views_number", "a number in place of the views", tar_storages((1, WEIGHT), (2, BIAS), views=pickle(int_(3))), "view")
+    storages("view_beyond", "a view that ends beyond its root", tar_storages((1, WEIGHT), (2, BIAS), views=[(3, 1, 4, 3)]), "view")
+    storages("view_negative", "a view that begins before its root", tar_storages((1, WEIGHT), (2, BIAS), views=[(3, 1, -4, 3)]), "negative")
+    storages("view_overflow", "a view whose end overflows", tar_storages((1, WEIGHT), (2, BIAS), views=[(3, 1, 2**63 - 1, 2**63 - 1)]), "view")
+    storages("view_of_nothing", "a view whose root is missing", tar_storages((1, WEIGHT), (2, BIAS), views=[(3, 9, 0, 1)]), "9")
+    long = struct.pack("<8f", 9, *struct.unpack("<6f", WEIGHT), 9)
+    storages("view_good", "the weight's storage is a view", tar_storages((5, long), (2, BIAS), views=[(1, 5, 1, 6)]), outcome="legal")
+
+    def tensors(name, what, *weight, outcome="error", words=("10",), **other):
+        tar(f"tensors_{name}", what, tar_model(tensors=tar_tensors(weight, (11, 2, (2,), (1,), 0), **other)), *words, outcome=outcome)
+
+    tensors("stride_beyond", "a stride that reaches one element beyond the storage", 10, 1, (2, 3), (4, 1), 0)
+    tensors("stride_negative", "a negative stride", 10, 1, (2, 3), (-3, 1), 3)
+    tensors("size_negative", "a negative size", 10, 1, (-2, 3), (3, 1), 0)
+    tensors("size_overflow", "sizes whose product overflows", 10, 1, (2**32, 2**32), (1, 1), 0)
+    tensors("offset_beyond", "an offset beyond the storage", 10, 1, (2, 3), (3, 1), 1)
+    tensors("offset_huge", "an offset of 2^63 - 1", 10, 1, (2, 3), (3, 1), 2**63 - 1)
+    tensors("rank_huge", "a rank of 2^31 - 1", 10, 1, (2, 3), (3, 1), 0, rank=2**31 - 1)
+    tensors("rank_negative", "a rank of -1", 10, 1, (2, 3), (3, 1), 0, rank=-1)
+    tensors("storage_missing", "a storage that is not there", 10, 7, (2, 3), (3, 1), 0)
+    tensors("key_other", "the weight's tensor is missing", 99, 1, (2, 3), (3, 1), 0, words=("weight",))
+    tensors("twice", "a tensor is there twice", 11, 1, (2, 3), (3, 1), 0, words=("11", "twice"))
+    tensors("count_huge", "2^62 tensors are claimed", 10, 1, (2, 3), (3, 1), 0, count=2**62, words=("tensor",))
 
 
 def pickles():
@@ -613,6 +790,8 @@ def main():
     shutil.rmtree(HERE, ignore_errors=True)
     HERE.mkdir()
     zips()
+    legacy_streams()
+    tars()
     pickles()
     tensors()
     layers()

@@ -11,7 +11,10 @@
 pub mod formulation;
 pub mod function;
 pub mod model;
+pub mod source;
 pub mod status;
 pub mod strings;
+pub mod tensors;
 pub mod types;
+pub mod value;
 pub mod version;

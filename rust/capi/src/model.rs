@@ -1,25 +1,23 @@
 //! Models: what a file holds.
 
 use std::{
-    ffi::OsStr,
+    ffi::c_void,
     mem::MaybeUninit,
-    os::unix::ffi::OsStrExt,
-    path::PathBuf,
     sync::{Arc, OnceLock},
 };
 
+use crate::{
+    source::{self, NtReader, NtRelease},
+    status::{NtStatus, construct, guard},
+    strings::{NtStrings, Strings},
+    tensors::{NtTensors, Tensors},
+    types::{NtBytes, NtModels, NtShape, NtSlice, NtSliceMut, NtStr, give, list, read, required, shape, text},
+};
 use engine::{
     Error, Result,
     graph::{Dim, Graph},
-    load::{self, Checkpoint, Layer, Module, ModuleTensor},
+    load::{self, Checkpoint, Layer, Module, ModuleTensor, NamedTensor, TensorInfo},
     tensor::Tensor,
-};
-use safer_ffi::prelude::char_p;
-
-use crate::{
-    status::{NtStatus, construct, guard},
-    strings::{NtStrings, Strings},
-    types::{NtModels, NtShape, NtSlice, NtSliceMut, NtStr, give, list, read, required, shape, text, write},
 };
 
 /// A model read from a file, or a part of one. It never changes; any number of threads may use it at once. Functions
@@ -68,27 +66,6 @@ pub struct NtModules {
     pub parameters: *const usize,
 }
 
-/// The parameters and buffers of a model, under their names in the state dict. All arrays but the last two have `count`
-/// entries.
-#[repr(C)]
-#[derive(Clone, Copy, Debug)]
-pub struct NtTensors {
-    /// How many tensors there are.
-    pub count: usize,
-    /// Their names: `2.0.weight`, counted from the model or part.
-    pub names: NtStrings,
-    /// Their element types in the file, by torch's names: `float32`. Empty for a tensor that is not supported.
-    pub dtypes: NtStrings,
-    /// Why a tensor is not supported; empty where it is.
-    pub reasons: NtStrings,
-    /// 1 for a parameter, 0 for a buffer.
-    pub is_parameter: *const u8,
-    /// Where the sizes of each begin in `sizes`, and the end of the last: `count + 1` entries.
-    pub shape_starts: *const usize,
-    /// The sizes of all.
-    pub sizes: *const usize,
-}
-
 /// The attributes of a module, in the file's order, without those that every `nn.Module` has. All arrays have `count`
 /// entries.
 #[repr(C)]
@@ -129,16 +106,6 @@ struct Modules {
     parameters: Vec<usize>,
 }
 
-/// What [`NtTensors`] points into.
-struct Tensors {
-    names: Strings,
-    dtypes: Strings,
-    reasons: Strings,
-    is_parameter: Vec<u8>,
-    shape_starts: Vec<usize>,
-    sizes: Vec<usize>,
-}
-
 /// What [`NtAttributes`] points into.
 struct Attributes {
     names: Strings,
@@ -148,6 +115,16 @@ struct Attributes {
 }
 
 impl NtModel {
+    /// The module of a file, at its root or elsewhere in it.
+    pub fn of_file(file: Arc<Checkpoint>, module: Module) -> Self {
+        Self::new(vec![file], Arc::new(module), String::new())
+    }
+
+    fn root(file: Arc<Checkpoint>) -> Result<Self> {
+        let module = file.module()?;
+        Ok(Self::of_file(file, module))
+    }
+
     fn new(files: Vec<Arc<Checkpoint>>, root: Arc<Module>, path: String) -> Self {
         Self {
             files,
@@ -183,11 +160,6 @@ impl NtModel {
         }
     }
 
-    /// The parameters and buffers with the modules they are in.
-    fn module_tensors(&self) -> impl Iterator<Item = (&Module, &ModuleTensor)> {
-        self.module().modules().flat_map(|module| module.tensors().iter().map(move |tensor| (module, tensor)))
-    }
-
     fn modules(&self) -> &Modules {
         self.modules.get_or_init(|| {
             let all: Vec<&Module> = self.module().modules().collect();
@@ -210,28 +182,18 @@ impl NtModel {
         })
     }
 
+    /// The parameters and buffers under their names in the state dict.
     fn tensors(&self) -> &Tensors {
         self.tensors.get_or_init(|| {
-            let all: Vec<_> = self.module_tensors().collect();
-            let name = |&(module, tensor): &(&Module, &ModuleTensor)| {
+            let named = |module: &Module, tensor: &ModuleTensor| {
                 let below = module.path().strip_prefix(&self.path).unwrap_or(module.path());
                 let below = below.strip_prefix('.').unwrap_or(below);
-                if below.is_empty() { tensor.name.clone() } else { format!("{below}.{}", tensor.name) }
+                let name = if below.is_empty() { tensor.name.clone() } else { format!("{below}.{}", tensor.name) };
+                let info = TensorInfo { is_parameter: tensor.is_parameter, ..tensor.info.clone() };
+                NamedTensor { name, info, tensor: tensor.tensor.clone() }
             };
-            let shape = |tensor: &ModuleTensor| tensor.tensor.as_ref().map_or(vec![], |t| t.shape().to_vec());
-            let shapes: Vec<Vec<usize>> = all.iter().map(|(_, tensor)| shape(tensor)).collect();
-            let ends = shapes.iter().scan(0, |end, shape| {
-                *end += shape.len();
-                Some(*end)
-            });
-            Tensors {
-                names: all.iter().map(name).collect(),
-                dtypes: all.iter().map(|(_, t)| t.tensor.as_ref().map_or("", |t| t.dtype().name())).collect(),
-                reasons: all.iter().map(|(_, t)| t.tensor.as_ref().err().map_or("", Error::message)).collect(),
-                is_parameter: all.iter().map(|(_, tensor)| tensor.is_parameter.into()).collect(),
-                shape_starts: std::iter::once(0).chain(ends).collect(),
-                sizes: shapes.concat(),
-            }
+            let modules = self.module().modules();
+            Tensors::new(modules.flat_map(|module| module.tensors().iter().map(move |t| named(module, t))).collect())
         })
     }
 
@@ -279,29 +241,45 @@ fn one_example(shape: &[Dim]) -> Option<Vec<usize>> {
     shape.iter().enumerate().map(size).collect()
 }
 
-fn path(text: char_p::Ref<'_>) -> PathBuf {
-    PathBuf::from(OsStr::from_bytes(text.to_bytes()))
-}
-
-/// Opens a file that `torch.save(model, path)` wrote, without Python.
+/// Opens a file that `torch.save(model, path)` wrote with any version of torch, without Python.
 ///
-/// The file is mapped into memory and must not be changed in place while the model lives. What it claims is checked
-/// before memory is taken; nothing that it names is called. Layers that are not supported do not fail here: see
-/// `nt_model_modules`.
+/// What the file claims is checked before memory is taken; nothing that it names is called. The numbers of its tensors are
+/// read when they are first used, so the file must not be changed in place while the model lives. Layers that are not
+/// supported do not fail here: see `nt_model_modules`.
 ///
 /// `NT_ERROR_IO`: the file cannot be read. `NT_ERROR_FORMAT`: it is damaged. `NT_ERROR_UNSUPPORTED`: it is of another
-/// kind, or holds no module.
+/// kind, or holds no module; what it holds then, `nt_value_open` gives.
 ///
 /// `out` receives the model, to be freed with `nt_model_destroy`; NULL on failure.
 #[unsafe(no_mangle)]
 #[must_use]
 pub extern "C" fn nt_model_open(path: NtStr, out: Option<&mut MaybeUninit<Option<Box<NtModel>>>>) -> NtStatus {
-    construct(out, || {
-        let path = self::path(required(path, "path")?);
-        let checkpoint = load::open(&path)?;
-        let module = checkpoint.module().map_err(|error| error.at(path.display()))?;
-        Ok(NtModel::new(vec![Arc::new(checkpoint)], Arc::new(module), String::new()))
-    })
+    construct(out, || source::open(path).and_then(NtModel::root))
+}
+
+/// The same for a file in memory: `bytes`, which are not copied and must stay as they are until `release` is called with
+/// `context`. That happens once, when the last value or model of the file is freed, or before this returns where it fails.
+/// Where `release` is NULL, they must stay for as long as a value or model of the file lives.
+#[unsafe(no_mangle)]
+#[must_use]
+pub extern "C" fn nt_model_open_bytes(
+    bytes: NtBytes,
+    release: NtRelease,
+    context: *mut c_void,
+    out: Option<&mut MaybeUninit<Option<Box<NtModel>>>>,
+) -> NtStatus {
+    source::opened(|| source::open_bytes(bytes, release, context), out, NtModel::root)
+}
+
+/// The same for a file behind a reader, which is called whenever a part of the file is needed, and is released when the
+/// last value or model of the file is freed, or before this returns where it fails.
+#[unsafe(no_mangle)]
+#[must_use]
+pub extern "C" fn nt_model_open_reader(
+    reader: Option<&NtReader>,
+    out: Option<&mut MaybeUninit<Option<Box<NtModel>>>>,
+) -> NtStatus {
+    source::opened(|| source::open_reader(reader), out, NtModel::root)
 }
 
 /// Frees a model; NULL is allowed. Pointers that the model gave out are then invalid.
@@ -431,44 +409,18 @@ pub extern "C" fn nt_model_modules(model: Option<&NtModel>, out: Option<&mut May
 #[unsafe(no_mangle)]
 #[must_use]
 pub extern "C" fn nt_model_tensors(model: Option<&NtModel>, out: Option<&mut MaybeUninit<NtTensors>>) -> NtStatus {
-    guard(|| {
-        let table = required(model, "model")?.tensors();
-        let tensors = NtTensors {
-            count: table.is_parameter.len(),
-            names: table.names.as_c(),
-            dtypes: table.dtypes.as_c(),
-            reasons: table.reasons.as_c(),
-            is_parameter: table.is_parameter.as_ptr(),
-            shape_starts: table.shape_starts.as_ptr(),
-            sizes: table.sizes.as_ptr(),
-        };
-        give(out, tensors)
-    })
+    guard(|| give(out, required(model, "model")?.tensors().as_c()))
 }
 
-/// The numbers of tensor `index` of `nt_model_tensors`, flat and row-major, converted to double exactly; the first use
-/// checks the CRC of the record in the file.
+/// The numbers of tensor `index` of `nt_model_tensors`, flat and row-major, converted to double; the first use checks the
+/// CRC of the record in the file. `values` has as many elements as the tensor, or twice as many where it is complex: the
+/// real and the imaginary part in turn.
 ///
-/// `values` has as many elements as the tensor: the product of its sizes.
-///
-/// `NT_ERROR_FORMAT`: the record is damaged. `NT_ERROR_UNSUPPORTED`: the numbers are not real.
+/// `NT_ERROR_FORMAT`: the record is damaged. `NT_ERROR_UNSUPPORTED`: the tensor cannot be used; see `reasons`.
 #[unsafe(no_mangle)]
 #[must_use]
 pub extern "C" fn nt_model_tensor_values(model: Option<&NtModel>, index: usize, values: NtSliceMut) -> NtStatus {
-    guard(|| {
-        let model = required(model, "model")?;
-        let (_, tensor) = model.module_tensors().nth(index).ok_or_else(|| {
-            Error::argument(format!("tensor {index} of {}; they count from 0", model.tensors().is_parameter.len()))
-        })?;
-        let tensor: &Tensor = tensor.tensor.as_ref().map_err(Error::clone)?;
-        let values = write(values, "values", tensor.numel(), &[])?;
-        if values.len() != tensor.numel() {
-            let (found, expected) = (values.len(), tensor.numel());
-            return Err(Error::argument(format!("values has length {found}, but {expected} is expected")));
-        }
-        values.copy_from_slice(&tensor.to_vec()?);
-        Ok(())
-    })
+    guard(|| required(model, "model")?.tensors().values(index, values))
 }
 
 /// The attributes of the model's own module, not of those in it: of a custom layer, what its forward may need. Empty

@@ -16,6 +16,10 @@ pub type NtSlice<'a> = Option<c_slice::Ref<'a, f64>>;
 pub type NtSliceMut<'a> = Option<c_slice::Mut<'a, f64>>;
 /// Sizes of dimensions.
 pub type NtShape<'a> = Option<c_slice::Ref<'a, usize>>;
+/// Integers that the callee writes.
+pub type NtIntegersMut<'a> = Option<c_slice::Mut<'a, i64>>;
+/// Bytes that the callee reads.
+pub type NtBytes<'a> = Option<c_slice::Ref<'a, u8>>;
 /// Handles that the callee borrows.
 pub type NtModels<'a> = Option<c_slice::Ref<'a, Option<&'a crate::model::NtModel>>>;
 /// Text that ends with NUL.
@@ -48,6 +52,20 @@ pub fn write<'a>(slice: NtSliceMut<'a>, name: &str, per_point: usize, reads: &[N
         }
     }
     Ok(slice.as_slice())
+}
+
+/// The elements of an array of integers to write.
+pub fn integers<'a>(slice: NtIntegersMut<'a>, name: &str, count: usize) -> Result<&'a mut [i64]> {
+    let Some(slice) = slice else {
+        return if count == 0 { Ok(&mut []) } else { Err(Error::argument(format!("{name} is NULL"))) };
+    };
+    check(slice.as_ref(), name)?;
+    Ok(slice.as_slice())
+}
+
+/// Bytes to read.
+pub fn bytes<'a>(slice: NtBytes<'a>, name: &str) -> Result<&'a [u8]> {
+    elements(required(slice, name)?, name)
 }
 
 /// The sizes, or none for NULL.

@@ -4,19 +4,22 @@
 mod abi;
 
 use std::{
-    ffi::{CStr, CString, c_char},
+    ffi::{CStr, CString, c_char, c_void},
     mem::MaybeUninit,
     os::unix::ffi::OsStrExt,
-    path::Path,
-    slice,
-    sync::LazyLock,
+    ptr, slice,
+    sync::{
+        LazyLock,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use libloading::Library;
 use native_torch_conformance::{
-    Api, Failure, Function, Kind, Lists, Model, Module, ModuleKind, Order, Outcome, Precision, Rows, Signature, Tables,
-    suite,
+    Api, Failure, Function, Kind, Lists, Model, Module, ModuleKind, Order, Outcome, Precision, Rows, Signature, Source,
+    Tables, suite,
 };
+use serde_json::{Value as Json, json};
 
 suite!(Foreign);
 
@@ -27,7 +30,54 @@ macro_rules! opaque {
         struct $name([u8; 0]);)*
     };
 }
-opaque!(CModel, CFunction, CWorkspace, CFormulation);
+opaque!(CModel, CValue, CFunction, CWorkspace, CFormulation);
+
+#[repr(C)]
+struct CReader {
+    context: *mut c_void,
+    length: u64,
+    read: extern "C" fn(*mut c_void, u64, *mut u8, usize) -> i64,
+    release: Release,
+}
+
+#[repr(C)]
+struct CIntegersMut {
+    data: *mut i64,
+    len: usize,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct CDescription {
+    kind: u32,
+    number: f64,
+    data: *const u8,
+    length: usize,
+    count: usize,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct CChildren {
+    count: usize,
+    kinds: *const u32,
+    key_kinds: *const u32,
+    keys: CStrings,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct CTensors {
+    count: usize,
+    names: CStrings,
+    kinds: CStrings,
+    dtypes: CStrings,
+    reasons: CStrings,
+    is_parameter: *const u8,
+    storages: *const usize,
+    shape_starts: *const usize,
+    sizes: *const usize,
+}
 
 #[repr(C)]
 struct CSlice<T> {
@@ -217,9 +267,25 @@ macro_rules! functions {
     };
 }
 
+type Release = extern "C" fn(*mut c_void);
+
 functions! {
     nt_last_error: fn() -> *const c_char;
     nt_model_open: fn(*const c_char, *mut *mut CModel) -> i32;
+    nt_model_open_bytes: fn(CSlice<u8>, Release, *mut c_void, *mut *mut CModel) -> i32;
+    nt_model_open_reader: fn(*const CReader, *mut *mut CModel) -> i32;
+    nt_value_open: fn(*const c_char, *mut *mut CValue) -> i32;
+    nt_value_open_bytes: fn(CSlice<u8>, Release, *mut c_void, *mut *mut CValue) -> i32;
+    nt_value_open_reader: fn(*const CReader, *mut *mut CValue) -> i32;
+    nt_value_destroy: fn(*mut CValue) -> i32;
+    nt_value_describe: fn(*const CValue, *mut CDescription) -> i32;
+    nt_value_children: fn(*const CValue, *mut CChildren) -> i32;
+    nt_value_child: fn(*const CValue, usize, *mut *mut CValue) -> i32;
+    nt_value_key: fn(*const CValue, usize, *mut *mut CValue) -> i32;
+    nt_value_tensors: fn(*const CValue, *mut CTensors) -> i32;
+    nt_value_tensor_values: fn(*const CValue, usize, CSliceMut) -> i32;
+    nt_value_tensor_integers: fn(*const CValue, usize, CIntegersMut) -> i32;
+    nt_value_verify: fn(*const CValue) -> i32;
     nt_model_destroy: fn(*mut CModel) -> i32;
     nt_model_modules: fn(*const CModel, *mut CModules) -> i32;
     nt_model_verify: fn(*const CModel) -> i32;
@@ -247,6 +313,7 @@ functions! {
 struct Foreign;
 
 struct ForeignModel(*mut CModel);
+struct ForeignValue(*mut CValue);
 struct ForeignFunction(*mut CFunction);
 struct ForeignWorkspace(*mut CWorkspace);
 struct ForeignFormulation(*mut CFormulation);
@@ -271,6 +338,7 @@ macro_rules! destroyed_by {
 }
 destroyed_by!(
     ForeignModel: nt_model_destroy,
+    ForeignValue: nt_value_destroy,
     ForeignFunction: nt_function_destroy,
     ForeignWorkspace: nt_workspace_destroy,
     ForeignFormulation: nt_formulation_destroy
@@ -340,11 +408,184 @@ fn strings(list: CStrings, count: usize) -> Vec<String> {
 impl Api for Foreign {
     type Model = ForeignModel;
 
-    fn open(path: &Path) -> Outcome<ForeignModel> {
-        let path = CString::new(path.as_os_str().as_bytes()).unwrap();
-        // SAFETY: the path is a string, the pointer may be written to.
-        made(|out| unsafe { (C.nt_model_open)(path.as_ptr(), out) }).map(ForeignModel)
+    fn open_from(source: Source) -> Outcome<ForeignModel> {
+        opened(source, C.nt_model_open, C.nt_model_open_bytes, C.nt_model_open_reader).map(ForeignModel)
     }
+
+    fn root(source: Source) -> Outcome<Json> {
+        let value = opened(source, C.nt_value_open, C.nt_value_open_bytes, C.nt_value_open_reader).map(ForeignValue)?;
+        // SAFETY: the value lives.
+        check(unsafe { (C.nt_value_verify)(value.0) })?;
+        // SAFETY: as above.
+        let tensors = get(|out| unsafe { (C.nt_value_tensors)(value.0, out) })?;
+        let mut tensors = Tensors { root: &value, table: tensors, next: 0 };
+        described(&value, &mut tensors)
+    }
+}
+
+/// Bytes that were lent, and how often they were released.
+struct Loan {
+    bytes: Vec<u8>,
+    released: AtomicUsize,
+}
+
+extern "C" fn release(context: *mut c_void) {
+    // SAFETY: the context is a loan that is never freed.
+    let loan = unsafe { &*context.cast::<Loan>() };
+    assert_eq!(loan.released.fetch_add(1, Ordering::SeqCst), 0);
+}
+
+/// At most 1000 bytes at a time, as a reader may.
+extern "C" fn read_loan(context: *mut c_void, position: u64, buffer: *mut u8, length: usize) -> i64 {
+    // SAFETY: the context is a loan that is never freed.
+    let loan = unsafe { &*context.cast::<Loan>() };
+    let rest = loan.bytes.get(position as usize..).unwrap_or_default();
+    let rest = &rest[..rest.len().min(length).min(1000)];
+    // SAFETY: the library gives `length` bytes to write to.
+    unsafe { ptr::copy_nonoverlapping(rest.as_ptr(), buffer, rest.len()) };
+    rest.len() as i64
+}
+
+/// Opens a file from any source. What is lent is released where this fails.
+fn opened<T>(
+    source: Source,
+    by_path: unsafe extern "C" fn(*const c_char, *mut *mut T) -> i32,
+    by_bytes: unsafe extern "C" fn(CSlice<u8>, Release, *mut c_void, *mut *mut T) -> i32,
+    by_reader: unsafe extern "C" fn(*const CReader, *mut *mut T) -> i32,
+) -> Outcome<*mut T> {
+    let lent = |bytes| Box::leak(Box::new(Loan { bytes, released: AtomicUsize::new(0) }));
+    let context = |loan: &Loan| ptr::from_ref(loan).cast_mut().cast::<c_void>();
+    let (loan, outcome) = match source {
+        Source::Path(path) => {
+            let path = CString::new(path.as_os_str().as_bytes()).unwrap();
+            // SAFETY: the path lives during the call.
+            return made(|out| unsafe { by_path(path.as_ptr(), out) });
+        }
+        Source::Bytes(bytes) => {
+            let loan = lent(bytes);
+            // SAFETY: the bytes are never freed.
+            (&*loan, made(|out| unsafe { by_bytes(read(&loan.bytes), release, context(loan), out) }))
+        }
+        Source::Reader(bytes) => {
+            let loan = lent(bytes);
+            let length = loan.bytes.len() as u64;
+            let reader = CReader { context: context(loan), length, read: read_loan, release };
+            // SAFETY: the loan is never freed; the table is copied.
+            (&*loan, made(|out| unsafe { by_reader(&reader, out) }))
+        }
+    };
+    assert_eq!(loan.released.load(Ordering::SeqCst), usize::from(outcome.is_err()));
+    outcome
+}
+
+/// The tensors of a file, which come in the order in which a walk meets them.
+struct Tensors<'a> {
+    root: &'a ForeignValue,
+    table: CTensors,
+    next: usize,
+}
+
+const KINDS: [&str; 13] =
+    ["None", "bool", "int", "float", "str", "bytes", "list", "tuple", "set", "dict", "tensor", "module", "object"];
+
+fn number(value: f64) -> Json {
+    if value.is_finite() { json!(value) } else { json!(value.to_string().to_lowercase()) }
+}
+
+fn integer(value: i128) -> Json {
+    if value.abs() > 1 << 53 { json!(value.to_string()) } else { json!(value as i64) }
+}
+
+/// A value as `test/models/values.py` describes it.
+fn described(value: &ForeignValue, tensors: &mut Tensors) -> Outcome<Json> {
+    // SAFETY: the value lives.
+    let found = get(|out| unsafe { (C.nt_value_describe)(value.0, out) })?;
+    // SAFETY: as above.
+    let children = get(|out| unsafe { (C.nt_value_children)(value.0, out) })?;
+    assert_eq!(children.count, found.count);
+    let data = array(found.data, found.length);
+    let text = || String::from_utf8(data.clone()).unwrap();
+    let kind = KINDS.get(found.kind as usize).copied().unwrap_or("class");
+    // SAFETY: as above.
+    let child = |i| made(|out| unsafe { (C.nt_value_child)(value.0, i, out) }).map(ForeignValue);
+    // SAFETY: as above.
+    let key = |i| made(|out| unsafe { (C.nt_value_key)(value.0, i, out) }).map(ForeignValue);
+    Ok(match kind {
+        "dict" => {
+            let mut entries = Vec::new();
+            for i in 0..children.count {
+                // Nobody looks for tensors in keys.
+                let key = described(&key(i)?, tensors)?;
+                entries.push(json!([key, described(&child(i)?, tensors)?]));
+            }
+            json!({ "kind": kind, "entries": entries })
+        }
+        "list" | "tuple" | "set" => {
+            let elements: Outcome<Vec<Json>> = (0..children.count).map(|i| described(&child(i)?, tensors)).collect();
+            json!({ "kind": kind, "elements": elements? })
+        }
+        "tensor" => described_tensor(tensors)?,
+        "module" => {
+            // SAFETY: the value lives.
+            let own = get(|out| unsafe { (C.nt_value_tensors)(value.0, out) })?;
+            tensors.next += own.count;
+            json!({ "kind": kind, "class": text() })
+        }
+        "bool" => json!({ "kind": kind, "value": found.number != 0.0 }),
+        "int" => {
+            let mut wide = [if data.last().is_some_and(|&byte| byte > 127) { 0xff } else { 0 }; 16];
+            wide[..data.len()].copy_from_slice(&data);
+            let exact = i128::from_le_bytes(wide);
+            assert_eq!(exact as f64, found.number);
+            json!({ "kind": kind, "value": integer(exact) })
+        }
+        "float" => json!({ "kind": kind, "value": number(found.number) }),
+        "bytes" => json!({ "kind": kind, "value": data }),
+        "str" | "class" => json!({ "kind": kind, "value": text() }),
+        _ => json!({ "kind": kind, "value": null }),
+    })
+}
+
+fn described_tensor(tensors: &mut Tensors) -> Outcome<Json> {
+    let (table, i) = (tensors.table, tensors.next);
+    tensors.next += 1;
+    assert!(i < table.count);
+    let text = |list: CStrings| strings(list, table.count)[i].clone();
+    let starts = array(table.shape_starts, table.count + 1);
+    let shape = array(table.sizes, starts[table.count])[starts[i]..starts[i + 1]].to_vec();
+    let storage = array(table.storages, table.count)[i];
+    let (kind, dtype, usable) = (text(table.kinds), text(table.dtypes), text(table.reasons).is_empty());
+    assert_eq!(usable, storage != usize::MAX);
+    let count: usize = shape.iter().product();
+    let values = || {
+        let mut values = vec![f64::NAN; if dtype.starts_with("complex") { 2 * count } else { count }];
+        // SAFETY: the root lives.
+        check(unsafe { (C.nt_value_tensor_values)(tensors.root.0, i, write(&mut values)) }).map(|()| values)
+    };
+    let integers = || {
+        let mut values = vec![-7i64; count];
+        let out = CIntegersMut { data: values.as_mut_ptr(), len: values.len() };
+        // SAFETY: the root lives.
+        check(unsafe { (C.nt_value_tensor_integers)(tensors.root.0, i, out) }).map(|()| values)
+    };
+    let values: Json = match dtype.as_str() {
+        _ if !usable => {
+            assert_eq!(values().unwrap_err().kind, Kind::Unsupported);
+            Json::Null
+        }
+        "bool" => integers()?.iter().map(|&v| json!(v != 0)).collect(),
+        "uint64" => integers()?.iter().map(|&v| integer(i128::from(v as u64))).collect(),
+        dtype if dtype.contains("int") => integers()?.iter().map(|&v| integer(v.into())).collect(),
+        dtype if dtype.starts_with("complex") => {
+            values()?.chunks(2).map(|pair| Json::from(vec![number(pair[0]), number(pair[1])])).collect()
+        }
+        _ => values()?.into_iter().map(number).collect(),
+    };
+    let shape = if kind == "nested" { Json::Null } else { json!(shape) };
+    let storage = usable.then_some(storage);
+    Ok(json!({
+        "kind": "tensor", "layout": kind, "dtype": dtype, "shape": shape, "values": values, "storage": storage,
+    }))
 }
 
 impl ForeignFormulation {

@@ -1,6 +1,6 @@
 //! The API as the suite sees it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What went wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,13 +161,32 @@ pub struct Tables {
     pub text: String,
 }
 
+/// Where the bytes of a file are.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// In the file system.
+    Path(PathBuf),
+    /// In memory.
+    Bytes(Vec<u8>),
+    /// Behind a reader.
+    Reader(Vec<u8>),
+}
+
 /// A way to call NativeTorch.
 pub trait Api {
     /// A model in a file.
     type Model: Model;
 
-    /// Opens a file.
-    fn open(path: &Path) -> Outcome<Self::Model>;
+    /// Opens a file whose root is a module.
+    fn open_from(source: Source) -> Outcome<Self::Model>;
+    /// The value at the root of a file, whatever it is, as `test/models/values.py` describes it. A tensor also says in
+    /// `storage` which one it lies in, by a number of the API's choice.
+    fn root(source: Source) -> Outcome<serde_json::Value>;
+
+    /// Opens a file by its path.
+    fn open(path: &Path) -> Outcome<Self::Model> {
+        Self::open_from(Source::Path(path.to_owned()))
+    }
 }
 
 /// A model in a file.

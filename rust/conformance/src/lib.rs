@@ -8,12 +8,14 @@
 mod api;
 pub mod derivatives;
 pub mod errors;
+pub mod files;
 mod fixture;
 pub mod formulations;
 pub mod models;
 
 pub use api::{
-    Api, Failure, Function, Kind, Lists, Model, Module, ModuleKind, Order, Outcome, Precision, Rows, Signature, Tables,
+    Api, Failure, Function, Kind, Lists, Model, Module, ModuleKind, Order, Outcome, Precision, Rows, Signature, Source,
+    Tables,
 };
 
 /// The tests of the suite, for one [`Api`].
@@ -23,6 +25,8 @@ macro_rules! suite {
         $crate::suite! { $api:
             models { modules_are_those_in_the_file, values_are_those_of_torch, single_precision_is_that_of_torch,
                      the_default_shape_holds_one_example, a_function_serves_many_threads }
+            files { every_source_gives_the_same_model, values_are_those_of_python, damaged_tensors_fail_when_they_are_read,
+                    refusals_do_not_depend_on_the_source }
             derivatives { jacobians_are_those_of_torch, products_are_those_of_torch, hessians_are_those_of_torch,
                           several_points_are_as_one_by_one }
             errors { refused_files_say_what_and_where, wrong_lengths_are_refused, wrong_shapes_are_refused,

@@ -1,6 +1,6 @@
 //! The conformance suite on the Rust API.
 
-use std::path::Path;
+use std::{io::Cursor, sync::Arc};
 
 use native_torch::{
     Error, ErrorKind, Result,
@@ -10,12 +10,13 @@ use native_torch::{
     graph::{Dim, Graph},
     load::{self, Checkpoint, Layer},
     lower::{LinearRows, VarId, VariableLists, lower},
-    tensor::DType,
+    tensor::{DType, Tensor},
 };
 use native_torch_conformance::{
-    Api, Failure, Function, Kind, Lists, Model, Module, ModuleKind, Order, Outcome, Precision, Rows, Signature, Tables,
-    suite,
+    Api, Failure, Function, Kind, Lists, Model, Module, ModuleKind, Order, Outcome, Precision, Rows, Signature, Source,
+    Tables, suite,
 };
+use serde_json::{Value as Json, json};
 
 suite!(Native);
 
@@ -43,11 +44,87 @@ fn failure(error: Error) -> Failure {
 impl Api for Native {
     type Model = NativeModel;
 
-    fn open(path: &Path) -> Outcome<NativeModel> {
-        let checkpoint = load::open(path).map_err(failure)?;
+    fn open_from(source: Source) -> Outcome<NativeModel> {
+        let checkpoint = checkpoint(source).map_err(failure)?;
         let module = checkpoint.module().map_err(failure)?;
         Ok(NativeModel { checkpoint, module })
     }
+
+    fn root(source: Source) -> Outcome<Json> {
+        let checkpoint = checkpoint(source).map_err(failure)?;
+        checkpoint.verify(&mut |_, _| {}).map_err(failure)?;
+        described(&checkpoint.root()).map_err(failure)
+    }
+}
+
+fn checkpoint(source: Source) -> Result<Checkpoint> {
+    match source {
+        Source::Path(path) => load::open(path),
+        Source::Bytes(bytes) => load::from_bytes(bytes),
+        Source::Reader(bytes) => load::from_reader(Cursor::new(bytes)),
+    }
+}
+
+/// A number that JSON can hold; text where a double cannot.
+fn number(value: f64) -> Json {
+    if value.is_finite() { json!(value) } else { json!(value.to_string().to_lowercase()) }
+}
+
+fn integer(value: impl Into<i128>) -> Json {
+    let value = value.into();
+    if value.abs() > 1 << 53 { json!(value.to_string()) } else { json!(value as i64) }
+}
+
+/// A value as `test/models/values.py` describes it.
+fn described(value: &load::Value) -> Result<Json> {
+    if value.is_module() {
+        return Ok(json!({ "kind": "module", "class": value.class() }));
+    }
+    if let Some(tensor) = value.as_tensor() {
+        return described_tensor(value, tensor);
+    }
+    if let Some(entries) = value.entries() {
+        let entries: Result<Vec<Json>> =
+            entries.iter().map(|(key, value)| Ok(json!([described(key)?, described(value)?]))).collect();
+        return Ok(json!({ "kind": value.kind(), "entries": entries? }));
+    }
+    if let Some(elements) = value.elements() {
+        let elements: Result<Vec<Json>> = elements.iter().map(described).collect();
+        return Ok(json!({ "kind": value.kind(), "elements": elements? }));
+    }
+    let scalar = if let Some(bytes) = value.as_int_bytes() {
+        let mut wide = [if bytes.last().is_some_and(|&byte| byte > 127) { 0xff } else { 0 }; 16];
+        wide[..bytes.len()].copy_from_slice(&bytes);
+        integer(i128::from_le_bytes(wide))
+    } else if let Some(class) = value.class() {
+        return Ok(json!({ "kind": "class", "value": class }));
+    } else {
+        let float = || value.as_f64().map(number);
+        let text = || value.as_str().map(Json::from);
+        let bytes = || value.as_bytes().map(Json::from);
+        value.as_bool().map(Json::from).or_else(float).or_else(text).or_else(bytes).unwrap_or_default()
+    };
+    Ok(json!({ "kind": value.kind(), "value": scalar }))
+}
+
+fn described_tensor(value: &load::Value, tensor: Result<Tensor>) -> Result<Json> {
+    let info = value.tensor_info().expect("a tensor");
+    let values: Json = match &tensor {
+        Err(_) => Json::Null,
+        Ok(tensor) if tensor.dtype().is_complex() => {
+            tensor.to_complex_vec()?.iter().map(|pair: &[f64; 2]| Json::from(pair.map(number).to_vec())).collect()
+        }
+        Ok(tensor) if tensor.dtype().is_float() => tensor.to_vec()?.into_iter().map(number).collect(),
+        Ok(tensor) if tensor.dtype() == DType::Bool => {
+            tensor.to_vec::<f64>()?.iter().map(|&v| json!(v != 0.0)).collect()
+        }
+        Ok(tensor) if tensor.dtype() == DType::U64 => tensor.to_vec::<u64>()?.into_iter().map(integer).collect(),
+        Ok(tensor) => tensor.to_vec::<i64>()?.into_iter().map(integer).collect(),
+    };
+    let storage = tensor.ok().map(|tensor| Arc::as_ptr(tensor.storage()) as usize);
+    Ok(json!({
+        "kind": "tensor", "layout": info.kind, "dtype": info.dtype, "shape": info.shape, "values": values, "storage": storage,
+    }))
 }
 
 impl NativeModel {

@@ -3,6 +3,7 @@ a reader refuses or takes as custom layers. One file for each family; to add a f
 
 from . import activation, conv, linear, norm, old, pool, reshape, spatial
 from .inputs import inputs
+from .files import files
 from .nets import nets
 from .refused import refused
 

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Callable
 
+import torch
 from torch import nn
 
 
@@ -16,6 +17,7 @@ class Case:
     zero_hessian: bool = False  # where torch has no second derivative, but the closed form has, which is zero
     note: str = ""
     alter: Callable | None = None  # changes the model that is saved, after the answers are computed
+    save: Callable = torch.save  # writes the model to a path
 
 
 def layer(name, shape, model, **other):

@@ -1,4 +1,4 @@
-//! The zip archive that `torch.save` writes: its directory, checked against the file, and its records in the map.
+//! The zip archive that `torch.save` writes: its directory, checked against the file, and its records in it.
 //!
 //! The format is that of PKWARE's APPNOTE 6.3.10; section numbers below are its.
 
@@ -7,7 +7,7 @@ use std::{collections::HashMap, ops::Range, sync::Arc};
 use super::detect;
 use crate::{
     Error, Result,
-    tensor::{Mapping, Storage},
+    tensor::{Source, Storage},
 };
 
 /// A record of the archive: its name below the top folder, and its bytes in the file.
@@ -20,23 +20,24 @@ struct Entry {
 
 /// An archive whose directory has been checked: every record lies in the file and no two overlap.
 pub(crate) struct Archive {
-    mapping: Arc<Mapping>,
     folder: String,
-    entries: Vec<Entry>,
+    records: Vec<Storage>,
     index: HashMap<String, usize>,
 }
 
 impl Archive {
-    /// Reads the directory of a mapped zip file.
-    pub fn open(mapping: Arc<Mapping>) -> Result<Self> {
-        let (folder, entries) = directory(mapping.bytes())?;
+    /// Reads the directory of a zip file.
+    pub fn open(source: &Arc<Source>) -> Result<Self> {
+        let (folder, entries) = directory(source)?;
         let mut index = HashMap::with_capacity(entries.len());
-        for (i, entry) in entries.iter().enumerate() {
-            if index.insert(entry.name.clone(), i).is_some() {
-                return Err(Error::format(format!("the archive has record `{}` twice", entry.name)));
+        let mut records = Vec::with_capacity(entries.len());
+        for Entry { name, range, crc32 } in entries {
+            if index.insert(name.clone(), records.len()).is_some() {
+                return Err(Error::format(format!("the archive has record `{name}` twice")));
             }
+            records.push(Storage::new(name, source.clone(), range)?.with_crc32(crc32));
         }
-        Ok(Self { mapping, folder, entries, index })
+        Ok(Self { folder, records, index })
     }
 
     /// The top folder, which has the name that the file had when it was written.
@@ -46,55 +47,51 @@ impl Archive {
 
     /// The names of the records below the top folder, in the directory's order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.entries.iter().map(|entry| entry.name.as_str())
+        self.records.iter().map(|record| record.name())
     }
 
-    /// Whether there is a record of this name.
-    pub fn contains(&self, name: &str) -> bool {
-        self.index.contains_key(name)
+    /// The record of a name, whose CRC is checked when it is first read.
+    pub fn record(&self, name: &str) -> Option<&Storage> {
+        self.index.get(name).map(|&i| &self.records[i])
     }
 
-    /// A record's bytes, its CRC checked.
-    pub fn read(&self, name: &str) -> Result<Option<&[u8]>> {
-        let Some(&i) = self.index.get(name) else { return Ok(None) };
-        self.storage(i).verify()?;
-        Ok(Some(&self.mapping.bytes()[self.entries[i].range.clone()]))
+    /// A short record's bytes, its CRC checked; an error if it is not short.
+    pub fn short(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        const LIMIT: usize = 1 << 10;
+        match self.record(name) {
+            None => Ok(None),
+            Some(record) if record.len() > LIMIT => {
+                Err(Error::format(format!("record `{name}` has {} bytes; at most {LIMIT} make sense", record.len())))
+            }
+            Some(record) => record.to_bytes().map(Some),
+        }
     }
 
-    /// All records as storages, whose CRC is checked when they are first read.
-    pub fn storages(&self) -> impl Iterator<Item = Storage> {
-        (0..self.entries.len()).map(|i| self.storage(i))
-    }
-
-    fn storage(&self, i: usize) -> Storage {
-        let Entry { name, range, crc32 } = &self.entries[i];
-        Storage::mapped(name.clone(), self.mapping.clone(), range.clone()).with_crc32(*crc32)
+    /// All records in the directory's order, whose CRC is checked when they are first read.
+    pub fn into_records(self) -> Vec<Storage> {
+        self.records
     }
 }
 
-/// Checks the directory of a zip file in memory.
-#[cfg(test)]
-pub(super) fn check(bytes: &[u8]) -> Result<()> {
-    directory(bytes).map(drop)
-}
-
-/// A reader of little-endian numbers at a position, each checked against the end.
+/// A reader of little-endian numbers in a part of the file that begins at byte `base`, each checked against its end.
 #[derive(Clone)]
 struct Cursor<'a> {
     bytes: &'a [u8],
+    base: usize,
     at: usize,
     what: &'static str,
 }
 
 impl<'a> Cursor<'a> {
-    fn new(bytes: &'a [u8], at: usize, what: &'static str) -> Self {
-        Self { bytes, at, what }
+    fn new(bytes: &'a [u8], base: usize, what: &'static str) -> Self {
+        Self { bytes, base, at: 0, what }
     }
 
     fn take(&mut self, length: usize) -> Result<&'a [u8]> {
         let end = self.at.checked_add(length).filter(|&end| end <= self.bytes.len());
         let end = end.ok_or_else(|| {
-            Error::format(format!("{} at byte {} reaches beyond its end; the file is truncated", self.what, self.at))
+            let at = self.base + self.at;
+            Error::format(format!("{} at byte {at} reaches beyond its end; the file is truncated", self.what))
         })?;
         let bytes = &self.bytes[self.at..end];
         self.at = end;
@@ -116,11 +113,11 @@ impl<'a> Cursor<'a> {
     fn size(&mut self, size: usize) -> Result<usize> {
         let value = self.number(size)?;
         usize::try_from(value)
-            .map_err(|_| Error::format(format!("{} at byte {} claims {value} bytes", self.what, self.at)))
+            .map_err(|_| Error::format(format!("{} at byte {} claims {value} bytes", self.what, self.base + self.at)))
     }
 
     fn signature(&mut self, expected: &[u8; 4]) -> Result<()> {
-        let at = self.at;
+        let at = self.base + self.at;
         if self.take(4)? == expected {
             return Ok(());
         }
@@ -142,34 +139,42 @@ struct Central {
 }
 
 /// The end of central directory record (4.3.16) and its zip64 form (4.3.14, 4.3.15).
-fn central(bytes: &[u8]) -> Result<Central> {
+fn central(source: &Source) -> Result<Central> {
     const END_LENGTH: usize = 22;
     const LOCATOR_LENGTH: usize = 20;
+    const END64_LENGTH: usize = 56;
     let truncated = || {
         Error::format("the file begins as a zip archive but has no directory at its end; it is truncated or damaged")
     };
-    let last = bytes.len().checked_sub(END_LENGTH).ok_or_else(truncated)?;
-    let first = last.saturating_sub(usize::from(u16::MAX));
+    let mut buffer = Vec::new();
+    let base = source.len().saturating_sub(END_LENGTH + LOCATOR_LENGTH + usize::from(u16::MAX));
+    let tail = source.read(base..source.len(), &mut buffer)?;
+    let last = tail.len().checked_sub(END_LENGTH).ok_or_else(truncated)?;
     // The comment behind the record must reach the end of the file exactly.
     let is_end = |&at: &usize| {
-        bytes[at..].starts_with(END)
-            && usize::from(u16::from_le_bytes([bytes[at + 20], bytes[at + 21]])) == bytes.len() - at - END_LENGTH
+        tail[at..].starts_with(END)
+            && usize::from(u16::from_le_bytes([tail[at + 20], tail[at + 21]])) == tail.len() - at - END_LENGTH
     };
-    let end = (first..=last).rev().find(is_end).ok_or_else(truncated)?;
+    let end = (0..=last).rev().find(is_end).ok_or_else(truncated)?;
 
-    let mut cursor = Cursor::new(bytes, end + 4, "the end of the zip directory");
+    let mut cursor = Cursor::new(&tail[end..], base + end, "the end of the zip directory");
+    cursor.signature(END)?;
     let disks = [cursor.u16()?, cursor.u16()?];
     let (here, mut count) = (cursor.u16()?, u64::from(cursor.u16()?));
     let (mut size, mut offset) = (u64::from(cursor.u32()?), u64::from(cursor.u32()?));
-    let mut limit = end;
-    let zip64 = end.checked_sub(LOCATOR_LENGTH).filter(|&at| bytes[at..].starts_with(LOCATOR64));
-    if let Some(locator) = zip64 {
-        let mut cursor = Cursor::new(bytes, locator + 8, "the zip64 locator");
+    let mut limit = base + end;
+    let zip64 = end.checked_sub(LOCATOR_LENGTH).filter(|&at| tail[at..].starts_with(LOCATOR64));
+    if let Some(at) = zip64 {
+        let locator = base + at;
+        let mut cursor = Cursor::new(&tail[at..], locator, "the zip64 locator");
+        cursor.take(8)?;
         let at = cursor.size(8)?;
         if at >= locator {
             return Err(Error::format(format!("the zip64 directory's end is said to be at byte {at}, behind itself")));
         }
-        let mut cursor = Cursor::new(&bytes[..locator], at, "zip64 end of the zip directory");
+        let mut buffer = Vec::new();
+        let record = source.read(at..locator.min(at + END64_LENGTH), &mut buffer)?;
+        let mut cursor = Cursor::new(record, at, "zip64 end of the zip directory");
         cursor.signature(END64)?;
         cursor.take(8 + 2 + 2 + 4 + 4 + 8)?;
         count = cursor.number(8)?;
@@ -282,8 +287,10 @@ fn zip64<const N: usize>(mut values: [u64; N], extra: &[u8]) -> Result<[u64; N]>
 
 /// Checks a record's local header (4.3.7) and data descriptor (4.3.9) against the directory; the extent of header,
 /// bytes and descriptor, and where the bytes lie.
-fn local(bytes: &[u8], header: &Header) -> Result<(Range<usize>, Range<usize>)> {
-    let mut cursor = Cursor::new(bytes, header.local, "local header");
+fn local(source: &Source, limit: usize, header: &Header) -> Result<(Range<usize>, Range<usize>)> {
+    let mut buffer = Vec::new();
+    let part = |at: usize, length: usize| at.min(limit)..at.saturating_add(length).min(limit);
+    let mut cursor = Cursor::new(source.read(part(header.local, 30), &mut buffer)?, header.local, "local header");
     cursor.signature(LOCAL)?;
     cursor.take(2)?;
     let flags = cursor.u16()?;
@@ -291,9 +298,11 @@ fn local(bytes: &[u8], header: &Header) -> Result<(Range<usize>, Range<usize>)> 
     cursor.take(4)?;
     let crc32 = cursor.u32()?;
     let (packed, unpacked) = (u64::from(cursor.u32()?), u64::from(cursor.u32()?));
-    let lengths = [cursor.u16()?, cursor.u16()?];
-    let found = cursor.take(lengths[0].into())?;
-    let extra = cursor.take(lengths[1].into())?;
+    let [name, extra] = [cursor.u16()?, cursor.u16()?].map(usize::from);
+    let (mut buffer, at) = (Vec::new(), header.local + 30);
+    let mut cursor = Cursor::new(source.read(part(at, name + extra), &mut buffer)?, at, "local header");
+    let found = cursor.take(name)?;
+    let extra = cursor.take(extra)?;
     let disagree = |what: &str| Error::format(format!("its local header and the directory disagree on {what}"));
     if found != header.name.as_bytes() {
         return Err(disagree("its name"));
@@ -315,43 +324,56 @@ fn local(bytes: &[u8], header: &Header) -> Result<(Range<usize>, Range<usize>)> 
     if !left_out && crc32 != header.crc32 {
         return Err(disagree("its CRC-32"));
     }
-    let start = cursor.at;
-    cursor.what = "its data";
-    cursor.take(header.size)?;
-    let data = start..cursor.at;
-    if has_descriptor && bytes[cursor.at..].starts_with(DESCRIPTOR) {
-        cursor.what = "its data descriptor";
-        cursor.take(4)?;
-        let crc32 = cursor.u32()?;
-        let mut long = cursor.clone();
-        let sizes = [cursor.u32()?, cursor.u32()?].map(u64::from);
-        // The descriptor of a zip64 record has sizes of 8 bytes; nothing else tells the two apart.
-        if sizes != [size, size] {
-            if [long.number(8)?, long.number(8)?] != [size, size] {
-                return Err(Error::format("its data descriptor and the directory disagree on its size"));
-            }
-            cursor = long;
-        }
-        if crc32 != header.crc32 {
-            return Err(Error::format("its data descriptor and the directory disagree on its CRC-32"));
-        }
+    let start = at + cursor.at;
+    let end = start.checked_add(header.size).filter(|&end| end <= limit).ok_or_else(|| {
+        Error::format(format!(
+            "its {} bytes from byte {start} reach beyond byte {limit}; the file is truncated",
+            header.size
+        ))
+    })?;
+    let descriptor = if has_descriptor { descriptor(source, part(end, 24), header)? } else { 0 };
+    Ok((header.local..end + descriptor, start..end))
+}
+
+/// The length of a record's data descriptor, which need not be there.
+fn descriptor(source: &Source, range: Range<usize>, header: &Header) -> Result<usize> {
+    let mut buffer = Vec::new();
+    let mut cursor = Cursor::new(source.read(range.clone(), &mut buffer)?, range.start, "its data descriptor");
+    if !cursor.bytes.starts_with(DESCRIPTOR) {
+        return Ok(0);
     }
-    Ok((header.local..cursor.at, data))
+    cursor.take(4)?;
+    let crc32 = cursor.u32()?;
+    let mut long = cursor.clone();
+    let sizes = [cursor.u32()?, cursor.u32()?].map(u64::from);
+    let size = header.size as u64;
+    // The descriptor of a zip64 record has sizes of 8 bytes; nothing else tells the two apart.
+    if sizes != [size, size] {
+        if [long.number(8)?, long.number(8)?] != [size, size] {
+            return Err(Error::format("its data descriptor and the directory disagree on its size"));
+        }
+        cursor = long;
+    }
+    if crc32 != header.crc32 {
+        return Err(Error::format("its data descriptor and the directory disagree on its CRC-32"));
+    }
+    Ok(cursor.at)
 }
 
 /// The top folder and the records below it, in the directory's order.
-fn directory(bytes: &[u8]) -> Result<(String, Vec<Entry>)> {
-    let Central { range, count } = central(bytes)?;
-    let before = &bytes[..range.start];
-    let mut cursor = Cursor::new(&bytes[..range.end], range.start, "header of the zip directory");
+fn directory(source: &Source) -> Result<(String, Vec<Entry>)> {
+    let Central { range, count } = central(source)?;
+    let limit = range.start;
+    let mut buffer = Vec::new();
+    let mut cursor = Cursor::new(source.read(range, &mut buffer)?, limit, "header of the zip directory");
     let mut headers = Vec::with_capacity(count);
     for _ in 0..count {
         headers.push(header(&mut cursor)?);
     }
-    if cursor.at != range.end {
+    let rest = cursor.bytes.len() - cursor.at;
+    if rest > 0 {
         return Err(Error::format(format!(
-            "the zip directory says that it has {count} entries, but {} bytes follow them",
-            range.end - cursor.at
+            "the zip directory says that it has {count} entries, but {rest} bytes follow them"
         )));
     }
     if let Some(error) = headers.iter().find_map(|header| header.packed.clone()) {
@@ -368,7 +390,7 @@ fn directory(bytes: &[u8]) -> Result<(String, Vec<Entry>)> {
     let mut entries = Vec::with_capacity(count);
     let mut extents = Vec::with_capacity(count);
     for header in &headers {
-        let (extent, data) = local(before, header).map_err(|e| e.at(quoted(&header.name)))?;
+        let (extent, data) = local(source, limit, header).map_err(|e| e.at(quoted(&header.name)))?;
         extents.push(extent);
         entries.push(Entry { name: header.name.clone(), range: data, crc32: header.crc32 });
     }
@@ -419,15 +441,19 @@ mod tests {
         *,
     };
 
+    fn read(bytes: &[u8]) -> Result<(String, Vec<Entry>)> {
+        directory(&*Source::from_bytes(bytes.to_vec())?)
+    }
+
     fn names(bytes: &[u8]) -> Result<Vec<String>> {
-        Ok(directory(bytes)?.1.into_iter().map(|entry| entry.name).collect())
+        Ok(read(bytes)?.1.into_iter().map(|entry| entry.name).collect())
     }
 
     #[test]
     fn load_finds_the_records_with_and_without_zip64() {
         for zip64 in [false, true] {
             let bytes = zip(&[("data.pkl", b"N."), ("data/0", b"1234"), ("empty", b"")], zip64);
-            let (folder, entries) = directory(&bytes).unwrap();
+            let (folder, entries) = read(&bytes).unwrap();
             assert_eq!(folder, "model");
             assert_eq!(&bytes[entries[1].range.clone()], b"1234");
             assert_eq!(names(&bytes).unwrap(), ["data.pkl", "data/0", "empty"]);

@@ -1,28 +1,26 @@
 //! Other formats, recognised by their first bytes or their records so that their refusal says what they are.
 
-use super::archive::Archive;
-use crate::{Error, Result};
+use super::{Format, archive::Archive, legacy, tar};
+use crate::{Error, Result, tensor::Source};
 
-/// What to do about a file that is not what `torch.save` writes today.
+/// What to do about a file that is not what `torch.save` writes.
 const SAVE_AGAIN: &str = "load it in Python and save it with torch.save(model, path)";
 
-/// The pickle of the number 0x1950a86a20f9469cfc6c, with which torch before 1.6 began its files.
-const LEGACY_MAGIC: &[u8] = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";
-
-/// An error that names the format of a file unless it is a zip archive.
-pub(crate) fn expect_zip(bytes: &[u8]) -> Result<()> {
-    let start = &bytes[..bytes.len().min(64)];
+/// The format of a file; an error that names it where `torch.save` writes no such.
+pub(crate) fn format(source: &Source) -> Result<Format> {
+    let mut buffer = Vec::new();
+    let start = source.read(0..source.len().min(64), &mut buffer)?;
     if start.starts_with(b"PK") {
-        return Ok(());
+        return Ok(Format::Zip);
+    }
+    if tar::is_tar(source) {
+        return Ok(Format::Tar);
+    }
+    if legacy::is_legacy(source) {
+        return Ok(Format::Legacy);
     }
     let refuse = |what: &str, advice: &str| Err(Error::unsupported(format!("this is {what}; {advice}")));
-    if start.starts_with(b"\x80") && start.get(2..).is_some_and(|rest| rest.starts_with(LEGACY_MAGIC)) {
-        return refuse("the legacy format of torch before 1.6, which is not read yet", SAVE_AGAIN);
-    }
-    if bytes.get(257..262) == Some(b"ustar") || start.starts_with(b"storages\0") {
-        return refuse("a tar file, as torch before 0.1.10 wrote, which is not read yet", SAVE_AGAIN);
-    }
-    if is_safetensors(bytes) {
+    if is_safetensors(start, source.len()) {
         return refuse("a safetensors file, which is not read yet", SAVE_AGAIN);
     }
     if start.starts_with(b"\x80") && start.get(1).is_some_and(|&protocol| (2..=5).contains(&protocol)) {
@@ -42,7 +40,9 @@ pub(crate) fn expect_zip(bytes: &[u8]) -> Result<()> {
         }
     }
     // Protocols 0 and 1 have no magic; GLOBAL or MARK and a last STOP give them away.
-    if matches!(start.first(), Some(b'c' | b'(' | b'}' | b']')) && bytes.ends_with(b".") {
+    let mut buffer = Vec::new();
+    let end = source.read(source.len() - 1..source.len(), &mut buffer)?;
+    if matches!(start.first(), Some(b'c' | b'(' | b'}' | b']')) && end == b"." {
         return refuse("a bare pickle without tensors' storages", SAVE_AGAIN);
     }
     Err(Error::format(format!(
@@ -52,10 +52,10 @@ pub(crate) fn expect_zip(bytes: &[u8]) -> Result<()> {
 }
 
 /// The first 8 bytes are the length of a JSON object that follows.
-fn is_safetensors(bytes: &[u8]) -> bool {
-    let Some(Ok(length)) = bytes.get(..8).map(<[u8; 8]>::try_from) else { return false };
+fn is_safetensors(start: &[u8], file: usize) -> bool {
+    let Some(Ok(length)) = start.get(..8).map(<[u8; 8]>::try_from) else { return false };
     let length = u64::from_le_bytes(length);
-    bytes.get(8) == Some(&b'{') && length >= 2 && length <= bytes.len() as u64 - 8
+    start.get(8) == Some(&b'{') && length >= 2 && length <= file as u64 - 8
 }
 
 /// A protobuf message whose field 1 (`ir_version`) is a small number and whose next one has a tag of `ModelProto`.
@@ -68,7 +68,7 @@ pub(crate) fn expect_model(archive: &Archive) -> Result<()> {
     if let Some(error) = other_archive(archive.names().map(str::to_owned)) {
         return Err(error);
     }
-    if archive.contains("data.pkl") {
+    if archive.record("data.pkl").is_some() {
         return Ok(());
     }
     Err(Error::format(

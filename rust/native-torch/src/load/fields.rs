@@ -110,13 +110,12 @@ impl<'a> Fields<'a> {
             for &(name, id) in entries {
                 match self.records.view(id) {
                     View::None => {}
-                    View::Tensor(tensor) => {
-                        tensors.push(ModuleTensor {
-                            name: printable(name).into_owned(),
-                            tensor: tensor.clone(),
-                            is_parameter,
-                        });
-                    }
+                    View::Tensor(tensor) => tensors.push(ModuleTensor {
+                        name: printable(name).into_owned(),
+                        info: self.records.tensors.described(id).map(|found| found.info.clone()).unwrap_or_default(),
+                        tensor: tensor.clone(),
+                        is_parameter,
+                    }),
                     _ => return Err(self.wrong(name, id, "a tensor")),
                 }
             }

@@ -12,35 +12,49 @@
 
 mod archive;
 mod build;
+mod contents;
 mod detect;
 mod fields;
+mod input;
+mod kinds;
 mod layers;
+mod legacy;
 mod module;
 mod pickle;
 mod records;
+mod repr;
 #[cfg(test)]
 mod robustness;
+mod tar;
 mod tensors;
 #[cfg(test)]
 mod testing;
 mod value;
 mod walk;
+mod zip;
 
-use std::{path::Path, sync::Arc};
+use std::{
+    fmt,
+    io::{Read, Seek},
+    path::Path,
+    sync::Arc,
+};
 
-use archive::Archive;
 pub use build::CustomForward;
+use contents::{Contents, Stored};
+use input::Input;
 pub use layers::Standard;
 pub use module::{Custom, Layer, Module, ModuleTensor};
-use records::RecordId;
+use records::{Pickle, RecordId};
+pub use tensors::TensorInfo;
 use tensors::Tensors;
+use value::Records;
 pub use value::Value;
-use value::{Records, View};
 pub use walk::NamedTensor;
 
 use crate::{
     Error, Result,
-    tensor::{Mapping, Storage},
+    tensor::{Source, Storage},
 };
 
 /// A file that `torch.save` wrote: its records, checked but for the numbers of the tensors, which are read when they are
@@ -49,70 +63,77 @@ pub struct Checkpoint {
     /// What the file is called in error messages.
     origin: String,
     records: Arc<Records>,
+    format: Format,
     folder: String,
     big_endian: bool,
 }
 
-/// Opens a file that `torch.save` wrote.
+/// The form of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// The zip archive of torch 1.6 and later.
+    Zip,
+    /// The stream of torch before 1.6.
+    Legacy,
+    /// The tar archive of torch before 0.1.10.
+    Tar,
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Format::Zip => "zip archive of torch.save",
+            Format::Legacy => "legacy stream of torch.save before 1.6",
+            Format::Tar => "tar archive of torch.save before 0.1.10",
+        })
+    }
+}
+
+/// Opens a file that `torch.save` wrote, of any version of torch.
 ///
-/// Checks the archive's directory, `data.pkl`, and the size of every tensor; fails with
+/// Checks the archive's directory, the pickle, and the size of every storage and tensor, and reads no more than that: the
+/// numbers of a tensor are read, and their CRC-32 is checked, when they are first used. Fails with
 /// [`ErrorKind::Format`](crate::ErrorKind) on a damaged file and with [`ErrorKind::Unsupported`](crate::ErrorKind) on
 /// another format, saying which it is and what to do. The file must not be changed in place while it is in use.
 pub fn open(path: impl AsRef<Path>) -> Result<Checkpoint> {
     let path = path.as_ref();
-    let mapping = Mapping::open(path)?;
-    let origin = path.display().to_string();
-    read(mapping, &origin).map_err(|e| e.at(&origin))
+    Checkpoint::new(Source::open(path)?, path.display().to_string())
 }
 
-fn read(mapping: Arc<Mapping>, origin: &str) -> Result<Checkpoint> {
-    detect::expect_zip(mapping.bytes())?;
-    let archive = Archive::open(mapping)?;
-    detect::expect_model(&archive)?;
-    check_version(&archive)?;
-    let big_endian = big_endian(&archive)?;
-    let bytes = archive.read("data.pkl")?.unwrap_or_default();
-    let storages = archive.storages().map(|storage| storage.with_big_endian(big_endian));
-    let records = assemble(bytes, storages)?;
-    Ok(Checkpoint { origin: origin.to_owned(), records, folder: archive.folder().to_owned(), big_endian })
+/// Opens such a file that lies in memory, without a copy: `include_bytes!("model.pt")`, a `Vec<u8>`, an `Arc<[u8]>` or what
+/// else lends bytes. Fails as [`open`] does.
+pub fn from_bytes(bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Result<Checkpoint> {
+    let origin = "the bytes";
+    Checkpoint::new(Source::from_bytes(bytes).map_err(|e| e.at(origin))?, origin.to_owned())
 }
 
-/// The records of a pickle and the tensors that they make of storages, checked.
-fn assemble(pickle: &[u8], storages: impl Iterator<Item = Storage>) -> Result<Arc<Records>> {
-    let pickle = pickle::read(pickle, "data.pkl")?;
-    let tensors = Tensors::new(&pickle, storages);
+/// Opens such a file behind a reader, from the reader's beginning to its end. Each part is read when it is needed, so the
+/// reader is kept as long as the checkpoint or a tensor of it. Fails as [`open`] does.
+pub fn from_reader(reader: impl Read + Seek + Send + 'static) -> Result<Checkpoint> {
+    let origin = "the reader";
+    Checkpoint::new(Source::from_reader(reader).map_err(|e| e.at(origin))?, origin.to_owned())
+}
+
+/// The records of a pickle and the tensors that they make of what the file holds, checked.
+fn assemble(pickle: Pickle, contents: Contents) -> Result<Arc<Records>> {
+    let tensors = Tensors::new(&pickle, contents);
     let records = Arc::new(Records { pickle, tensors });
     records.check_names()?;
     records.check_tensors()?;
     Ok(records)
 }
 
-/// The versions of the archive that torch 2.13 reads.
-const VERSIONS: std::ops::RangeInclusive<u32> = 1..=10;
-
-fn check_version(archive: &Archive) -> Result<()> {
-    let Some(bytes) = archive.read("version")? else { return Ok(()) };
-    let version = std::str::from_utf8(bytes).ok().and_then(|text| text.trim().parse().ok());
-    match version {
-        Some(version) if VERSIONS.contains(&version) => Ok(()),
-        Some(version) => Err(Error::unsupported(format!(
-            "record `version` says {version}; versions {} to {} are read",
-            VERSIONS.start(),
-            VERSIONS.end()
-        ))),
-        None => Err(Error::format("record `version` holds no number")),
-    }
-}
-
-fn big_endian(archive: &Archive) -> Result<bool> {
-    match archive.read("byteorder")? {
-        None | Some(b"little") => Ok(false),
-        Some(b"big") => Ok(true),
-        Some(other) => Err(Error::format(format!(
-            "record `byteorder` holds `{}`; little or big is expected",
-            other[..other.len().min(16)].escape_ascii()
-        ))),
-    }
+/// The same of a pickle and storages in memory, by key.
+fn assemble_in_memory(pickle: &[u8], storages: impl IntoIterator<Item = (String, Vec<u8>)>) -> Result<Arc<Records>> {
+    // A source is never empty; nothing behind the pickle is read.
+    let source = Source::from_bytes([pickle, b"\n"].concat())?;
+    let pickle = pickle::read(&mut Input::new(&source, 0..pickle.len()), "data.pkl")?;
+    let stored = |(key, bytes): (String, Vec<u8>)| {
+        let storage = Storage::owned(format!("data/{key}"), bytes);
+        (key, Stored::whole(Arc::new(storage)))
+    };
+    let storages = storages.into_iter().map(stored).collect();
+    assemble(pickle, Contents { place: "data/", storages, ..Contents::default() })
 }
 
 impl Records {
@@ -124,7 +145,7 @@ impl Records {
              here; do not open this file with torch.load",
             self.kind(id)
         ));
-        let error = error.at(format!("data.pkl, byte {position}"));
+        let error = error.at(format!("{}, byte {position}", self.pickle.name()));
         Err(match self.locate(id) {
             Some(path) => error.at(format!("`{path}`")),
             None => error,
@@ -146,7 +167,39 @@ impl Records {
 }
 
 impl Checkpoint {
-    /// The name of the archive's top folder: what the file was called when it was written.
+    fn new(source: Arc<Source>, origin: String) -> Result<Self> {
+        match Self::read(&source) {
+            Ok(checkpoint) => Ok(Self { origin, ..checkpoint }),
+            Err(error) => Err(error.at(origin)),
+        }
+    }
+
+    fn read(source: &Arc<Source>) -> Result<Self> {
+        let format = detect::format(source)?;
+        let (pickle, contents, folder, big_endian) = match format {
+            Format::Zip => {
+                let zip = zip::read(source)?;
+                (zip.pickle, zip.contents, zip.folder, zip.big_endian)
+            }
+            Format::Legacy => {
+                let (pickle, contents) = legacy::read(source)?;
+                (pickle, contents, String::new(), false)
+            }
+            Format::Tar => {
+                let (pickle, contents) = tar::read(source)?;
+                (pickle, contents, String::new(), false)
+            }
+        };
+        Ok(Self { origin: String::new(), records: assemble(pickle, contents)?, format, folder, big_endian })
+    }
+
+    /// The form of the file.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// The name of the archive's top folder: what the file was called when it was written. Empty for other
+    /// formats.
     pub fn archive_name(&self) -> &str {
         &self.folder
     }
@@ -167,51 +220,18 @@ impl Checkpoint {
     }
 
     /// The tensors in the file's order, under the names that a state dict gives them; in other containers, the keys that
-    /// lead to them joined by dots. Fails on a container that contains itself or nests too deep.
+    /// lead to them joined by dots. Those that cannot be used are among them, with an error in place of the tensor. Fails
+    /// on a container that contains itself or nests too deep.
     pub fn tensors(&self) -> Result<Vec<NamedTensor>> {
-        let mut tensors = Vec::new();
-        let walked = self.records.walk_tensors(self.records.root(), &mut |name, id| {
-            if let Some(tensor) = self.records.tensors.get(id) {
-                tensors.push(NamedTensor { name: name.to_owned(), tensor: tensor.clone() });
-            }
-        });
-        walked.map(|()| tensors).map_err(|e| e.at(&self.origin))
+        self.root().tensors().map_err(|e| e.at(&self.origin))
     }
 
     /// The module that was saved; an error that says what the file holds if that is something else.
     pub fn module(&self) -> Result<Module> {
-        self.read_module().map_err(|e| e.at(&self.origin))
+        self.root().module().map_err(|e| e.at(&self.origin))
     }
 
-    fn read_module(&self) -> Result<Module> {
-        const ADVICE: &str = "save the whole module with torch.save(model, path)";
-        let root = self.records.root();
-        let held = match self.records.view(root) {
-            View::Object(object) if self.records.is_module(object) => return module::read(&self.records),
-            View::Object(_) => {
-                return Err(Error::unsupported(format!(
-                    "the file holds a value of {}, which is not a torch module (nothing was called); {ADVICE}",
-                    self.records.kind(root)
-                )));
-            }
-            View::Dict(entries) => {
-                let mut entries = entries.iter();
-                let module = entries.find(|(_, value)| match self.records.view(*value) {
-                    View::Object(object) => self.records.is_module(object),
-                    _ => false,
-                });
-                match module {
-                    Some(&(key, _)) => format!("a dict whose entry {} is a module", self.records.printed(key)),
-                    None => "a dict (a state_dict?), but not the layers".to_owned(),
-                }
-            }
-            View::Tensor(_) => "a tensor, but no module".to_owned(),
-            _ => format!("a {}, but no module", self.records.kind(root)),
-        };
-        Err(Error::unsupported(format!("the file holds {held}; {ADVICE}")))
-    }
-
-    /// Checks the CRC-32 of every record of the archive; `progress` is told the bytes done and the bytes in all.
+    /// Reads every part of the file and checks its CRC-32, where the format has one; `progress` is told the bytes done and the bytes in all.
     pub fn verify(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
         let records = self.records.tensors.records();
         let total = records.iter().map(|storage| storage.len() as u64).sum();
@@ -226,8 +246,8 @@ impl Checkpoint {
     }
 }
 
-impl std::fmt::Debug for Checkpoint {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Checkpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Checkpoint(`{}`, {})", self.folder, self.root())
     }
 }

@@ -12,6 +12,7 @@ use super::{
     fields::Fields,
     layers::{self, Standard},
     records::{Global, Object, RecordId, printable},
+    tensors::TensorInfo,
     value::{Records, Value, View},
     walk::{DEPTH_LIMIT, cut},
 };
@@ -77,6 +78,8 @@ impl Custom {
 pub struct ModuleTensor {
     /// Its name in the module, `weight`.
     pub name: String,
+    /// What the file says of it, also where it cannot be used.
+    pub info: TensorInfo,
     /// The tensor; an error where its kind is not supported.
     pub tensor: Result<Tensor>,
     /// Whether it is a parameter, not a buffer.
@@ -222,11 +225,11 @@ fn place(path: &str, class: &str) -> String {
     if path.is_empty() { format!("the model ({class})") } else { format!("layer `{}` ({class})", cut(path)) }
 }
 
-/// The tree of the module at the root of the file.
-pub(super) fn read(records: &Arc<Records>) -> Result<Module> {
+/// The tree of the module that a record is.
+pub(super) fn read(records: &Arc<Records>, root: RecordId) -> Result<Module> {
     let mut reader =
         Reader { records, bodies: HashMap::new(), open: HashSet::new(), heights: HashMap::new(), modules: 0, bytes: 0 };
-    let mut frames = vec![reader.open(String::new(), records.root())?];
+    let mut frames = vec![reader.open(String::new(), root)?];
     loop {
         let depth = frames.len();
         let Some(frame) = frames.last_mut() else { return Err(Error::internal("no module is being read")) };
@@ -686,7 +689,14 @@ mod tests {
     fn load_says_what_a_file_without_a_module_holds() {
         let checkpoint = |value: Code| {
             let records = testing::records(value, &[("0", 6)]).unwrap();
-            super::super::Checkpoint { origin: "test".to_owned(), records, folder: String::new(), big_endian: false }
+            let format = super::super::Format::Zip;
+            super::super::Checkpoint {
+                origin: "test".to_owned(),
+                records,
+                format,
+                folder: String::new(),
+                big_endian: false,
+            }
         };
         let state_dict = checkpoint(dict(&[("0.weight", tensor("0", 6, &[2, 3]))]));
         assert!(message(state_dict.module()).contains("state_dict"));

@@ -3,7 +3,11 @@
 
 use std::collections::HashMap;
 
-use super::records::{Global, Object, Pickle, Record, RecordId};
+use super::{
+    input::Input,
+    records::{Global, Object, Pickle, Record, RecordId},
+    repr,
+};
 use crate::{Error, Result};
 
 /// More records than this are refused; with what is in them they may take some 250 MB.
@@ -12,16 +16,14 @@ const RECORD_LIMIT: usize = 1 << 22;
 /// Longer decimal integers are refused, as CPython does.
 const DIGIT_LIMIT: usize = 4300;
 
-/// Reads the pickle in `bytes`; `name` is the record of the archive that error messages name.
-pub(crate) fn read(bytes: &[u8], name: &str) -> Result<Pickle> {
-    let mut machine = Machine::new(bytes);
+/// Reads the pickle that begins where `input` stands, and leaves `input` behind it. `name` is what error messages call
+/// it: the record of the archive.
+pub(crate) fn read(input: &mut Input, name: &str) -> Result<Pickle> {
+    let mut machine = Machine::new(input);
     match machine.run() {
-        Ok(root) => Ok(Pickle { records: machine.records, root, hostile: machine.hostile }),
+        Ok(root) => Ok(Pickle { records: machine.records, root, hostile: machine.hostile, name: name.to_owned() }),
         Err(error) => {
-            let opcode = match bytes.get(machine.opcode_at) {
-                Some(&code) => opcode_name(code),
-                None => "end of the record".to_owned(),
-            };
+            let opcode = machine.opcode.map_or_else(|| "end of the record".to_owned(), opcode_name);
             Err(error.at(format!("{name}, byte {}, {opcode}", machine.opcode_at)))
         }
     }
@@ -33,9 +35,9 @@ const FALSE: RecordId = RecordId(1);
 const TRUE: RecordId = RecordId(2);
 const EMPTY_TUPLE: RecordId = RecordId(3);
 
-struct Machine<'a> {
-    bytes: &'a [u8],
-    at: usize,
+struct Machine<'a, 'b> {
+    input: &'a mut Input<'b>,
+    opcode: Option<u8>,
     opcode_at: usize,
     records: Vec<Record>,
     stack: Vec<RecordId>,
@@ -45,12 +47,12 @@ struct Machine<'a> {
     hostile: Option<(RecordId, usize)>,
 }
 
-impl<'a> Machine<'a> {
-    fn new(bytes: &'a [u8]) -> Self {
+impl<'a, 'b> Machine<'a, 'b> {
+    fn new(input: &'a mut Input<'b>) -> Self {
         let records = vec![Record::None, Record::Bool(false), Record::Bool(true), Record::Tuple(Box::new([]))];
         Self {
-            bytes,
-            at: 0,
+            input,
+            opcode: None,
             opcode_at: 0,
             records,
             stack: Vec::new(),
@@ -62,11 +64,11 @@ impl<'a> Machine<'a> {
 
     fn run(&mut self) -> Result<RecordId> {
         loop {
-            self.opcode_at = self.at;
-            let Some(&opcode) = self.bytes.get(self.at) else {
+            self.opcode_at = self.input.position();
+            self.opcode = self.input.byte()?;
+            let Some(opcode) = self.opcode else {
                 return Err(Error::format("the pickle ends without STOP; the file is truncated"));
             };
-            self.at += 1;
             if opcode == b'.' {
                 return self.pop();
             }
@@ -85,7 +87,7 @@ impl<'a> Machine<'a> {
             }
             0x95 => {
                 let length = self.number(8)?;
-                self.claim(length)?;
+                self.input.claim(length)?;
             }
             // Constants.
             b'N' => self.stack.push(NONE),
@@ -237,14 +239,10 @@ impl<'a> Machine<'a> {
                 self.object(callable, args, None)?;
             }
             b'b' => self.build()?,
-            b'P' => {
-                let id = self.text_line()?.into();
-                let id = self.add(Record::Str(id))?;
-                self.push(Record::Persistent(id))?;
-            }
+            b'P' => self.persistent_line()?,
             b'Q' => {
                 let id = self.pop()?;
-                self.push(Record::Persistent(id))?;
+                self.persistent(id)?;
             }
             _ => return Err(Error::format("no pickle has this opcode; the file is damaged")),
         }
@@ -253,44 +251,18 @@ impl<'a> Machine<'a> {
 
     // Reading.
 
-    /// Checks a length that the file claims against the bytes that remain.
-    fn claim(&self, length: u64) -> Result<usize> {
-        let remaining = self.bytes.len() - self.at;
-        usize::try_from(length).ok().filter(|&n| n <= remaining).ok_or_else(|| {
-            Error::format(format!(
-                "{length} bytes are claimed, but {remaining} remain; the file is truncated or damaged"
-            ))
-        })
-    }
-
-    fn take(&mut self, length: u64) -> Result<&'a [u8]> {
-        let length = self.claim(length)?;
-        let bytes = &self.bytes[self.at..self.at + length];
-        self.at += length;
-        Ok(bytes)
-    }
-
     /// A little-endian unsigned number of `size <= 8` bytes.
     fn number(&mut self, size: u64) -> Result<u64> {
-        Ok(self.take(size)?.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte)))
+        self.input.number(size)
     }
 
-    fn sized(&mut self, size_of_length: u64) -> Result<&'a [u8]> {
+    fn sized(&mut self, size_of_length: u64) -> Result<&[u8]> {
         let length = self.number(size_of_length)?;
-        self.take(length)
+        self.input.take(length)
     }
 
-    fn line(&mut self) -> Result<&'a [u8]> {
-        let rest = &self.bytes[self.at..];
-        let end = rest.iter().position(|&b| b == b'\n');
-        let end = end.ok_or_else(|| Error::format("a line without an end; the file is truncated or damaged"))?;
-        self.at += end + 1;
-        Ok(&rest[..end])
-    }
-
-    fn text_line(&mut self) -> Result<&'a str> {
-        let line = self.line()?;
-        utf8(line)
+    fn text_line(&mut self) -> Result<&str> {
+        utf8(self.input.line()?)
     }
 
     fn index_line(&mut self) -> Result<u64> {
@@ -299,9 +271,8 @@ impl<'a> Machine<'a> {
     }
 
     fn global_lines(&mut self) -> Result<Box<Global>> {
-        let module = self.text_line()?;
-        let name = self.text_line()?;
-        Ok(global(module, name))
+        let module = self.text_line()?.to_owned();
+        Ok(global(&module, self.text_line()?))
     }
 
     // The stack.
@@ -372,11 +343,10 @@ impl<'a> Machine<'a> {
     }
 
     fn int_line(&mut self) -> Result<()> {
-        let line = self.text_line()?;
-        match line {
+        match &*self.text_line()?.to_owned() {
             "00" => self.stack.push(FALSE),
             "01" => self.stack.push(TRUE),
-            _ => {
+            line => {
                 let record = decimal(line)?;
                 self.push(record)?;
             }
@@ -391,19 +361,17 @@ impl<'a> Machine<'a> {
     }
 
     fn long(&mut self, size_of_length: u64) -> Result<()> {
-        let bytes = self.sized(size_of_length)?;
-        self.push(integer(bytes))
+        let record = integer(self.sized(size_of_length)?);
+        self.push(record)
     }
 
     fn unicode(&mut self, size_of_length: u64) -> Result<()> {
-        let text = self.sized(size_of_length)?;
-        let text = utf8(text)?.into();
+        let text = utf8(self.sized(size_of_length)?)?.into();
         self.push(Record::Str(text))
     }
 
     fn unicode_line(&mut self) -> Result<()> {
-        let line = self.line()?;
-        let text = raw_unicode_escape(line)?;
+        let text = raw_unicode_escape(self.input.line()?)?;
         self.push(Record::Str(text.into()))
     }
 
@@ -413,26 +381,26 @@ impl<'a> Machine<'a> {
     }
 
     /// Python 2 did not tell text from bytes: what is UTF-8 is taken for text.
-    fn python2(&mut self, bytes: &[u8]) -> Result<()> {
-        self.push(match std::str::from_utf8(bytes) {
+    fn python2(&mut self, bytes: Vec<u8>) -> Result<()> {
+        self.push(match String::from_utf8(bytes) {
             Ok(text) => Record::Str(text.into()),
-            Err(_) => Record::Bytes(bytes.into()),
+            Err(error) => Record::Bytes(error.into_bytes().into()),
         })
     }
 
     fn python2_string(&mut self, size_of_length: u64) -> Result<()> {
-        let bytes = self.sized(size_of_length)?;
+        let bytes = self.sized(size_of_length)?.to_vec();
         self.python2(bytes)
     }
 
     fn string_line(&mut self) -> Result<()> {
-        let line = self.line()?.trim_ascii();
+        let line = self.input.line()?.trim_ascii();
         let quoted = match line {
             [b'\'', inner @ .., b'\''] | [b'"', inner @ .., b'"'] => inner,
             _ => return Err(Error::format("a string without quotes")),
         };
         let bytes = string_escape(quoted)?;
-        self.python2(&bytes)
+        self.python2(bytes)
     }
 
     // Containers and objects.
@@ -503,6 +471,52 @@ impl<'a> Machine<'a> {
             position: self.opcode_at,
         };
         self.push(Record::Object(Box::new(object)))
+    }
+
+    /// A reference to something outside the pickle. Where torch wrote a module's class with its source text, in place of
+    /// the class, it is the class.
+    fn persistent(&mut self, id: RecordId) -> Result<()> {
+        if let Record::Tuple(parts) = &self.records[id.0 as usize] {
+            let is_tag = |id: RecordId| matches!(&self.records[id.0 as usize], Record::Str(tag) if **tag == *"module");
+            let class = match **parts {
+                // torch 0.1.10 to 1.5
+                [tag, class, _, _] if is_tag(tag) => Some(class),
+                // before
+                [class, _, _] => Some(class),
+                _ => None,
+            };
+            if let Some(class) = class.filter(|class| matches!(self.records[class.0 as usize], Record::Global(_))) {
+                self.stack.push(class);
+                return Ok(());
+            }
+        }
+        self.push(Record::Persistent(id))
+    }
+
+    /// Protocol 0 holds a reference as Python prints it.
+    fn persistent_line(&mut self) -> Result<()> {
+        let text = self.text_line()?.to_owned();
+        let id = match repr::read(&text) {
+            Some(value) => self.literal(value)?,
+            None => self.add(Record::Str(text.into()))?,
+        };
+        self.persistent(id)
+    }
+
+    /// The record of a value that was printed. What it holds is as deep as `repr` allows.
+    fn literal(&mut self, value: repr::Literal) -> Result<RecordId> {
+        let record = match value {
+            repr::Literal::None => return Ok(NONE),
+            repr::Literal::Bool(value) => return Ok(if value { TRUE } else { FALSE }),
+            repr::Literal::Int(text) => decimal(&text)?,
+            repr::Literal::Text(text) => Record::Str(text.into()),
+            repr::Literal::Class(module, name) => return self.global(global(&module, &name)),
+            repr::Literal::Tuple(elements) => {
+                let elements: Result<Vec<_>> = elements.into_iter().map(|element| self.literal(element)).collect();
+                Record::Tuple(elements?.into())
+            }
+        };
+        self.add(record)
     }
 
     fn build(&mut self) -> Result<()> {
@@ -761,7 +775,7 @@ const OPCODES: [(u8, &str); 68] = [
 mod tests {
     use super::{
         super::{
-            testing::{message, root},
+            testing::{self, message, root},
             value::View,
         },
         *,
@@ -782,7 +796,7 @@ mod tests {
     #[test]
     fn load_reads_every_protocol_alike() {
         for (protocol, bytes) in PROTOCOLS.iter().enumerate() {
-            let pickle = read(bytes, "data.pkl").unwrap();
+            let pickle = testing::read(bytes).unwrap();
             let records = super::super::testing::plain(pickle);
             let expected = "{'a': [1, -2, 300, 70000, -3000000000, an int of 9 bytes, -9223372036854775808], 'b': (True, False, \
                             None, 1.5), 'c': (), ...}";

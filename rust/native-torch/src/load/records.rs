@@ -81,12 +81,18 @@ pub(crate) struct Pickle {
     pub(super) root: RecordId,
     /// The first name that no model needs, with the byte where it stands.
     pub(super) hostile: Option<(RecordId, usize)>,
+    pub(super) name: String,
 }
 
 impl Pickle {
     /// The record that the pickle stands for.
     pub fn root(&self) -> RecordId {
         self.root
+    }
+
+    /// What error messages call it.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// The first class or function that the file names and no model needs, with the byte where it stands.

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use super::{
-    assemble, module,
+    assemble_in_memory,
+    contents::Contents,
+    input::Input,
+    module,
     records::{Pickle, Record},
     tensors::Tensors,
     value::Records,
 };
-use crate::{Error, Result, load::Module, tensor::Storage};
+use crate::{Error, Result, load::Module, tensor::Source};
 
 /// Opcodes that leave one value on the stack.
 pub(super) type Code = Vec<u8>;
@@ -92,27 +95,39 @@ pub(super) fn pickle(value: Code) -> Code {
     [b"\x80\x02".as_slice(), &value, b"."].concat()
 }
 
+/// The records of a pickle, with storages of float32 zeros.
+pub(super) fn assembled(bytes: &[u8], storages: &[(&str, usize)]) -> Result<Arc<Records>> {
+    assemble_in_memory(bytes, storages.iter().map(|&(key, numel)| (key.to_owned(), vec![0; 4 * numel])))
+}
+
 /// The records of a value, with storages of float32 zeros.
 pub(super) fn records(value: Code, storages: &[(&str, usize)]) -> Result<Arc<Records>> {
-    let storages = storages.iter().map(|&(key, numel)| Storage::owned(format!("data/{key}"), vec![0; 4 * numel]));
-    assemble(&pickle(value), storages)
+    assembled(&pickle(value), storages)
 }
 
 /// The module of a value.
 pub(super) fn read_module(value: Code, storages: &[(&str, usize)]) -> Result<Module> {
-    module::read(&records(value, storages)?)
+    let records = records(value, storages)?;
+    module::read(&records, records.root())
+}
+
+/// A pickle in memory.
+pub(super) fn read(bytes: &[u8]) -> Result<Pickle> {
+    // A source is never empty; nothing behind the pickle is read.
+    let source = Source::from_bytes([bytes, b"!"].concat())?;
+    super::pickle::read(&mut Input::new(&source, 0..bytes.len()), "data.pkl")
 }
 
 /// The record that a whole pickle stands for.
 pub(super) fn root(bytes: &[u8]) -> Result<Record> {
-    let mut pickle = super::pickle::read(bytes, "data.pkl")?;
+    let mut pickle = read(bytes)?;
     let root = pickle.root().0 as usize;
     Ok(std::mem::replace(&mut pickle.records[root], Record::None))
 }
 
 /// The records of a pickle without tensors.
 pub(super) fn plain(pickle: Pickle) -> Records {
-    let tensors = Tensors::new(&pickle, std::iter::empty());
+    let tensors = Tensors::new(&pickle, Contents::default());
     Records { pickle, tensors }
 }
 

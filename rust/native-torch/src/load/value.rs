@@ -3,10 +3,12 @@
 use std::{borrow::Cow, collections::HashMap, fmt, sync::Arc};
 
 use super::{
-    records::{Global, Object, Pickle, Record, RecordId},
-    tensors::Tensors,
+    module::{self, Module},
+    records::{Global, Object, Pickle, Record, RecordId, printable},
+    tensors::{TensorInfo, Tensors},
+    walk::NamedTensor,
 };
-use crate::{Result, tensor::Tensor};
+use crate::{Error, Result, tensor::Tensor};
 
 /// The records of a file together with its tensors.
 pub(crate) struct Records {
@@ -49,7 +51,7 @@ impl Records {
             Record::Dict(entries) => View::Dict(Cow::Borrowed(entries)),
             Record::Set(elements) => View::Set(elements),
             Record::Global(global) => View::Global(global),
-            Record::Persistent(_) => View::Storage,
+            Record::Persistent(_) => self.tensors.get(id).map_or(View::Storage, View::Tensor),
             Record::Object(object) => match self.tensors.get(id) {
                 Some(tensor) => View::Tensor(tensor),
                 None => self.call(object).unwrap_or(View::Object(object)),
@@ -402,10 +404,22 @@ impl Value {
         }
     }
 
-    /// The class of an object, with its module.
+    /// The class of an object, with its module; of a class or function itself, its name.
     pub fn class(&self) -> Option<String> {
         match self.records.view(self.id) {
             View::Object(object) => self.records.class(object).map(Global::to_string),
+            View::Global(global) => Some(global.to_string()),
+            _ => None,
+        }
+    }
+
+    /// The attributes of an object, in the file's order.
+    pub fn attributes(&self) -> Option<Vec<(String, Value)>> {
+        match self.records.view(self.id) {
+            View::Object(object) => {
+                let attributes = self.records.attributes(object)?;
+                Some(attributes.iter().map(|(name, id)| (printable(name).into_owned(), self.at(id))).collect())
+            }
             _ => None,
         }
     }
@@ -426,6 +440,65 @@ impl Value {
             View::Object(object) => self.records.attributes(object)?.get(name).map(|id| self.at(id)),
             _ => None,
         }
+    }
+}
+
+impl Value {
+    /// Whether it is a module, of torch's own or of another class.
+    pub fn is_module(&self) -> bool {
+        matches!(self.records.view(self.id), View::Object(object) if self.records.is_module(object))
+    }
+
+    /// The module that it is; an error that says what it is instead.
+    pub fn module(&self) -> Result<Module> {
+        const ADVICE: &str = "save the whole module with torch.save(model, path)";
+        if self.is_module() {
+            return module::read(&self.records, self.id);
+        }
+        let held = match self.records.view(self.id) {
+            View::Object(_) => {
+                return Err(Error::unsupported(format!(
+                    "the file holds a value of {}, which is not a torch module (nothing was called); {ADVICE}",
+                    self.kind()
+                )));
+            }
+            View::Dict(entries) => match entries.iter().find(|entry| self.at(entry.1).is_module()) {
+                Some(&(key, _)) => format!("a dict whose entry {} is a module", self.records.printed(key)),
+                None => "a dict (a state_dict?), but not the layers".to_owned(),
+            },
+            View::Tensor(_) => "a tensor, but no module".to_owned(),
+            _ => format!("a {}, but no module", self.kind()),
+        };
+        Err(Error::unsupported(format!("the file holds {held}; {ADVICE}")))
+    }
+
+    /// The tensors in it, as [`Checkpoint::tensors`](super::Checkpoint::tensors) gives those of the whole file.
+    pub fn tensors(&self) -> Result<Vec<NamedTensor>> {
+        self.records.named_tensors(self.id)
+    }
+
+    /// What the file says of a tensor, if it is one.
+    pub fn tensor_info(&self) -> Option<&TensorInfo> {
+        self.records.tensors.described(self.id).map(|found| &found.info)
+    }
+
+    /// Whether it is a class, a function or a dtype: a name.
+    pub fn is_class(&self) -> bool {
+        matches!(self.records.view(self.id), View::Global(_))
+    }
+
+    /// The two's complement bytes of an int, least significant first, however large it is.
+    pub fn as_int_bytes(&self) -> Option<Vec<u8>> {
+        match self.records.view(self.id) {
+            View::Int(value) => Some(value.to_le_bytes().to_vec()),
+            View::BigInt(bytes) => Some(bytes.to_vec()),
+            _ => None,
+        }
+    }
+
+    /// Whether both are one value of the file, not only equal: what Python's `is` says.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.records, &other.records) && self.id == other.id
     }
 }
 

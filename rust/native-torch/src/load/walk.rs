@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::{
     records::{Object, Record, RecordId, printable},
+    tensors::TensorInfo,
     value::{Records, View},
 };
 use crate::{Error, Result, tensor::Tensor};
@@ -22,6 +23,8 @@ const NAMES_LIMIT: usize = 1 << 26;
 pub struct NamedTensor {
     /// The keys that lead to it, joined by dots; in a module or a state dict, its name in the state dict.
     pub name: String,
+    /// What the file says of it, also where it cannot be used.
+    pub info: TensorInfo,
     /// The tensor; an error where its kind is not supported.
     pub tensor: Result<Tensor>,
 }
@@ -68,6 +71,17 @@ impl Records {
                 _ => self.printed(*id),
             },
         }
+    }
+
+    /// The tensors below a value, in the file's order.
+    pub fn named_tensors(&self, root: RecordId) -> Result<Vec<NamedTensor>> {
+        let mut tensors = Vec::new();
+        self.walk_tensors(root, &mut |name, id| {
+            if let Some(found) = self.tensors.described(id).cloned() {
+                tensors.push(NamedTensor { name: name.to_owned(), info: found.info, tensor: found.tensor });
+            }
+        })?;
+        Ok(tensors)
     }
 
     /// Calls `visit` with the name and the record of every tensor below `root`, in order.

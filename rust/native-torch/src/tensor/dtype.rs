@@ -16,6 +16,7 @@ pub enum DType {
     F8E4M3FNUZ,
     F8E5M2,
     F8E5M2FNUZ,
+    F8E8M0FNU,
     I64,
     I32,
     I16,
@@ -31,7 +32,7 @@ pub enum DType {
 }
 
 /// Every dtype with torch's name and its size in bytes.
-const TABLE: [(DType, &str, usize); 20] = [
+const TABLE: [(DType, &str, usize); 21] = [
     (DType::F64, "float64", 8),
     (DType::F32, "float32", 4),
     (DType::F16, "float16", 2),
@@ -40,6 +41,7 @@ const TABLE: [(DType, &str, usize); 20] = [
     (DType::F8E4M3FNUZ, "float8_e4m3fnuz", 1),
     (DType::F8E5M2, "float8_e5m2", 1),
     (DType::F8E5M2FNUZ, "float8_e5m2fnuz", 1),
+    (DType::F8E8M0FNU, "float8_e8m0fnu", 1),
     (DType::I64, "int64", 8),
     (DType::I32, "int32", 4),
     (DType::I16, "int16", 2),
@@ -79,6 +81,21 @@ impl DType {
         self.name().contains("float")
     }
 
+    /// Whether it is a complex type.
+    pub fn is_complex(self) -> bool {
+        self.part().is_some()
+    }
+
+    /// The dtype of a complex type's real and imaginary part, which lie side by side.
+    pub fn part(self) -> Option<Self> {
+        match self {
+            DType::C32 => Some(DType::F16),
+            DType::C64 => Some(DType::F32),
+            DType::C128 => Some(DType::F64),
+            _ => None,
+        }
+    }
+
     /// Appends the elements in `bytes` to `out`, converted.
     pub(super) fn read<T: Element>(self, bytes: &[u8], big_endian: bool, out: &mut Vec<T>) -> Result<()> {
         macro_rules! numbers {
@@ -99,6 +116,7 @@ impl DType {
             DType::F8E4M3FNUZ => numbers!(u8, |v| T::from_f64(float8(v, 3, 8, Float8::UnsignedZero))),
             DType::F8E5M2 => numbers!(u8, |v| T::from_f64(float8(v, 2, 15, Float8::Ieee))),
             DType::F8E5M2FNUZ => numbers!(u8, |v| T::from_f64(float8(v, 2, 16, Float8::UnsignedZero))),
+            DType::F8E8M0FNU => numbers!(u8, |v| T::from_f64(power_of_two(v))),
             DType::I64 => numbers!(i64, |v| T::from_i128(i128::from(v))),
             DType::I32 => numbers!(i32, |v| T::from_i128(i128::from(v))),
             DType::I16 => numbers!(i16, |v| T::from_i128(i128::from(v))),
@@ -110,13 +128,30 @@ impl DType {
             DType::Bool => numbers!(u8, |v| T::from_i128(i128::from(v != 0))),
             DType::C32 | DType::C64 | DType::C128 => {
                 return Err(Error::unsupported(format!(
-                    "a {} tensor was read as real numbers; store its real and imaginary part apart",
+                    "a {} tensor was read as real numbers; read it as complex, or store its parts apart",
                     self.name()
                 )));
             }
         }
         Ok(())
     }
+
+    /// Appends the elements in `bytes` to `out` as real and imaginary part; that of a real number is zero.
+    pub(super) fn read_complex<T: Element>(self, bytes: &[u8], big_endian: bool, out: &mut Vec<[T; 2]>) -> Result<()> {
+        let mut parts: Vec<T> = Vec::with_capacity(2 * bytes.len() / self.size());
+        self.part().unwrap_or(self).read(bytes, big_endian, &mut parts)?;
+        if self.is_complex() {
+            out.extend(parts.chunks_exact(2).map(|pair| [pair[0], pair[1]]));
+        } else {
+            out.extend(parts.into_iter().map(|real| [real, T::from_f64(0.0)]));
+        }
+        Ok(())
+    }
+}
+
+/// The value of an exponent without sign and mantissa (OCP Microscaling Formats, 2023, E8M0).
+fn power_of_two(code: u8) -> f64 {
+    if code == 0xff { f64::NAN } else { libm::ldexp(1.0, i32::from(code) - 127) }
 }
 
 /// How an 8-bit float spends its top codes.
@@ -158,12 +193,14 @@ pub trait Element: Copy + Send + Sync + 'static {
     fn from_f32(value: f32) -> Self;
     /// The nearest value; integers saturate.
     fn from_i128(value: i128) -> Self;
+    /// The value with the other sign; the least integer stays.
+    fn negated(self) -> Self;
     /// The bytes in little-endian order.
     fn to_le_bytes(self) -> Vec<u8>;
 }
 
 macro_rules! element {
-    ($type:ty, $dtype:ident, $from_i128:expr) => {
+    ($type:ty, $dtype:ident, $from_i128:expr, $negated:expr) => {
         impl Element for $type {
             const DTYPE: DType = DType::$dtype;
             fn from_f64(value: f64) -> Self {
@@ -175,6 +212,9 @@ macro_rules! element {
             fn from_i128(value: i128) -> Self {
                 $from_i128(value)
             }
+            fn negated(self) -> Self {
+                $negated(self)
+            }
             fn to_le_bytes(self) -> Vec<u8> {
                 <$type>::to_le_bytes(self).to_vec()
             }
@@ -182,9 +222,10 @@ macro_rules! element {
     };
 }
 
-element!(f64, F64, |v| v as f64);
-element!(f32, F32, |v| v as f32);
-element!(i64, I64, |v: i128| v.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64);
+element!(f64, F64, |v| v as f64, |v: f64| -v);
+element!(f32, F32, |v| v as f32, |v: f32| -v);
+element!(i64, I64, |v: i128| v.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64, i64::wrapping_neg);
+element!(u64, U64, |v: i128| v.clamp(0, i128::from(u64::MAX)) as u64, u64::wrapping_neg);
 
 #[cfg(test)]
 mod tests {
@@ -214,6 +255,9 @@ mod tests {
         assert_eq!(read(DType::F8E4M3FNUZ, 0x7f), 240.0);
         assert!(read(DType::F8E4M3FNUZ, 0x80).is_nan());
         assert_eq!(read(DType::F8E5M2FNUZ, 0x7f), 57344.0);
+        assert_eq!(read(DType::F8E8M0FNU, 0), (-127f64).exp2());
+        assert_eq!(read(DType::F8E8M0FNU, 0xfe), 127f64.exp2());
+        assert!(read(DType::F8E8M0FNU, 0xff).is_nan());
     }
 
     #[test]
@@ -225,5 +269,17 @@ mod tests {
         DType::BF16.read(&[0x80, 0x3f], false, &mut out).unwrap();
         assert_eq!(out, [-2.0, 18446744073709551615.0, 1.0, 1.0]);
         assert!(DType::C64.read(&[0; 8], false, &mut out).is_err());
+        let mut out: Vec<u64> = Vec::new();
+        DType::U64.read(&u64::MAX.to_le_bytes(), false, &mut out).unwrap();
+        assert_eq!(out, [u64::MAX]);
+    }
+
+    #[test]
+    fn complex_numbers_are_pairs_in_either_byte_order() {
+        let mut out: Vec<[f64; 2]> = Vec::new();
+        DType::C32.read_complex(&[0x00, 0x3c, 0x00, 0xc0], false, &mut out).unwrap();
+        DType::C32.read_complex(&[0x3c, 0x00, 0xc0, 0x00], true, &mut out).unwrap();
+        DType::I8.read_complex(&[5], false, &mut out).unwrap();
+        assert_eq!(out, [[1.0, -2.0], [1.0, -2.0], [5.0, 0.0]]);
     }
 }

@@ -1,14 +1,17 @@
 //! Tensors as files hold them: a dtype, a shape, strides, and a view into shared storage.
 
 mod dtype;
+mod gather;
 mod real;
+mod source;
 mod storage;
 
 use std::sync::Arc;
 
 pub use dtype::{DType, Element};
 pub use real::Real;
-pub use storage::{Mapping, Storage};
+pub use source::Source;
+pub use storage::Storage;
 
 use crate::{Error, Result};
 
@@ -23,6 +26,8 @@ pub struct Tensor {
     strides: Vec<usize>,
     offset: usize,
     storage: Arc<Storage>,
+    conjugate: bool,
+    negative: bool,
 }
 
 impl Tensor {
@@ -59,7 +64,15 @@ impl Tensor {
                 )));
             }
         }
-        Ok(Self { dtype, shape, strides, offset, storage })
+        Ok(Self { dtype, shape, strides, offset, storage, conjugate: false, negative: false })
+    }
+
+    /// Says that the values are the conjugates of those that are stored, their negatives, or both: torch's lazy `conj` and
+    /// `neg`.
+    #[must_use]
+    pub fn with_signs(mut self, conjugate: bool, negative: bool) -> Self {
+        (self.conjugate, self.negative) = (conjugate, negative);
+        self
     }
 
     /// A contiguous tensor of its own storage.
@@ -108,13 +121,37 @@ impl Tensor {
     /// Fails on a wrong checksum, on a complex dtype, and where a tensor that repeats its storage would be written
     /// out beyond 2^24 elements.
     pub fn to_vec<T: Element>(&self) -> Result<Vec<T>> {
-        let numel = self.numel();
-        if numel == 0 {
-            return Ok(Vec::new());
+        let big_endian = self.storage.is_big_endian();
+        let mut values = self.collect(T::from_f64(0.0), &|bytes, out| self.dtype.read(bytes, big_endian, out))?;
+        if self.negative {
+            values.iter_mut().for_each(|value| *value = value.negated());
         }
-        let bytes = self.storage.bytes()?;
+        Ok(values)
+    }
+
+    /// The elements in row-major order as real and imaginary part; the imaginary part of a real dtype is zero.
+    ///
+    /// Fails as [`Tensor::to_vec`], but not on a complex dtype.
+    pub fn to_complex_vec<T: Element>(&self) -> Result<Vec<[T; 2]>> {
+        let big_endian = self.storage.is_big_endian();
+        let zero = [T::from_f64(0.0); 2];
+        let mut values = self.collect(zero, &|bytes, out| self.dtype.read_complex(bytes, big_endian, out))?;
+        for [real, imaginary] in &mut values {
+            if self.negative {
+                *real = real.negated();
+            }
+            if self.negative != self.conjugate {
+                *imaginary = imaginary.negated();
+            }
+        }
+        Ok(values)
+    }
+
+    /// The elements in row-major order, as `convert` makes them of bytes.
+    fn collect<O: Copy>(&self, zero: O, convert: &Convert<O>) -> Result<Vec<O>> {
+        let numel = self.numel();
         let size = self.dtype.size();
-        if numel > (bytes.len() / size).max(EXPANSION_LIMIT) {
+        if numel > (self.storage.len() / size).max(EXPANSION_LIMIT) {
             return Err(Error::unsupported(format!(
                 "a tensor of shape {:?} repeats its storage `{}` and would take {numel} elements; at most \
                  {EXPANSION_LIMIT} are written out",
@@ -122,24 +159,22 @@ impl Tensor {
                 self.storage.name()
             )));
         }
-        let mut out = Vec::with_capacity(numel);
-        let big_endian = self.storage.is_big_endian();
-        if self.strides == contiguous_strides(&self.shape) {
-            let bytes = &bytes[self.offset * size..(self.offset + numel) * size];
-            self.dtype.read(bytes, big_endian, &mut out)?;
-        } else {
-            let mut index = vec![0; self.shape.len()];
-            loop {
-                let at = self.offset + index.iter().zip(&self.strides).map(|(i, s)| i * s).sum::<usize>();
-                self.dtype.read(&bytes[at * size..(at + 1) * size], big_endian, &mut out)?;
-                let Some(axis) = (0..index.len()).rev().find(|&a| index[a] + 1 < self.shape[a]) else { break };
-                index[axis] += 1;
-                index[axis + 1..].fill(0);
+        if numel == 0 || self.strides == contiguous_strides(&self.shape) {
+            let mut out = Vec::with_capacity(numel);
+            if numel > 0 {
+                let range = self.offset * size..(self.offset + numel) * size;
+                self.storage.pieces(range, &mut |bytes| convert(bytes, &mut out))?;
             }
+            return Ok(out);
         }
+        let mut out = vec![zero; numel];
+        gather::gather(self, &mut out, convert)?;
         Ok(out)
     }
 }
+
+/// Appends the elements that bytes hold.
+type Convert<'a, O> = dyn Fn(&[u8], &mut Vec<O>) -> Result<()> + 'a;
 
 /// The strides of a row-major tensor without gaps.
 pub fn contiguous_strides(shape: &[usize]) -> Vec<usize> {
@@ -163,6 +198,21 @@ mod tests {
         assert_eq!(row.to_vec::<f32>().unwrap(), [3.0, 4.0, 5.0]);
         let expanded = Tensor::new(DType::F32, vec![2, 2], vec![0, 1], 4, base.storage().clone()).unwrap();
         assert_eq!(expanded.to_vec::<f32>().unwrap(), [4.0, 5.0, 4.0, 5.0]);
+    }
+
+    #[test]
+    fn signs_and_parts_of_complex_numbers_are_those_of_torch() {
+        let storage =
+            Arc::new(Storage::owned("x", [1.0f32, 2.0, -3.0, 4.0].iter().flat_map(|v| v.to_le_bytes()).collect()));
+        let tensor = Tensor::new(DType::C64, vec![2], vec![1], 0, storage).unwrap();
+        let read = |tensor: Tensor| tensor.to_complex_vec::<f64>().unwrap();
+        assert_eq!(read(tensor.clone()), [[1.0, 2.0], [-3.0, 4.0]]);
+        assert_eq!(read(tensor.clone().with_signs(true, false)), [[1.0, -2.0], [-3.0, -4.0]]);
+        assert_eq!(read(tensor.clone().with_signs(true, true)), [[-1.0, 2.0], [3.0, 4.0]]);
+        assert_eq!(tensor.to_vec::<f64>().unwrap_err().kind(), crate::ErrorKind::Unsupported);
+        let real = Tensor::from_slice(&[2], &[1.0f64, -2.0]).with_signs(false, true);
+        assert_eq!(real.to_vec::<f64>().unwrap(), [-1.0, 2.0]);
+        assert_eq!(real.to_complex_vec::<f64>().unwrap(), [[-1.0, 0.0], [2.0, 0.0]]);
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::{collections::HashSet, sync::Arc};
 use super::{Body, Layer, Module, read};
 use crate::{
     Error, Result,
-    load::{assemble, layers},
-    tensor::{Storage, Tensor},
+    load::{assemble_in_memory, layers},
+    tensor::Tensor,
 };
 
 impl Module {
@@ -35,8 +35,9 @@ impl Module {
                     let key = storages.len().to_string();
                     let numbers: Vec<f64> = tensor.to_vec()?;
                     let bytes = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
-                    storages.push(Storage::owned(format!("data/{key}"), bytes));
-                    code::tensor(&key, tensor.shape())
+                    let code = code::tensor(&key, tensor.shape());
+                    storages.push((key, bytes));
+                    code
                 }
             };
             parameters.push([code::text(name), code].concat());
@@ -50,7 +51,8 @@ impl Module {
         let state = code::dict(&[&state[..], &attributes].concat());
         let object = [format!("ctorch.nn.modules.{family}\n{class}\n").as_bytes(), b")\x81", &state, b"b"].concat();
         let pickle = [b"\x80\x02".as_slice(), &object, b"."].concat();
-        let module = read(&assemble(&pickle, storages.into_iter())?)?;
+        let records = assemble_in_memory(&pickle, storages)?;
+        let module = read(&records, records.root())?;
         match module.layer() {
             Layer::Unsupported { reason } => Err(Error::unsupported(reason.clone()).at(module.describe())),
             _ => Ok(module),
