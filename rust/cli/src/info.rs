@@ -113,8 +113,9 @@ impl Report<'_> {
 
     fn text(&self) -> String {
         let mut parts = vec![format!(
-            "{}: zip archive of torch.save, {}-endian{}",
+            "{}: {}, {}-endian{}",
             self.arguments.file.display(),
+            self.checkpoint.format(),
             self.byte_order(),
             if self.arguments.verify { ", every CRC-32 is right" } else { "" }
         )];
@@ -150,12 +151,16 @@ impl Report<'_> {
             let rows: Vec<Vec<String>> = self
                 .tensors
                 .iter()
-                .map(|NamedTensor { name, tensor }| match tensor {
-                    Ok(t) => vec![name.clone(), t.dtype().name().to_owned(), format!("{:?}", t.shape())],
-                    Err(error) => vec![name.clone(), error.to_string(), String::new()],
+                .map(|NamedTensor { name, info, tensor }| {
+                    let shape = info.shape.as_ref().map_or_else(|| "?".to_owned(), |shape| format!("{shape:?}"));
+                    let dtype = info.dtype.clone().unwrap_or_else(|| "?".to_owned());
+                    let note = tensor.as_ref().err().map(|error| format!("{}: {error}", info.kind));
+                    vec![name.clone(), dtype, shape, note.unwrap_or_default()]
                 })
                 .collect();
-            parts.push(output::table(&["tensor", "dtype", "shape"], &rows));
+            let refused = rows.iter().any(|row| !row[3].is_empty());
+            let headings = ["tensor", "dtype", "shape", if refused { "not supported" } else { "" }];
+            parts.push(output::table(&headings, &rows));
         }
         let unsupported: Vec<String> =
             self.unsupported().iter().map(|(place, why)| format!("{place}: {why}")).collect();
@@ -199,9 +204,9 @@ impl Report<'_> {
         let tensors: Vec<Value> = self
             .tensors
             .iter()
-            .map(|NamedTensor { name, tensor }| match tensor {
-                Ok(t) => json!({ "name": name, "dtype": t.dtype().name(), "shape": t.shape() }),
-                Err(error) => json!({ "name": name, "error": error.to_string() }),
+            .map(|NamedTensor { name, info, tensor }| {
+                let error = tensor.as_ref().err().map(Error::to_string);
+                json!({ "name": name, "kind": info.kind, "dtype": info.dtype, "shape": info.shape, "error": error })
             })
             .collect();
         let error = match &self.model {
@@ -212,7 +217,7 @@ impl Report<'_> {
             self.unsupported().into_iter().map(|(place, reason)| json!({ "place": place, "reason": reason })).collect();
         json!({
             "file": self.arguments.file.display().to_string(),
-            "format": "torch.save (zip)",
+            "format": self.checkpoint.format().to_string(),
             "byte_order": self.byte_order(),
             "verified": self.arguments.verify,
             "inputs": signature(Graph::inputs),
