@@ -1,8 +1,8 @@
-//! The project's chores, as `cargo xtask test | bench | header | conformance`.
+//! The project's chores, as `cargo xtask test | bench | header | layers | conformance`.
 
 mod bench;
+mod bless;
 mod conformance;
-mod header;
 mod process;
 mod report;
 mod test;
@@ -19,6 +19,7 @@ cargo xtask test [--highs]   install what the tests need, run all of them, count
 cargo xtask bench [--write]  print the speed table
                              --write: also into docs/benchmarks.md
 cargo xtask header           write include/native_torch.h anew
+cargo xtask layers           write docs/layers.md anew
 cargo xtask conformance      make the fixtures anew with torch 2.13, installed outside the checkout, and compare";
 
 /// The root of the checkout.
@@ -41,7 +42,8 @@ fn main() -> ExitCode {
         ["test", "--highs"] => test::run_all(true),
         ["bench"] => bench::run_bench(false),
         ["bench", "--write"] => bench::run_bench(true),
-        ["header"] => header::write(),
+        ["header"] => bless::write("native-torch-capi", "header"),
+        ["layers"] => bless::write("native-torch", "layers"),
         ["conformance"] => conformance::run_conformance(),
         _ => {
             eprintln!("{USAGE}");

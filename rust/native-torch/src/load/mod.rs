@@ -136,6 +136,11 @@ fn assemble_in_memory(pickle: &[u8], storages: impl IntoIterator<Item = (String,
     assemble(pickle, Contents { place: "data/", storages, ..Contents::default() })
 }
 
+/// The layers of torch that are known, by their Python module below `torch.nn.modules` and their class.
+pub fn known_layers() -> impl Iterator<Item = (&'static str, &'static str)> {
+    layers::classes()
+}
+
 impl Records {
     /// Fails on a class or function that no model needs, with the place in the model.
     fn check_names(&self) -> Result<()> {

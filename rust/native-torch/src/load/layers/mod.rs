@@ -137,10 +137,14 @@ pub(super) fn family(class: &str) -> Option<&'static str> {
     TABLE.iter().filter_map(|(name, _)| name.split_once('.')).find(|(_, name)| *name == class).map(|(family, _)| family)
 }
 
+/// All classes that are known, each behind the Python module below `torch.nn.modules` that defines it.
+pub(super) fn classes() -> impl Iterator<Item = (&'static str, &'static str)> {
+    TABLE.iter().filter_map(|(name, _)| name.split_once('.'))
+}
+
 /// The names of all classes that are known, for error messages.
 pub(super) fn known() -> String {
-    let names: Vec<&str> = TABLE.iter().filter_map(|(name, _)| Some(name.split_once('.')?.1)).collect();
-    names.join(", ")
+    classes().map(|(_, class)| class).collect::<Vec<_>>().join(", ")
 }
 
 /// What a layer says about the shape of its input.
