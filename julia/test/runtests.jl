@@ -16,6 +16,7 @@ suite(name) = @testset Counted "$name" begin
 end
 
 suite("binding")
+suite("values")
 suite("library")
 suite("threads")
 

@@ -6,6 +6,8 @@ use crate::{Error, Result, tensor::Source};
 
 /// Bytes that are read at a time.
 const WINDOW: usize = 1 << 16;
+/// Bytes that are read behind a gap, where what follows may be the next gap.
+const LEAST: usize = 1 << 9;
 /// Longer lines are refused; the longest that Python writes are the source texts of classes.
 const LINE_LIMIT: usize = 1 << 24;
 
@@ -17,12 +19,14 @@ pub(crate) struct Input<'a> {
     window: Vec<u8>,
     /// Where the window begins in the source.
     start: usize,
+    /// Bytes that are read next.
+    ahead: usize,
 }
 
 impl<'a> Input<'a> {
     /// At the beginning of a range, which must lie in the source.
     pub fn new(source: &'a Source, range: Range<usize>) -> Self {
-        Self { source, at: range.start, start: range.start, range, window: Vec::new() }
+        Self { source, at: range.start, start: range.start, range, window: Vec::new(), ahead: WINDOW }
     }
 
     /// How many bytes have been read.
@@ -53,7 +57,8 @@ impl<'a> Input<'a> {
     fn fill(&mut self, length: usize) -> Result<usize> {
         let length = length.min(self.remaining());
         if self.at + length > self.start + self.window.len() {
-            let end = self.at.saturating_add(length.max(WINDOW)).min(self.range.end);
+            let end = self.at.saturating_add(length.max(self.ahead)).min(self.range.end);
+            self.ahead = (2 * self.ahead).min(WINDOW);
             let mut window = std::mem::take(&mut self.window);
             let bytes = self.source.read(self.at..end, &mut window)?;
             self.window = bytes.to_vec();
@@ -87,6 +92,7 @@ impl<'a> Input<'a> {
         if self.at > self.start + self.window.len() {
             self.window.clear();
             self.start = self.at;
+            self.ahead = LEAST;
         }
         Ok(())
     }
