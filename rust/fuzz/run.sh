@@ -38,7 +38,7 @@ for target in "${targets[@]}"; do
         -artifact_prefix="$work/" -print_final_stats=1 2>"$work/log" || { tail -40 "$work/log"; exit 1; }
     nice "$program" -merge=1 "$work/least" "corpus/$target" "$work/corpus" "${limits[@]}" 2>/dev/null
     # What is long says little that what is short does not.
-    find "$work/least" -size +2k -delete
+    find "$work/least" -type f -size +2k -delete
     rm -f "corpus/$target"/*
     find "$work/least" -type f -printf '%s %p\n' | sort -n | head -n 400 | cut -d' ' -f2- | xargs -r -I{} cp {} "corpus/$target/"
     echo "$target: $(grep '^Done' "$work/log"); $(grep -E '^#[0-9]+.*cov:' "$work/log" | tail -1)"
