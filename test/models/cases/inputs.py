@@ -41,6 +41,7 @@ def inputs():
         # Where a norm is below eps, torch's J is not the derivative of its f; no norm here is.
         ("cosinesimilarity_eps", lambda: nn.CosineSimilarity(eps=0.01), [drawn(2, 3), drawn(2, 3)]),
         ("cosinesimilarity_repeated", lambda: nn.CosineSimilarity(dim=1), [drawn(2, 3), drawn(1, 3)]),
+        ("cosinesimilarity_repeated_along", lambda: nn.CosineSimilarity(dim=0), [drawn(1, 3), drawn(2, 1)]),
         ("pairwisedistance", lambda: nn.PairwiseDistance(), [drawn(2, 3), drawn(2, 3)]),
         ("pairwisedistance_1", lambda: nn.PairwiseDistance(p=1.0, eps=0.1, keepdim=True), [drawn(2, 3), drawn(2, 3)]),
         ("pairwisedistance_unbatched", lambda: nn.PairwiseDistance(keepdim=True), [drawn(3), drawn(3)]),

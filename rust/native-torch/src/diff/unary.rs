@@ -172,8 +172,17 @@ rules! {
     }
     Pow (Unary::Pow { exponent }) { exponent: exponent }, curved: true, |self, x, y| {
         value: x.powf(self.exponent),
-        first: scaled_power(x, self.exponent, self.exponent - T::ONE),
-        second: scaled_power(x, self.exponent * (self.exponent - T::ONE), self.exponent - c(2.0)),
+        // The root of a window of zeros has none of the infinite derivatives in torch's LPPool.
+        first: if is_root_of_zero(x, self.exponent) {
+            T::ZERO
+        } else {
+            scaled_power(x, self.exponent, self.exponent - T::ONE)
+        },
+        second: if is_root_of_zero(x, self.exponent) {
+            T::ZERO
+        } else {
+            scaled_power(x, self.exponent * (self.exponent - T::ONE), self.exponent - c(2.0))
+        },
     }
     Reciprocal (Unary::Reciprocal), curved: true, |self, x, y| {
         value: T::ONE / x,
@@ -346,6 +355,12 @@ fn clamp<T: Real>(x: T, min: T, max: T) -> T {
     if x > max { max } else { x }
 }
 
+/// Whether this is the power below 1 of 0.
+#[inline(always)]
+fn is_root_of_zero<T: Real>(x: T, exponent: T) -> bool {
+    x == T::ZERO && exponent > T::ZERO && exponent < T::ONE
+}
+
 /// `a x^b`, and 0 where `a` is 0 whatever the power.
 #[inline(always)]
 fn scaled_power<T: Real>(x: T, a: T, b: T) -> T {
@@ -442,6 +457,7 @@ mod tests {
             (Unary::Clamp { min: -1.0, max: 3.0 }, -1.0, [-1.0, 1.0, 0.0]),
             (Unary::Clamp { min: -1.0, max: 3.0 }, 3.0, [3.0, 1.0, 0.0]),
             (Unary::Elu { alpha: 2.0, scale: 1.0 }, 0.0, [0.0, 2.0, 0.0]),
+            (Unary::Pow { exponent: 0.5 }, 0.0, [0.0, 0.0, 0.0]),
             (Unary::Hardsigmoid, -3.0, [0.0, 0.0, 0.0]),
             (Unary::Hardsigmoid, 3.0, [1.0, 0.0, 0.0]),
             (Unary::Hardswish, -3.0, [0.0, 0.0, 0.0]),

@@ -186,20 +186,25 @@ impl Rule for LocalResponseNorm {
         if shape.len() < 3 {
             return Err(place.wrong_input(x, "but [N, C, ..] with at least 3 dimensions is expected"));
         }
+        let Ok(divisor) = i64::try_from(self.size) else {
+            return Err(Error::format(format!("attribute `size` is {}, which is too large", self.size)).at(place.scope));
+        };
         let builder = &mut *place.builder;
         // The channels become the height of an image without channels of its own.
         let squares = builder.unary(Unary::Square, x)?;
         let image = builder.node(Op::Flatten { start: 2, end: shape.len() - 1 }, &[squares])?;
-        let amounts = [self.size / 2, (self.size - 1) / 2].map(|amount| amount as isize);
-        let amounts = vec![(amounts[0], amounts[1]), (0, 0)];
+        // Beyond the other channels a window holds zeros only, of which a file may claim any number.
+        let others = shape[1].size().map_or(usize::MAX, |channels| channels.saturating_sub(1));
+        let [before, after] = [self.size / 2, (self.size - 1) / 2].map(|amount| amount.min(others));
+        let amounts = vec![(before as isize, after as isize), (0, 0)];
         let padded = builder.node(Op::Pad { amounts, padding: Padding::Constant(0.0) }, &[image])?;
         let pool = AvgPool {
-            kernel: vec![self.size, 1],
+            kernel: vec![before + after + 1, 1],
             stride: vec![1, 1],
             padding: vec![0, 0],
             ceil_mode: false,
             count_include_pad: true,
-            divisor: None,
+            divisor: Some(divisor),
         };
         let mean = builder.node(Op::AvgPool(pool), &[padded])?;
         let sum = builder.unary(Unary::Affine { scale: self.alpha, shift: self.k }, mean)?;

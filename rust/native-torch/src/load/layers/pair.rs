@@ -108,8 +108,22 @@ impl Pair for CosineSimilarity {
         let dim = resolve(self.dim, rank).ok_or_else(|| {
             place.wrong_input(pair[0], &format!("in which dim={} is no dimension; give another shape", self.dim))
         })?;
+        let sizes = pair.map(|x| {
+            let shape = &place.builder.ty(x).shape;
+            shape.len().checked_sub(rank - dim).map_or(Some(1), |at| shape[at].size())
+        });
+        // How often each operand is repeated along the dimension.
+        let repeats = match sizes {
+            [a, b] if a == b => [1, 1],
+            [Some(1), Some(b)] => [b, 1],
+            [Some(a), Some(1)] => [1, a],
+            _ => {
+                let what = "whose size along the dimension is neither 1 nor the other input's";
+                return Err(place.wrong_input(pair[0], what));
+            }
+        };
         let mut units = pair;
-        for unit in &mut units {
+        for (unit, repeats) in units.iter_mut().zip(repeats) {
             // A smaller operand is repeated first, so that its norm is taken along the same dimension.
             let builder = &mut *place.builder;
             let missing = rank - builder.ty(*unit).rank();
@@ -118,19 +132,14 @@ impl Pair for CosineSimilarity {
                 *unit = builder.node(Op::Unflatten { dim: 0, sizes: vec![Some(1), first] }, &[*unit])?;
             }
             let squares = builder.unary(Unary::Square, *unit)?;
-            let sum = builder.node(Op::Sum { dims: vec![dim], keepdim: true }, &[squares])?;
+            let mut sum = builder.node(Op::Sum { dims: vec![dim], keepdim: true }, &[squares])?;
+            if repeats != 1 {
+                sum = builder.unary(Unary::Affine { scale: repeats as f64, shift: 0.0 }, sum)?;
+            }
             // The clamp stands inside the root, whose derivative at 0 is infinite.
             let sum = builder.unary(Unary::Clamp { min: self.eps * self.eps, max: f64::INFINITY }, sum)?;
             let norm = builder.unary(Unary::Sqrt, sum)?;
             *unit = builder.node(Op::Div, &[*unit, norm])?;
-        }
-        let sizes = pair.map(|x| {
-            let shape = &place.builder.ty(x).shape;
-            shape.len().checked_sub(rank - dim).map_or(Some(1), |at| shape[at].size())
-        });
-        if sizes[0] != sizes[1] {
-            let what = "whose size along the dimension differs from the other input's, which is not supported";
-            return Err(place.wrong_input(pair[0], what));
         }
         let products = place.builder.node(Op::Mul, &units)?;
         place.builder.node(Op::Sum { dims: vec![dim], keepdim: false }, &[products])
