@@ -30,6 +30,8 @@ mutable struct _Functions
     nt_model_destroy::Ptr{Cvoid}
     nt_model_modules::Ptr{Cvoid}
     nt_model_input_shape::Ptr{Cvoid}
+    nt_model_inputs::Ptr{Cvoid}
+    nt_model_with_inputs::Ptr{Cvoid}
     nt_model_verify::Ptr{Cvoid}
     nt_function_compile::Ptr{Cvoid}
     nt_function_destroy::Ptr{Cvoid}
@@ -235,6 +237,15 @@ struct _Tensors
     sizes::Ptr{Csize_t}
 end
 
+struct _Inputs
+    count::Csize_t
+    names::_Strings
+    is_integer::Ptr{UInt8}
+    has_shape::Ptr{UInt8}
+    shape_starts::Ptr{Csize_t}
+    sizes::Ptr{Csize_t}
+end
+
 struct _Sizes
     rank::Csize_t
     sizes::Ptr{Csize_t}
@@ -417,7 +428,37 @@ function _model_input_shape(model)
         @_call nt_model_input_shape(model::Ptr{Cvoid}, out::Ptr{_Sizes})
         sizes = _copy(Csize_t, out[].sizes, out[].rank)
     end
-    return Union{Int,Nothing}[size == typemax(Csize_t) ? nothing : Int(size) for size in sizes]
+    return _chosen(sizes)
+end
+
+# Sizes, `nothing` for one that the caller chooses.
+_chosen(sizes) = Union{Int,Nothing}[size == typemax(Csize_t) ? nothing : Int(size) for size in sizes]
+
+function _model_inputs(model)
+    GC.@preserve model begin
+        out = Ref{_Inputs}()
+        @_call nt_model_inputs(model::Ptr{Cvoid}, out::Ptr{_Inputs})
+        table = out[]
+        count = Int(table.count)
+        names = _copy(table.names, count)
+        integer, known = _copy(Bool, table.is_integer, count), _copy(Bool, table.has_shape, count)
+        starts = _copy(Int, table.shape_starts, count + 1)
+        sizes = _copy(Csize_t, table.sizes, starts[end])
+    end
+    size(i) = known[i] ? _chosen(sizes[starts[i]+1:starts[i+1]]) : nothing
+    return [(name = names[i], integer = integer[i], size = size(i)) for i in 1:count]
+end
+
+function _model_with_inputs(model, ranks, sizes, integers)
+    out = Ref{Ptr{Cvoid}}(C_NULL)
+    @_call nt_model_with_inputs(
+        model::Ptr{Cvoid},
+        ranks::_Shape,
+        sizes::_Shape,
+        integers::_Integers,
+        out::Ptr{Ptr{Cvoid}},
+    )
+    return out[]
 end
 
 _model_verify(model) = @_call nt_model_verify(model::Ptr{Cvoid})

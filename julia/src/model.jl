@@ -75,31 +75,83 @@ checked when its numbers are first used.
 verify(m::Model) = _model_verify(m)
 
 """
-    NativeTorch.compile(m::Model, size; dtype = Float64) -> CompiledFunction
+    NativeTorch.inputs(m::Model)
+
+What the model takes, in torch's order: a vector of `(name, integer, size)`. `integer` says whether it holds integers,
+which are given to [`compile`](@ref). `size` is `nothing` where the model's first layers do not fix it, and has `nothing`
+for a dimension that the caller chooses.
+"""
+inputs(m::Model) = _model_inputs(m)
+
+const _Size = Union{Tuple{Vararg{Integer}},AbstractVector{<:Integer}}
+const _SeveralSizes = Union{Tuple{_Size,Vararg{_Size}},AbstractVector{<:_Size}}
+
+"""
+    NativeTorch.compile(m::Model, size; dtype = Float64, integers = nothing) -> CompiledFunction
+    NativeTorch.compile(m::Model, sizes; dtype = Float64, integers = nothing)
     NativeTorch.compile(m::Model; dtype = Float64)
 
 The model for inputs of this size (a tuple or vector, torch's shape, the batch included), computed in `Float64` or
 `Float32`. Without a size it is the model's own, with a batch of one. What was compiled is kept: a second call gives the
 same object.
 
-Throws [`InvalidArgumentError`](@ref) if the size does not fit the model, [`UnsupportedError`](@ref) for a layer that is
-custom or not supported.
+A model of several [`inputs`](@ref) takes a size for each, as `((5, 3), (5, 4))`. The point `x` is then all of them flat
+in torch's order, one after the other.
+
+A model that begins with an Embedding takes `integers`: rows of the table, flat in torch's order and, as torch's, counted
+from 0. They are no part of `x` and stay as they are in the function, which is not kept: other integers are another call.
+
+Throws [`InvalidArgumentError`](@ref) if the size does not fit the model, if there are more or fewer inputs or integers
+than expected, or for an integer that is no row of the table; [`UnsupportedError`](@ref) for a layer that is custom or not
+supported.
+
+# Example
+```julia
+f = NativeTorch.compile(NativeTorch.load("embedding.pt"), (2, 3); integers = [3, 3, 0, 1, 4, 0])
+```
 """
-function compile(m::Model, size::Union{Tuple{Vararg{Integer}},AbstractVector{<:Integer}}; dtype::Type = Float64)
-    if any(n -> n < 0, size)
-        throw(InvalidArgumentError("the input cannot have the size $size"))
-    end
+function compile(m::Model, size::_Size; dtype::Type = Float64, integers = nothing)
+    integers === nothing || return _compile_given(m, (size,), integers, dtype)
+    _check_sizes((size,))
     key = (Int[n for n in size], _is_single(dtype))
     return lock(m.lock) do
         get!(() -> CompiledFunction(_function_compile(m, Csize_t.(key[1]), key[2]), key[2]), m.functions, key)
     end
 end
 
+function compile(m::Model, sizes::_SeveralSizes; dtype::Type = Float64, integers = nothing)
+    return _compile_given(m, sizes, integers === nothing ? Int64[] : integers, dtype)
+end
+
 function compile(m::Model; dtype::Type = Float64)
     single = _is_single(dtype)
     f = CompiledFunction(_function_compile(m, nothing, single), single)
-    key = (Int[n for n in only(f.inputs).size], single)
+    length(f.inputs) == 1 || return f
+    key = (Int[n for n in f.inputs[1].size], single)
     return lock(() -> get!(m.functions, key, f), m.lock)
+end
+
+function _compile_given(m::Model, sizes, integers, dtype::Type)
+    _check_sizes(sizes)
+    if !(integers isa AbstractVector{<:Integer})
+        throw(InvalidArgumentError("integers is a $(typeof(integers)); give a vector of them, flat in torch's order"))
+    end
+    ranks = Csize_t[length(size) for size in sizes]
+    flat = Csize_t[n for size in sizes for n in size]
+    single = _is_single(dtype)
+    given = _model_with_inputs(m, ranks, flat, Int64[i for i in integers])
+    try
+        return CompiledFunction(_function_compile(given, nothing, single), single)
+    finally
+        _model_destroy(given)
+    end
+end
+
+function _check_sizes(sizes)
+    for size in sizes
+        any(n -> n < 0, size) && throw(InvalidArgumentError("the input cannot have the size $size"))
+    end
+    return
 end
 
 # Whether this is single precision; an error if it is neither single nor double.

@@ -122,6 +122,45 @@ end
     @test N.verify(m) === nothing
 end
 
+@testset "Several inputs, integers: $name" for name in Json.read_file(fixture_path("inputs", "index.json"))
+    torch = Json.read_file(fixture_path("inputs", "$name.json"))
+    numbers(key) = Float64[value for value in torch[key]]
+    sizes = [Int[n for n in size] for size in torch["shapes"]]
+    integers = Int[value for value in torch["integers"]]
+    m = N.load(fixture_path("inputs", "$name.pt"))
+    given = isempty(integers) ? nothing : integers
+    @test [input.integer for input in N.inputs(m)] == (given === nothing ? [false, false] : [true])
+    f = N.compile(m, Tuple(map(Tuple, sizes)); integers = given)
+    x, mu, workspace = numbers("x"), numbers("mu"), N.Workspace(f)
+    close(a, key) = isempty(a) ? isempty(torch[key]) : difference(a, numbers(key)) <= 1e-12
+    @test (f.n, f.m) == (length(x), length(mu))
+    @test close(N.value!(zeros(f.m), f, workspace, x), "y")
+    @test close(vec(permutedims(N.jacobian!(zeros(f.m, f.n), f, workspace, x))), "jacobian")
+    @test close(vec(N.hessian_lagrangian!(zeros(f.n, f.n), f, workspace, x, mu)), "hessian")
+    again = N.compile(m, sizes; integers = given)
+    @test N.value!(zeros(f.m), again, N.Workspace(again), x) == N.value!(zeros(f.m), f, workspace, x)
+    # Integers without others may come with the one size.
+    if given !== nothing
+        one = N.compile(m, Tuple(sizes[1]); integers = Int32.(integers), dtype = Float32)
+        @test difference(N.value!(zeros(f.m), one, N.Workspace(one), x), numbers("y")) <= 1e-6
+    end
+end
+
+@testset "Wrong inputs" begin
+    embedding, bilinear = N.load(fixture_path("inputs", "embedding.pt")), N.load(fixture_path("inputs", "bilinear.pt"))
+    wrong(words...; integers) = refuses(() -> N.compile(embedding, (2,); integers = integers), N.InvalidArgumentError, words...)
+    @test wrong("1 integers were given, but 2 are expected"; integers = [0])
+    @test wrong("index 1 is -1", "rows 0 to"; integers = [0, -1])
+    @test wrong("index 0 is 16777217"; integers = [2^24 + 1, 0])
+    @test wrong("Float64"; integers = [1.0, 2.0])
+    @test refuses(() -> N.compile(embedding, (2,)), N.InvalidArgumentError, "`input` holds integers")
+    @test refuses(() -> N.compile(bilinear, ((2, 3),)), N.InvalidArgumentError, "has 2 inputs, but 1")
+    @test refuses(() -> N.compile(bilinear, ((2, -3), (2, 3))), N.InvalidArgumentError, "-3")
+    @test [(input.name, input.size[1]) for input in N.inputs(bilinear)] == [("input1", nothing), ("input2", nothing)]
+    @test only(N.inputs(embedding)).size === nothing
+    @test length(N.compile(bilinear).inputs) == 2
+end
+
 # In a function of its own, so that nothing but the call can allocate.
 function allocations(f, workspace, x, y, mu, J, H, values, out, longer)
     return [

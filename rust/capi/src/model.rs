@@ -11,12 +11,14 @@ use crate::{
     status::{NtStatus, construct, guard},
     strings::{NtStrings, Strings},
     tensors::{NtTensors, Tensors},
-    types::{NtBytes, NtModels, NtShape, NtSlice, NtSliceMut, NtStr, give, list, read, required, shape, text},
+    types::{
+        NtBytes, NtIntegers, NtModels, NtShape, NtSlice, NtSliceMut, NtStr, give, list, read, required, shape, text,
+    },
 };
 use engine::{
     Error, Result,
     graph::{Dim, Graph},
-    load::{self, Checkpoint, Layer, Module, ModuleTensor, NamedTensor, TensorInfo},
+    load::{self, Checkpoint, Layer, Module, ModuleInput, ModuleTensor, NamedTensor, TensorInfo},
     tensor::Tensor,
 };
 
@@ -28,9 +30,12 @@ pub struct NtModel {
     root: Arc<Module>,
     /// Of the part, below the root.
     path: String,
+    /// The graph, if the inputs were given.
+    graph: Option<Arc<Graph>>,
     modules: OnceLock<Modules>,
     tensors: OnceLock<Tensors>,
     attributes: OnceLock<Attributes>,
+    inputs: OnceLock<Inputs>,
     input: OnceLock<Result<Vec<usize>>>,
 }
 
@@ -83,6 +88,24 @@ pub struct NtAttributes {
     pub numbers: *const f64,
 }
 
+/// What a model takes, in the order of torch's forward. All arrays but the last two have `count` entries.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct NtInputs {
+    /// How many inputs there are.
+    pub count: usize,
+    /// Their names in torch's forward: `input`; `input1` and `input2`.
+    pub names: NtStrings,
+    /// 1 for an input of integers, which are given to `nt_model_with_inputs`; 0 for one whose numbers are part of `x`.
+    pub is_integer: *const u8,
+    /// 1 where the model's first layers fix the shape; where they do not, `sizes` has none of it.
+    pub has_shape: *const u8,
+    /// Where the sizes of each begin in `sizes`, and the end of the last: `count + 1` entries.
+    pub shape_starts: *const usize,
+    /// The sizes of all; `NT_ANY_SIZE` for one that the caller chooses.
+    pub sizes: *const usize,
+}
+
 /// Sizes of dimensions, the first first.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -104,6 +127,15 @@ struct Modules {
     descriptions: Strings,
     reasons: Strings,
     parameters: Vec<usize>,
+}
+
+/// What [`NtInputs`] points into.
+struct Inputs {
+    names: Strings,
+    is_integer: Vec<u8>,
+    has_shape: Vec<u8>,
+    shape_starts: Vec<usize>,
+    sizes: Vec<usize>,
 }
 
 /// What [`NtAttributes`] points into.
@@ -130,11 +162,20 @@ impl NtModel {
             files,
             root,
             path,
+            graph: None,
             modules: OnceLock::new(),
             tensors: OnceLock::new(),
             attributes: OnceLock::new(),
+            inputs: OnceLock::new(),
             input: OnceLock::new(),
         }
+    }
+
+    /// The same model for inputs of these shapes and with these integers.
+    fn with_inputs(&self, shapes: &[Vec<Dim>], integers: &[i64]) -> Result<Self> {
+        let graph = self.module().graph_of(shapes)?.with_integers(integers)?;
+        let model = Self::new(self.files.clone(), Arc::clone(&self.root), self.path.clone());
+        Ok(Self { graph: Some(Arc::new(graph)), ..model })
     }
 
     fn module(&self) -> &Module {
@@ -144,6 +185,14 @@ impl NtModel {
     /// The concrete graph for an input of this shape; without one, for the default shape with one example in its batch.
     pub fn graph(&self, shape: Option<&[usize]>) -> Result<Graph> {
         let module = self.module();
+        if let Some(graph) = &self.graph {
+            return match shape {
+                None => Ok(Graph::clone(graph)),
+                Some(_) => {
+                    Err(Error::argument("the model's inputs were given with their shapes; pass NULL for the shape"))
+                }
+            };
+        }
         if let Some(shape) = shape {
             let dims: Vec<Dim> = shape.iter().map(|&size| Dim::Size(size)).collect();
             return module.graph(Some(&dims));
@@ -213,14 +262,50 @@ impl NtModel {
         })
     }
 
+    fn inputs(&self) -> &Inputs {
+        self.inputs.get_or_init(|| {
+            let all = match &self.graph {
+                Some(graph) => ModuleInput::of(graph),
+                None => self.module().inputs(),
+            };
+            let shapes: Vec<Vec<usize>> =
+                all.iter().map(|input| sizes(input.shape.as_deref().unwrap_or(&[]))).collect();
+            Inputs {
+                names: all.iter().map(|input| &input.name).collect(),
+                is_integer: all.iter().map(|input| (!input.dtype.is_float()).into()).collect(),
+                has_shape: all.iter().map(|input| input.shape.is_some().into()).collect(),
+                shape_starts: starts(&shapes),
+                sizes: shapes.concat(),
+            }
+        })
+    }
+
     fn input(&self) -> Result<&[usize]> {
         let shape = self.input.get_or_init(|| {
-            let graph = self.module().graph(None)?;
-            let input = graph.inputs().first().ok_or_else(|| Error::internal("a graph without inputs"))?;
-            Ok(graph.ty(input.value).shape.iter().map(|dim| dim.size().unwrap_or(NT_ANY_SIZE)).collect())
+            let graph = match &self.graph {
+                Some(graph) => Graph::clone(graph),
+                None => self.module().graph(None)?,
+            };
+            match graph.inputs() {
+                [input] => Ok(sizes(&graph.ty(input.value).shape)),
+                all => Err(Error::argument(format!("the model has {} inputs; nt_model_inputs lists them", all.len()))),
+            }
         });
         shape.as_deref().map_err(Error::clone)
     }
+}
+
+fn sizes(shape: &[Dim]) -> Vec<usize> {
+    shape.iter().map(|dim| dim.size().unwrap_or(NT_ANY_SIZE)).collect()
+}
+
+/// Where the sizes of each begin when they stand one after another, and the end of the last.
+fn starts(shapes: &[Vec<usize>]) -> Vec<usize> {
+    let ends = shapes.iter().scan(0, |end, shape| {
+        *end += shape.len();
+        Some(*end)
+    });
+    std::iter::once(0).chain(ends).collect()
 }
 
 fn kind(layer: &Layer) -> NtModuleKind {
@@ -456,6 +541,68 @@ pub extern "C" fn nt_model_input_shape(model: Option<&NtModel>, out: Option<&mut
     guard(|| {
         let sizes = required(model, "model")?.input()?;
         give(out, NtSizes { rank: sizes.len(), sizes: sizes.as_ptr() })
+    })
+}
+
+/// What the model takes: names, which inputs hold integers, and the shapes where its first layers fix them. Of a model
+/// of `nt_model_with_inputs`, the inputs that are left. `out` receives pointers that are valid as long as the model.
+#[unsafe(no_mangle)]
+#[must_use]
+pub extern "C" fn nt_model_inputs(model: Option<&NtModel>, out: Option<&mut MaybeUninit<NtInputs>>) -> NtStatus {
+    guard(|| {
+        let table = required(model, "model")?.inputs();
+        let inputs = NtInputs {
+            count: table.is_integer.len(),
+            names: table.names.as_c(),
+            is_integer: table.is_integer.as_ptr(),
+            has_shape: table.has_shape.as_ptr(),
+            shape_starts: table.shape_starts.as_ptr(),
+            sizes: table.sizes.as_ptr(),
+        };
+        give(out, inputs)
+    })
+}
+
+/// The same model, which shares the file, for inputs of these shapes and with these integers: for models of two inputs
+/// (Bilinear, CosineSimilarity, PairwiseDistance) and of integers (those that begin with Embedding). Functions and
+/// formulations are made of it with NULL for the shape. Other integers are another such model.
+///
+/// `ranks` are the numbers of dimensions of the inputs in the order of `nt_model_inputs`, `sizes` the sizes of all, one
+/// input after the other. `integers` are those of all inputs of integers, flat and row-major, in the same order, counted
+/// from 0 as torch does; NULL where there are none. `x` consists of the other inputs.
+///
+/// `NT_ERROR_ARGUMENT`: more or fewer inputs, sizes or integers than there should be, a shape that does not fit, or an
+/// integer that is no row of the table; the message names it. `NT_ERROR_UNSUPPORTED`: a layer is custom or not supported.
+///
+/// `out` receives the model, to be freed with `nt_model_destroy`; NULL on failure. It may outlive the first one.
+#[unsafe(no_mangle)]
+#[must_use]
+pub extern "C" fn nt_model_with_inputs(
+    model: Option<&NtModel>,
+    ranks: NtShape,
+    sizes: NtShape,
+    integers: NtIntegers,
+    out: Option<&mut MaybeUninit<Option<Box<NtModel>>>>,
+) -> NtStatus {
+    construct(out, || {
+        let model = required(model, "model")?;
+        let ranks = list(ranks, "ranks")?;
+        let sizes = if sizes.is_none() { &[] } else { list(sizes, "sizes")? };
+        let integers = if integers.is_none() { &[] } else { list(integers, "integers")? };
+        let (mut rest, mut shapes) = (sizes, Vec::with_capacity(ranks.len()));
+        for &rank in ranks {
+            let (own, others) = rest.split_at(rank.min(rest.len()));
+            shapes.push(own.iter().map(|&size| Dim::Size(size)).collect());
+            rest = others;
+        }
+        let expected = ranks.iter().fold(0usize, |sum, &rank| sum.saturating_add(rank));
+        if expected != sizes.len() {
+            return Err(Error::argument(format!(
+                "{} sizes are given, but the ranks add up to {expected}",
+                sizes.len()
+            )));
+        }
+        model.with_inputs(&shapes, integers)
     })
 }
 

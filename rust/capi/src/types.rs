@@ -16,6 +16,8 @@ pub type NtSlice<'a> = Option<c_slice::Ref<'a, f64>>;
 pub type NtSliceMut<'a> = Option<c_slice::Mut<'a, f64>>;
 /// Sizes of dimensions.
 pub type NtShape<'a> = Option<c_slice::Ref<'a, usize>>;
+/// Integers that the callee reads.
+pub type NtIntegers<'a> = Option<c_slice::Ref<'a, i64>>;
 /// Integers that the callee writes.
 pub type NtIntegersMut<'a> = Option<c_slice::Mut<'a, i64>>;
 /// Bytes that the callee reads.

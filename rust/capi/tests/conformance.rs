@@ -246,6 +246,17 @@ struct CTables {
     layers: CStrings,
 }
 
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct CInputs {
+    count: usize,
+    names: CStrings,
+    is_integer: *const u8,
+    has_shape: *const u8,
+    shape_starts: *const usize,
+    sizes: *const usize,
+}
+
 type Point = CSlice<f64>;
 
 /// Declares the functions and finds them in the library.
@@ -288,6 +299,8 @@ functions! {
     nt_value_verify: fn(*const CValue) -> i32;
     nt_model_destroy: fn(*mut CModel) -> i32;
     nt_model_modules: fn(*const CModel, *mut CModules) -> i32;
+    nt_model_inputs: fn(*const CModel, *mut CInputs) -> i32;
+    nt_model_with_inputs: fn(*const CModel, CSlice<usize>, CSlice<usize>, CSlice<i64>, *mut *mut CModel) -> i32;
     nt_model_verify: fn(*const CModel) -> i32;
     nt_function_compile: fn(*const CModel, CSlice<usize>, u32, *mut *mut CFunction) -> i32;
     nt_function_destroy: fn(*mut CFunction) -> i32;
@@ -777,5 +790,144 @@ impl Function for ForeignFunction {
 
     fn hvp(&self, w: &mut ForeignWorkspace, x: &[f64], mu: &[f64], v: &[f64], out: &mut [f64]) -> Outcome<()> {
         check(unsafe { (C.nt_function_hvp)(self.0, w.0, read(x), read(mu), read(v), write(out)) })
+    }
+}
+
+/// The fixtures of two inputs and of integers, which the suite's interface does not speak of.
+mod inputs {
+    use std::path::PathBuf;
+
+    use native_torch_conformance::Api;
+    use serde_json::Value;
+
+    use super::*;
+
+    fn folder() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../test/models/inputs")
+    }
+
+    fn json(name: &str) -> Value {
+        serde_json::from_slice(&std::fs::read(folder().join(name)).unwrap()).unwrap()
+    }
+
+    fn open(name: &str) -> ForeignModel {
+        Foreign::open(&folder().join(format!("{name}.pt"))).unwrap()
+    }
+
+    impl ForeignModel {
+        fn with_inputs(&self, shapes: &[Vec<usize>], integers: Option<&[i64]>) -> Outcome<ForeignModel> {
+            let ranks: Vec<usize> = shapes.iter().map(Vec::len).collect();
+            let (sizes, integers) = (shapes.concat(), read_or_null(integers));
+            // SAFETY: the handle lives, slices are those of Rust, and the out-pointer may be written to.
+            made(|out| unsafe { (C.nt_model_with_inputs)(self.0, read(&ranks), read(&sizes), integers, out) })
+                .map(ForeignModel)
+        }
+
+        /// Names, whether they are integers, and shapes.
+        fn inputs(&self) -> Vec<(String, bool, Option<Vec<usize>>)> {
+            // SAFETY: the handle lives, the out-pointer may be written to.
+            let table = get(|out| unsafe { (C.nt_model_inputs)(self.0, out) }).unwrap();
+            let count = table.count;
+            let starts = array(table.shape_starts, count + 1);
+            let sizes = array(table.sizes, starts[count]);
+            let (integer, known) = (array(table.is_integer, count), array(table.has_shape, count));
+            let names = strings(table.names, count).into_iter().enumerate();
+            names
+                .map(|(i, name)| {
+                    (name, integer[i] == 1, (known[i] == 1).then(|| sizes[starts[i]..starts[i + 1]].to_vec()))
+                })
+                .collect()
+        }
+    }
+
+    #[track_caller]
+    fn assert_equal(name: &str, found: &[f64], expected: &Value) {
+        let expected: Vec<f64> = serde_json::from_value(expected.clone()).unwrap();
+        assert_eq!(found.len(), expected.len(), "{name}");
+        let largest = expected.iter().fold(0.0f64, |m, v| m.max(v.abs()));
+        let close = found.iter().zip(&expected).all(|(a, b)| (a - b).abs() <= 1e-12 * largest);
+        assert!(close, "{name}: {found:?} is not {expected:?}");
+    }
+
+    #[test]
+    fn models_of_several_inputs_are_those_of_torch() {
+        let names: Vec<String> = serde_json::from_value(json("index.json")).unwrap();
+        for name in names {
+            let torch = json(&format!("{name}.json"));
+            let numbers = |key: &str| -> Vec<f64> { serde_json::from_value(torch[key].clone()).unwrap() };
+            let shapes: Vec<Vec<usize>> = serde_json::from_value(torch["shapes"].clone()).unwrap();
+            let integers: Vec<i64> = serde_json::from_value(torch["integers"].clone()).unwrap();
+            let bare = open(&name);
+            let (of_integers, inputs) = (name.starts_with("embedding"), bare.inputs());
+            assert_eq!(inputs.len(), shapes.len(), "{name}");
+            assert!(inputs.iter().all(|(_, integer, _)| *integer == of_integers), "{name}");
+            let model = bare.with_inputs(&shapes, of_integers.then_some(&*integers)).unwrap();
+            // What was made shares what it needs.
+            drop(bare);
+            let left = if of_integers { 0 } else { 2 };
+            assert_eq!(model.inputs().into_iter().filter_map(|(_, _, shape)| shape).count(), left, "{name}");
+            let f = model.compile(None, Precision::Double).unwrap();
+            let (x, mu, mut w) = (numbers("x"), numbers("mu"), f.workspace().unwrap());
+            let signature = f.signature().unwrap();
+            let (n, m) = (signature.n, signature.m);
+            assert_eq!((n, m, signature.inputs.len()), (x.len(), mu.len(), left), "{name}");
+            let (mut y, mut j, mut h) = (vec![0.0; m], vec![0.0; m * n], vec![0.0; n * n]);
+            f.value(&mut w, &x, &mut y).unwrap();
+            f.jacobian(&mut w, &x, Order::RowMajor, &mut j).unwrap();
+            f.hessian(&mut w, &x, &mu, Order::RowMajor, &mut h).unwrap();
+            assert_equal(&name, &y, &torch["y"]);
+            assert_equal(&name, &j, &torch["jacobian"]);
+            assert_equal(&name, &h, &torch["hessian"]);
+            let (lower, upper): (Vec<f64>, Vec<f64>) = x.iter().map(|x| (x - 0.1, x + 0.1)).unzip();
+            let (tables, values) = model.formulate(None, &lower, &upper, None, &x).unwrap();
+            for (&output, y) in tables.outputs.iter().zip(&y) {
+                let found = values[output as usize];
+                assert!((found - y).abs() <= 1e-11 * y.abs().max(1.0), "{name}: {found} is not {y}");
+            }
+        }
+    }
+
+    #[test]
+    fn inputs_are_listed() {
+        let bilinear = open("bilinear").inputs();
+        let names: Vec<&str> = bilinear.iter().map(|(name, ..)| &**name).collect();
+        assert_eq!(names, ["input1", "input2"]);
+        assert!(bilinear.iter().all(|(_, _, shape)| shape.as_ref().is_some_and(|shape| shape[0] == usize::MAX)));
+        assert_eq!(open("embedding").inputs(), [("input".to_owned(), true, None)]);
+    }
+
+    #[test]
+    fn wrong_inputs_are_named() {
+        let embedding = open("embedding_net");
+        let message = |model: &ForeignModel, shapes: &[Vec<usize>], integers: Option<&[i64]>| {
+            let failure = model.with_inputs(shapes, integers).err().unwrap();
+            assert_eq!(failure.kind, Kind::Argument);
+            failure.message
+        };
+        let shape = [vec![2, 3]];
+        let of = |integers: &[i64]| message(&embedding, &shape, Some(integers));
+        assert!(of(&[0; 5]).contains("5 integers were given, but 6 are expected: 6 for `input` [2, 3]"));
+        assert!(message(&embedding, &shape, None).contains("0 integers were given, but 6"));
+        assert!(message(&embedding, &[vec![usize::MAX, 3]], None).contains("0 integers were given"));
+        for wrong in [-1, 1 << 24, i64::MAX] {
+            let expected = format!("index 4 is {wrong}, but the table has the rows 0 to ");
+            assert!(of(&[0, 0, 0, 0, wrong, 0]).contains(&expected), "{}", of(&[0, 0, 0, 0, wrong, 0]));
+        }
+        let two = [vec![2, 3], vec![2]];
+        assert!(message(&embedding, &two, None).contains("the model has 1 input, but 2 were given"));
+        let bilinear = open("bilinear");
+        assert!(message(&bilinear, &shape, None).contains("the model has 2 inputs, but 1 were given"));
+        assert!(message(&bilinear, &two, Some(&[1])).contains("layer"));
+        let missing = embedding.compile(Some(&[2, 3]), Precision::Double).err().unwrap().message;
+        assert!(missing.contains("`input` holds integers"), "{missing}");
+        let given = embedding.with_inputs(&shape, Some(&[0; 6])).unwrap();
+        let twice = given.compile(Some(&[2, 3]), Precision::Double).err().unwrap().message;
+        assert!(twice.contains("pass NULL"), "{twice}");
+        let mut out = std::ptr::dangling_mut();
+        // SAFETY: the handle lives, slices are those of Rust, and the out-pointer may be written to.
+        let status =
+            unsafe { (C.nt_model_with_inputs)(given.0, read(&[3]), read(&[1, 2]), read_or_null(None), &mut out) };
+        assert!(check(status).err().unwrap().message.contains("2 sizes are given, but the ranks add up to 3"));
+        assert!(out.is_null());
     }
 }

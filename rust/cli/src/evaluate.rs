@@ -20,7 +20,7 @@ pub struct Arguments {
     /// The model, as torch.save(model) wrote it
     file: PathBuf,
     /// The model's input; repeated for several
-    #[arg(long, required = true, allow_hyphen_values = true, value_name = "IN", help = format!("The model's input, once for each: {}", input::ARRAY))]
+    #[arg(long, required = true, allow_hyphen_values = true, value_name = "IN", help = format!("The model's input, once for each in the order of `info`, of integers where they index a table: {}", input::ARRAY))]
     input: Vec<String>,
     /// The input's shape where a flat list needs one, as 1,3,8,8; repeats with --input
     #[arg(long, value_name = "SIZES")]
@@ -81,20 +81,27 @@ impl Arguments {
                 None => array,
             });
         }
-        let [array] = <[input::Array; 1]>::try_from(arrays)
-            .map_err(|arrays| Error::argument(format!("the model has 1 input, but {} were given", arrays.len())))?;
-        let shape: Vec<Dim> = array.shape.iter().map(|&d| Dim::Size(d)).collect();
+        let (mut x, mut integers) = (Vec::new(), Vec::new());
+        for (array, input) in arrays.iter().zip(module.inputs()) {
+            if input.dtype.is_float() {
+                x.extend(&array.data);
+            } else {
+                integers.extend(array.integers().map_err(|e| e.at(format!("--input for `{}`", input.name)))?);
+            }
+        }
+        let shapes: Vec<Vec<Dim>> = arrays.iter().map(input::Array::dims).collect();
         let dtype = match self.dtype {
             Precision::F32 => DType::F32,
             Precision::F64 => DType::F64,
         };
-        let compiled = module.graph(Some(&shape)).and_then(|graph| Function::compile(&graph, dtype));
+        let graph = module.graph_of(&shapes).and_then(|graph| graph.with_integers(&integers));
+        let compiled = graph.and_then(|graph| Function::compile(&graph, dtype));
         let function = compiled.map_err(|e| e.at(self.file.display()))?;
         let mut workspace = function.workspace();
         workspace.set_threads(self.threads)?;
         let mut y = vec![0.0; function.m()];
-        function.value(&mut workspace, &array.data, &mut y)?;
-        Ok(Evaluation { function, workspace, x: array.data, y })
+        function.value(&mut workspace, &x, &mut y)?;
+        Ok(Evaluation { function, workspace, x, y })
     }
 }
 

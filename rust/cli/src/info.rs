@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use native_torch::{
     Error, Result,
     graph::{Dim, Graph, Type, format_shape},
-    load::{self, Checkpoint, Layer, Module, NamedTensor},
+    load::{self, Checkpoint, Layer, Module, ModuleInput, NamedTensor},
 };
 use serde_json::{Value, json};
 
@@ -21,9 +21,9 @@ pub struct Arguments {
     /// Read the whole file and check every record's CRC-32
     #[arg(long)]
     verify: bool,
-    /// The input's shape, as 1,3,8,8; by default what the first layer asks for
+    /// The input's shape, as 1,3,8,8; by default what the first layer asks for; once for each of several inputs
     #[arg(long, value_name = "SIZES")]
-    shape: Option<String>,
+    shape: Vec<String>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -35,13 +35,13 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     if arguments.verify {
         verify(&checkpoint)?;
     }
-    let shape = arguments.shape.as_deref().map(input::shape).transpose()?;
-    let shape: Option<Vec<Dim>> = shape.map(|shape| shape.into_iter().map(Dim::Size).collect());
+    let shapes: Vec<Vec<usize>> = arguments.shape.iter().map(|shape| input::shape(shape)).collect::<Result<_>>()?;
+    let shapes: Vec<Vec<Dim>> = shapes.into_iter().map(|shape| shape.into_iter().map(Dim::Size).collect()).collect();
     let model = match checkpoint.module() {
         Ok(module) => {
-            let graph = module.graph(shape.as_deref());
+            let graph = if shapes.is_empty() { module.graph(None) } else { module.graph_of(&shapes) };
             // A shape that the user gave must fit; what the model itself lacks is only told.
-            if let (Err(error), true, true) = (&graph, shape.is_some(), module.unsupported().is_empty()) {
+            if let (Err(error), true, true) = (&graph, !shapes.is_empty(), module.unsupported().is_empty()) {
                 return Err(error.clone());
             }
             Ok(Model { module, graph })
@@ -72,6 +72,11 @@ struct Model {
 }
 
 impl Model {
+    /// The inputs, with the shapes of the graph if there is one.
+    fn inputs(&self) -> Vec<ModuleInput> {
+        self.graph.as_ref().map_or_else(|_| self.module.inputs(), ModuleInput::of)
+    }
+
     /// The shape behind each layer, in the order of the layers; `None` where it is not known.
     fn shapes(&self) -> Vec<Option<&Type>> {
         let mut current = self.graph.as_ref().ok().map(|graph| graph.ty(graph.inputs()[0].value));
@@ -123,13 +128,15 @@ impl Report<'_> {
             Ok(model) => {
                 parts[0] +=
                     &format!("\n{}, {} parameters", model.module.describe(), model.module.total_parameter_count());
+                for input in model.inputs() {
+                    let integers = if input.dtype.is_float() { "" } else { " of integers" };
+                    let shape = input.shape.as_deref().map_or_else(|| "?".to_owned(), format_shape);
+                    parts[0] += &format!("\ninput `{}`{integers} {shape}", input.name);
+                }
                 match &model.graph {
                     Ok(graph) => {
-                        for (what, values) in [("input", graph.inputs()), ("output", graph.outputs())] {
-                            for value in values {
-                                parts[0] +=
-                                    &format!("\n{what} `{}` {}", value.name, shape(Some(graph.ty(value.value))));
-                            }
+                        for output in graph.outputs() {
+                            parts[0] += &format!("\noutput `{}` {}", output.name, shape(Some(graph.ty(output.value))));
                         }
                     }
                     Err(error) => parts[0] += &format!("\nno graph: {error}"),
@@ -176,11 +183,10 @@ impl Report<'_> {
     }
 
     fn json(&self) -> Value {
-        let dims = |ty: Option<&Type>| {
-            ty.map(|ty| {
-                ty.shape.iter().map(|d| d.size().map_or_else(|| d.to_string().into(), Value::from)).collect::<Value>()
-            })
+        let sizes = |shape: &[Dim]| -> Value {
+            shape.iter().map(|d| d.size().map_or_else(|| d.to_string().into(), Value::from)).collect()
         };
+        let dims = |ty: Option<&Type>| ty.map(|ty| sizes(&ty.shape));
         let model = self.model.as_ref().ok();
         let layers: Vec<Value> = model
             .iter()
@@ -196,11 +202,16 @@ impl Report<'_> {
                 })
             })
             .collect();
-        let signature = |select: fn(&Graph) -> &[native_torch::graph::Named]| -> Vec<Value> {
-            let graph = model.and_then(|model| model.graph.as_ref().ok());
-            let values = graph.iter().flat_map(|graph| select(graph).iter().map(|v| (v, graph.ty(v.value))));
-            values.map(|(v, ty)| json!({ "name": v.name, "shape": dims(Some(ty)) })).collect()
-        };
+        let inputs = model.map_or_else(Vec::new, Model::inputs).into_iter();
+        let inputs: Vec<Value> = inputs
+            .map(|input| {
+                let dtype = if input.dtype.is_float() { "float" } else { input.dtype.name() };
+                json!({ "name": input.name, "dtype": dtype, "shape": input.shape.as_deref().map(sizes) })
+            })
+            .collect();
+        let graph = model.and_then(|model| model.graph.as_ref().ok());
+        let outputs = graph.iter().flat_map(|graph| graph.outputs().iter().map(|v| (v, graph.ty(v.value))));
+        let outputs: Vec<Value> = outputs.map(|(v, ty)| json!({ "name": v.name, "shape": dims(Some(ty)) })).collect();
         let tensors: Vec<Value> = self
             .tensors
             .iter()
@@ -220,8 +231,8 @@ impl Report<'_> {
             "format": self.checkpoint.format().to_string(),
             "byte_order": self.byte_order(),
             "verified": self.arguments.verify,
-            "inputs": signature(Graph::inputs),
-            "outputs": signature(Graph::outputs),
+            "inputs": inputs,
+            "outputs": outputs,
             "parameters": model.map(|model| model.module.total_parameter_count()),
             "layers": layers,
             "tensors": tensors,

@@ -2,7 +2,7 @@
 
 use std::{io::Read, path::Path};
 
-use native_torch::{Error, Result};
+use native_torch::{Error, Result, graph::Dim};
 use npyz::{DType, NpyFile, TypeChar};
 use serde_json::Value;
 
@@ -27,6 +27,27 @@ impl Array {
             return Err(Error::argument(format!("{} elements do not fill the shape {shape:?}", self.data.len())));
         }
         Ok(Self { shape, data: self.data })
+    }
+}
+
+/// Larger ones have no number of their own in double precision.
+const LARGEST_INTEGER: f64 = (1u64 << 53) as f64;
+
+impl Array {
+    /// The elements as integers; an error names the first that is none.
+    pub fn integers(&self) -> Result<Vec<i64>> {
+        let integer = |(at, &v): (usize, &f64)| {
+            let exact = v.trunc() == v && v.abs() <= LARGEST_INTEGER;
+            exact
+                .then_some(v as i64)
+                .ok_or_else(|| Error::argument(format!("element {at} is {v}, but the input holds integers")))
+        };
+        self.data.iter().enumerate().map(integer).collect()
+    }
+
+    /// The shape as a graph takes it.
+    pub fn dims(&self) -> Vec<Dim> {
+        self.shape.iter().map(|&size| Dim::Size(size)).collect()
     }
 }
 

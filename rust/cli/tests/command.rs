@@ -153,9 +153,53 @@ fn info_shows_layers_and_what_is_not_supported() {
 }
 
 #[test]
+fn several_inputs_and_integers_are_given_in_order() {
+    let names: Vec<String> = serde_json::from_value(expected("inputs/index")).unwrap();
+    for name in names {
+        let (file, torch) = (model(&format!("inputs/{name}")), expected(&format!("inputs/{name}")));
+        let shapes: Vec<Vec<usize>> = serde_json::from_value(torch["shapes"].clone()).unwrap();
+        let of_integers = name.starts_with("embedding");
+        let mut rest = numbers(&torch[if of_integers { "integers" } else { "x" }]);
+        let mut arguments = Vec::new();
+        for shape in shapes {
+            let others = rest.split_off(shape.iter().product());
+            let sizes: Vec<String> = shape.iter().map(usize::to_string).collect();
+            let own = serde_json::to_string(&rest).unwrap();
+            // A flat list of a single number is taken for a scalar by its brackets alone.
+            let own = if shape.is_empty() { own.trim_matches(['[', ']']).to_owned() } else { own };
+            arguments.extend(["--input".to_owned(), own]);
+            if !shape.is_empty() {
+                arguments.extend(["--shape".to_owned(), sizes.join(",")]);
+            }
+            rest = others;
+        }
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let jacobian = json(run(&[&["jacobian", &*file, "--json"], &arguments[..]].concat()));
+        assert_close(&jacobian["outputs"][0]["data"], &torch["y"]);
+        assert_close(&jacobian["jacobian"]["data"], &torch["jacobian"]);
+        let mu = torch["mu"].to_string();
+        let hessian = json(run(&[&["hessian", &*file, "--json", "--mu", &*mu], &arguments[..]].concat()));
+        assert_close(&hessian["hessian"]["data"], &torch["hessian"]);
+        let info = json(run(&["info", &file, "--json"]));
+        let dtypes: Vec<&Value> = info["inputs"].as_array().unwrap().iter().map(|input| &input["dtype"]).collect();
+        assert_eq!(dtypes, if of_integers { vec!["int64"] } else { vec!["float"; 2] }, "{name}");
+    }
+    let text = String::from_utf8(run(&["info", &model("inputs/embedding")]).stdout).unwrap();
+    assert!(text.contains("input `input` of integers ?"), "{text}");
+    let text =
+        String::from_utf8(run(&["info", &model("inputs/cosinesimilarity"), "--shape", "2,3", "--shape", "2,3"]).stdout);
+    assert!(text.unwrap().contains("input `x2` [2, 3]"));
+}
+
+#[test]
 fn errors_name_the_thing_and_exit_with_2() {
     let file = model("nets/mlp_tanh");
-    let cases: [(&[&str], &str); 9] = [
+    let (embedding, bilinear) = (model("inputs/embedding"), model("inputs/bilinear"));
+    let cases: [(&[&str], &str); 13] = [
+        (&["eval", &embedding, "--input", "[0,1.5]"], "`input`: element 1 is 1.5"),
+        (&["eval", &embedding, "--input", "[0,-1]"], "index 1 is -1, but the table has the rows 0 to"),
+        (&["eval", &embedding, "--input", "[0,16777217]"], "index 1 is 16777217"),
+        (&["eval", &bilinear, "--input", "[0,1]"], "the model has 2 inputs, but 1 were given"),
         (&["eval", "no-such-file.pt", "--input", "[1]"], "no-such-file.pt"),
         (&["eval", &file, "--input", "[1,2]"], "layer `0.0` (torch.nn.modules.linear.Linear)"),
         (&["eval", &file, "--input", "[1,2]", "--shape", "3"], "do not fill the shape"),

@@ -98,8 +98,10 @@ fn wrong_integers_are_named() {
     };
     assert!(message(&[0, 4, 1]).contains("index 1 is 4, but the table has the rows 0 to 3"), "{}", message(&[0, 4, 1]));
     assert!(message(&[0, -1, 1]).contains("index 1 is -1"));
-    assert!(message(&[0]).contains("too few for `words`"));
-    assert!(message(&[0; 4]).contains("but 3 are expected"));
+    for count in [0, 1, 4] {
+        let expected = format!("{count} integers were given, but 3 are expected: 3 for `words` [3]");
+        assert!(message(&vec![0; count]).contains(&expected), "{}", message(&vec![0; count]));
+    }
     let missing = Function::compile(&mixed(), DType::F64).err().unwrap().to_string();
     assert!(missing.contains("`words` holds integers"), "{missing}");
 }

@@ -4,7 +4,7 @@
 
 use crate::{
     Error, Result,
-    graph::{Broadcast, Graph, Map, Node, Op, Source, Windows, rows, split_at_dim},
+    graph::{Broadcast, Graph, Map, Node, Op, Source, Windows, split_at_dim},
 };
 
 /// One summand: `coefficient` times an element of an operand.
@@ -220,7 +220,7 @@ pub(crate) fn max_pool(graph: &Graph, node: &Node, mut emit: impl FnMut(usize, &
 pub(crate) fn embedding(graph: &Graph, node: &Node) -> Result<Vec<Place>> {
     let sizes = graph.sizes(node.inputs[0]);
     let mut places = Vec::new();
-    for row in rows(&stored(graph, node, 1, "index")?, sizes[0]).map_err(|e| e.at(&node.scope))? {
+    for row in graph.embedding_rows(node)? {
         places.extend((row * sizes[1]..(row + 1) * sizes[1]).map(|element| Place::Element { operand: 0, element }));
     }
     Ok(places)

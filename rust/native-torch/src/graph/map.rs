@@ -1,8 +1,6 @@
 //! What each element of an operation's result reads: linear operations with fixed coefficients and maximum pools,
 //! stated once for all rooms.
 
-use crate::{Error, Result};
-
 use super::{Axis, Op, Padding, Read, Windows, windows::strides};
 
 /// What the elements of a result read of one operand, the same for all leading and all trailing indices: a linear map is
@@ -188,18 +186,6 @@ impl Broadcast {
     pub fn at(&self, element: usize) -> usize {
         self.0.as_ref().map_or(element, |elements| elements[element] as usize)
     }
-}
-
-/// Stored indices as rows of a table that has so many.
-pub fn rows(indices: &[f64], count: usize) -> Result<Vec<usize>> {
-    let row = |(at, &index): (usize, &f64)| {
-        if index >= 0.0 && index < count as f64 {
-            Ok(index as usize)
-        } else {
-            Err(Error::argument(format!("index {at} is {index}, but the table has the rows 0 to {}", count as i64 - 1)))
-        }
-    };
-    indices.iter().enumerate().map(row).collect()
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ mod unary;
 mod windows;
 
 pub use builder::Builder;
-pub use map::{Broadcast, Map, rows};
+pub use map::{Broadcast, Map};
 pub use op::{AvgPool, Blocks, Conv, Interpolation, MaxPool, Op, Padding, Target, Upsample};
 pub use shape::{pooled_size, split_at_dim};
 pub use types::{Dim, Type, format_shape};
@@ -231,7 +231,7 @@ impl Graph {
     /// ```
     pub fn with_integers(&self, integers: &[i64]) -> Result<Graph> {
         let mut graph = self.clone();
-        let (mut rest, mut left) = (integers, Vec::new());
+        let (mut rest, mut left, mut parts) = (integers, Vec::new(), Vec::new());
         for input in &self.inputs {
             let ty = self.ty(input.value);
             if ty.dtype.is_float() {
@@ -239,29 +239,50 @@ impl Graph {
                 left.push(input.clone());
                 continue;
             }
+            let shape = format_shape(&ty.shape);
             let sizes = ty.sizes().ok_or_else(|| {
-                let shape = format_shape(&ty.shape);
                 Error::argument(format!("input `{}` has the symbolic shape {shape}; give its sizes", input.name))
             })?;
-            let count: usize = sizes.iter().product();
-            let (own, others) = rest.split_at_checked(count).ok_or_else(|| {
-                Error::argument(format!(
-                    "{} integers were given, which is too few for `{}`",
-                    integers.len(),
-                    input.name
-                ))
-            })?;
+            let count = sizes.iter().fold(1usize, |count, &size| count.saturating_mul(size));
+            parts.push((count, format!("{count} for `{}` {shape}", input.name)));
+            let (own, others) = rest.split_at(rest.len().min(count));
             rest = others;
-            graph.values[input.value.index()].source = Source::Parameter(graph.parameters.len());
-            let tensor = Tensor::from_slice(&sizes, own);
-            graph.parameters.push(Parameter { name: input.name.clone(), tensor });
+            if own.len() == count {
+                graph.values[input.value.index()].source = Source::Parameter(graph.parameters.len());
+                let tensor = Tensor::from_slice(&sizes, own);
+                graph.parameters.push(Parameter { name: input.name.clone(), tensor });
+            }
         }
-        if !rest.is_empty() {
-            let needed = integers.len() - rest.len();
-            return Err(Error::argument(format!("{} integers were given, but {needed} are expected", integers.len())));
+        let (given, expected) =
+            (integers.len(), parts.iter().fold(0usize, |sum, (count, _)| sum.saturating_add(*count)));
+        if given != expected {
+            let each: Vec<String> = parts.into_iter().map(|(_, part)| part).collect();
+            let each = if each.is_empty() { "no input holds integers".to_owned() } else { each.join(", ") };
+            return Err(Error::argument(format!("{given} integers were given, but {expected} are expected: {each}")));
         }
         graph.inputs = left;
+        for node in graph.nodes.iter().filter(|node| node.op == Op::Embedding) {
+            graph.embedding_rows(node)?;
+        }
         Ok(graph)
+    }
+
+    /// The rows that an [`Op::Embedding`] reads, exactly; an error if the table does not have one, or if the indices are
+    /// not stored.
+    pub(crate) fn embedding_rows(&self, node: &Node) -> Result<Vec<usize>> {
+        let Source::Parameter(parameter) = self.values[node.inputs[1].index()].source else {
+            let message = "its indices are not given; give the integers with the graph";
+            return Err(Error::argument(message).at(&node.scope));
+        };
+        let rows = self.sizes(node.inputs[0])[0];
+        let row = |(at, &index): (usize, &i64)| {
+            usize::try_from(index).ok().filter(|&index| index < rows).ok_or_else(|| {
+                let last = rows as i64 - 1;
+                Error::argument(format!("index {at} is {index}, but the table has the rows 0 to {last}"))
+            })
+        };
+        let indices: Vec<i64> = self.parameters[parameter].tensor.to_vec()?;
+        indices.iter().enumerate().map(row).collect::<Result<_>>().map_err(|e| e.at(&node.scope))
     }
 
     /// An error that names the first input or layer with a size that is not known, or an input of integers, which are
@@ -271,7 +292,8 @@ impl Graph {
             let ty = self.ty(input.value);
             if !ty.dtype.is_float() {
                 return Err(Error::argument(format!(
-                    "input `{}` holds integers, which have no derivative; give them with the graph, apart from x",
+                    "input `{}` holds integers, which have no derivative; give them apart from x, when the model is \
+                     compiled",
                     input.name
                 )));
             }

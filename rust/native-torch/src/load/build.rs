@@ -6,8 +6,31 @@ use super::{
 };
 use crate::{
     Error, Result,
-    graph::{Builder, Dim, Graph, ValueId},
+    graph::{Builder, Dim, Graph, Named, ValueId},
+    tensor::DType,
 };
+
+/// An input of a model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModuleInput {
+    /// Its name in torch's forward: `input`, or those of a layer of two inputs.
+    pub name: String,
+    /// [`DType::F64`] for one that derivatives are taken by, [`DType::I64`] for integers.
+    pub dtype: DType,
+    /// Its shape, batched, where the first layers fix it.
+    pub shape: Option<Vec<Dim>>,
+}
+
+impl ModuleInput {
+    /// The inputs of a graph.
+    pub fn of(graph: &Graph) -> Vec<Self> {
+        let input = |input: &Named| {
+            let ty = graph.ty(input.value);
+            Self { name: input.name.clone(), dtype: ty.dtype, shape: Some(ty.shape.clone()) }
+        };
+        graph.inputs().iter().map(input).collect()
+    }
+}
 
 /// A caller's forward of custom layers: adds the layer's operations to the builder and returns its output.
 pub type CustomForward<'a> = dyn FnMut(&Module, &Custom, &mut Builder, ValueId) -> Result<ValueId> + 'a;
@@ -19,7 +42,8 @@ impl Module {
     /// Without a shape, the input has the one that the first layer asks for, batched: `[N, in_features]` for Linear,
     /// `[N, C, H, W]` for Conv2d, `[N, ..]` for LayerNorm. Where the first layers do not say, the error names the layer
     /// that needs the shape. A model that begins with Embedding takes integers, which are given to the graph with
-    /// [`Graph::with_integers`]; one of two inputs needs [`Module::graph_of`]. Layers that are not supported, and custom layers, are errors that name them.
+    /// [`Graph::with_integers`]; one of two inputs needs [`Module::graph_of`]. Layers that are not supported, and
+    /// custom layers, are errors that name them.
     pub fn graph(&self, input: Option<&[Dim]>) -> Result<Graph> {
         if let Some((module, reason)) = self.unsupported().into_iter().next() {
             return Err(refusal(module, &reason));
@@ -39,11 +63,25 @@ impl Module {
             (Some((step, pair)), [a, b]) => graph_of_pair(step, pair, [a.clone(), b.clone()]),
             (None, [one]) => self.graph(Some(one)),
             (pair, shapes) => {
-                let count = if pair.is_some() { 2 } else { 1 };
+                let (count, s) = if pair.is_some() { (2, "s") } else { (1, "") };
                 let given = shapes.len();
-                Err(Error::argument(format!("the model has {count} input(s), but {given} shape(s) were given")))
+                Err(Error::argument(format!("the model has {count} input{s}, but {given} were given")))
             }
         }
+    }
+
+    /// What the model takes, in the order of its shapes, whether or not its layers are supported.
+    pub fn inputs(&self) -> Vec<ModuleInput> {
+        let steps = self.steps();
+        if let Some((_, pair)) = self.pair(&steps) {
+            let shapes = pair.shapes().map_or([None, None], |shapes| shapes.map(Some));
+            let inputs = pair.names().into_iter().zip(shapes);
+            return inputs
+                .map(|(name, shape)| ModuleInput { name: name.to_owned(), dtype: DType::F64, shape })
+                .collect();
+        }
+        let dtype = if takes_integers(&steps) { DType::I64 } else { DType::F64 };
+        vec![ModuleInput { name: "input".to_owned(), dtype, shape: default_input(&steps).ok() }]
     }
 
     /// The only layer, if it has two inputs.

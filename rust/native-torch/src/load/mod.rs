@@ -40,7 +40,7 @@ use std::{
     sync::Arc,
 };
 
-pub use build::CustomForward;
+pub use build::{CustomForward, ModuleInput};
 use contents::{Contents, Stored};
 use input::Input;
 pub use layers::Standard;

@@ -383,6 +383,7 @@ fn unknown(class: &Global) -> String {
         "RNN" | "LSTM" | "GRU" | "RNNCell" | "LSTMCell" | "GRUCell" | "MultiheadAttention" => {
             "recurrent layers and attention are not supported yet; build the model without them".to_owned()
         }
+        "EmbeddingBag" => "bags of embeddings are not supported yet; use Embedding and sum its rows".to_owned(),
         name if name.starts_with("Transformer") => {
             "Transformer layers are not supported yet; build the model without them".to_owned()
         }

@@ -27,7 +27,7 @@ use constant::Constant;
 
 use crate::{
     Error, Result,
-    graph::{Graph, Map, Node, Op, Read, Source, ValueId, rows, split_at_dim},
+    graph::{Graph, Map, Node, Op, Read, Source, ValueId, split_at_dim},
     tensor::Real,
 };
 
@@ -183,12 +183,7 @@ pub(super) fn kernel<T: Real>(
         Op::Sub => Box::new(arithmetic::Binary::new(arithmetic::Function::Difference, &sizes, &y)),
         Op::Mul => Box::new(arithmetic::Binary::new(arithmetic::Function::Product, &sizes, &y)),
         Op::Div => Box::new(arithmetic::Binary::new(arithmetic::Function::Quotient, &sizes, &y)),
-        Op::Embedding => {
-            let indices: Vec<f64> =
-                constant(1)?.expect("an embedding has indices").iter().map(|i| i.to_f64()).collect();
-            let rows = rows(&indices, x[0]).map_err(|e| e.at(&node.scope))?;
-            Box::new(arithmetic::Rows { rows, width: x[1], table: x[0] })
-        }
+        Op::Embedding => Box::new(arithmetic::Rows { rows: graph.embedding_rows(node)?, width: x[1], table: x[0] }),
         Op::Prelu => Box::new(arithmetic::Binary::new(arithmetic::Function::Prelu, &sizes, &y)),
         Op::Cat { dim } => Box::new(arithmetic::Concatenation::new(*dim, &sizes)),
         Op::Linear => {
