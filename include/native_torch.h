@@ -72,6 +72,14 @@ typedef struct NtBytes {
 } NtBytes;
 
 /**
+ * Integers that the callee reads: `len` of them from `data`.
+ */
+typedef struct NtIntegers {
+  const int64_t *data;
+  size_t len;
+} NtIntegers;
+
+/**
  * Models that the callee reads: `len` of them from `data`.
  */
 typedef struct NtModels {
@@ -471,6 +479,36 @@ typedef struct NtSizes {
    */
   const size_t *sizes;
 } NtSizes;
+
+/**
+ * What a model takes, in the order of torch's forward. All arrays but the last two have `count` entries.
+ */
+typedef struct NtInputs {
+  /**
+   * How many inputs there are.
+   */
+  size_t count;
+  /**
+   * Their names in torch's forward: `input`; `input1` and `input2`.
+   */
+  struct NtStrings names;
+  /**
+   * 1 for an input of integers, which are given to `nt_model_with_inputs`; 0 for one whose numbers are part of `x`.
+   */
+  const uint8_t *is_integer;
+  /**
+   * 1 where the model's first layers fix the shape; where they do not, `sizes` has none of it.
+   */
+  const uint8_t *has_shape;
+  /**
+   * Where the sizes of each begin in `sizes`, and the end of the last: `count + 1` entries.
+   */
+  const size_t *shape_starts;
+  /**
+   * The sizes of all; `NT_ANY_SIZE` for one that the caller chooses.
+   */
+  const size_t *sizes;
+} NtInputs;
 
 /**
  * What a value is, in Python's words: one of the constants `NT_VALUE_NONE` and so on.
@@ -1171,6 +1209,33 @@ NT_MUST_USE NtStatus nt_model_attributes(const struct NtModel *model, struct NtA
  * `NT_ERROR_UNSUPPORTED`: it has a layer that is not supported.
  */
 NT_MUST_USE NtStatus nt_model_input_shape(const struct NtModel *model, struct NtSizes *out);
+
+/**
+ * What the model takes: names, which inputs hold integers, and the shapes where its first layers fix them. Of a model
+ * of `nt_model_with_inputs`, the inputs that are left. `out` receives pointers that are valid as long as the model.
+ */
+NT_MUST_USE NtStatus nt_model_inputs(const struct NtModel *model, struct NtInputs *out);
+
+/**
+ * The same model, which shares the file, for inputs of these shapes and with these integers: for models of two inputs
+ * (Bilinear, CosineSimilarity, PairwiseDistance) and of integers (those that begin with Embedding). Functions and
+ * formulations are made of it with NULL for the shape. Other integers are another such model.
+ *
+ * `ranks` are the numbers of dimensions of the inputs in the order of `nt_model_inputs`, `sizes` the sizes of all, one
+ * input after the other. `integers` are those of all inputs of integers, flat and row-major, in the same order, counted
+ * from 0 as torch does; NULL where there are none. `x` consists of the other inputs.
+ *
+ * `NT_ERROR_ARGUMENT`: more or fewer inputs, sizes or integers than there should be, a shape that does not fit, or an
+ * integer that is no row of the table; the message names it. `NT_ERROR_UNSUPPORTED`: a layer is custom or not supported.
+ *
+ * `out` receives the model, to be freed with `nt_model_destroy`; NULL on failure. It may outlive the first one.
+ */
+NT_MUST_USE
+NtStatus nt_model_with_inputs(const struct NtModel *model,
+                              NtShape ranks,
+                              NtShape sizes,
+                              NtIntegers integers,
+                              struct NtModel **out);
 
 /**
  * Checks the CRC-32 of every record of the model's file, whose numbers are otherwise checked when they are first used.

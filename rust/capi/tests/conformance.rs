@@ -795,7 +795,7 @@ impl Function for ForeignFunction {
 
 /// The fixtures of two inputs and of integers, which the suite's interface does not speak of.
 mod inputs {
-    use std::path::PathBuf;
+    use std::path::{Path, PathBuf};
 
     use native_torch_conformance::Api;
     use serde_json::Value;
@@ -908,7 +908,8 @@ mod inputs {
         let of = |integers: &[i64]| message(&embedding, &shape, Some(integers));
         assert!(of(&[0; 5]).contains("5 integers were given, but 6 are expected: 6 for `input` [2, 3]"));
         assert!(message(&embedding, &shape, None).contains("0 integers were given, but 6"));
-        assert!(message(&embedding, &[vec![usize::MAX, 3]], None).contains("0 integers were given"));
+        let huge = embedding.with_inputs(&[vec![usize::MAX, 3]], None).err().unwrap();
+        assert_eq!(huge.kind, Kind::Unsupported);
         for wrong in [-1, 1 << 24, i64::MAX] {
             let expected = format!("index 4 is {wrong}, but the table has the rows 0 to ");
             assert!(of(&[0, 0, 0, 0, wrong, 0]).contains(&expected), "{}", of(&[0, 0, 0, 0, wrong, 0]));
@@ -917,7 +918,7 @@ mod inputs {
         assert!(message(&embedding, &two, None).contains("the model has 1 input, but 2 were given"));
         let bilinear = open("bilinear");
         assert!(message(&bilinear, &shape, None).contains("the model has 2 inputs, but 1 were given"));
-        assert!(message(&bilinear, &two, Some(&[1])).contains("layer"));
+        assert!(message(&bilinear, &two, None).contains("the input has shape [2, 3]"));
         let missing = embedding.compile(Some(&[2, 3]), Precision::Double).err().unwrap().message;
         assert!(missing.contains("`input` holds integers"), "{missing}");
         let given = embedding.with_inputs(&shape, Some(&[0; 6])).unwrap();
