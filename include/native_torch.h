@@ -102,7 +102,7 @@ typedef const char *NtStr;
  * The version of this interface: of the functions, structs and constants in this header. It changes whenever code that
  * was compiled against an older header, or that declares the functions itself, would no longer work.
  */
-#define NT_ABI_VERSION 1
+#define NT_ABI_VERSION 2
 
 
 

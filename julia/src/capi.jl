@@ -3,7 +3,7 @@
 
 import Libdl
 
-const _ABI_VERSION = 1
+const _ABI_VERSION = 2
 
 # The addresses of the library's functions, by the names in the header; NULL until the library is loaded. A library that
 # is chosen at run time cannot be named in a `ccall`.
