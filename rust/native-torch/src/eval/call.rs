@@ -35,8 +35,6 @@ pub(super) enum Call<'a> {
 /// What one thread needs.
 pub(super) struct Thread<T> {
     memory: Memory<T>,
-    /// Arguments in the precision of the computation.
-    arguments: [Vec<T>; 3],
 }
 
 impl<T: Real> Thread<T> {
@@ -46,7 +44,7 @@ impl<T: Real> Thread<T> {
     }
 
     fn of(slots: usize, threads: usize) -> Self {
-        Self { memory: Memory::new(slots, threads), arguments: [Vec::new(), Vec::new(), Vec::new()] }
+        Self { memory: Memory::new(slots, threads) }
     }
 
     /// So many threads for the same plan. The first one runs what is not split into points, with all of them.
@@ -124,14 +122,11 @@ impl<T: Real> Plan<T> {
         for (i, out) in out.chunks_mut(block * each).enumerate() {
             let points = out.len() / each;
             let part = |k: usize| &arguments[k][i * block * lengths[k]..][..points * lengths[k]];
-            let [first, second, third] = &mut thread.arguments;
-            let x = T::view(part(0), first);
-            let (a, b) = (T::view(part(1), second), T::view(part(2), third));
-            self.run_block(&mut thread.memory, call, points, [x, a, b], out);
+            self.run_block(&mut thread.memory, call, points, [part(0), part(1), part(2)], out);
         }
     }
 
-    fn run_block(&self, memory: &mut Memory<T>, call: Call, points: usize, [x, a, b]: [&[T]; 3], out: &mut [f64]) {
+    fn run_block(&self, memory: &mut Memory<T>, call: Call, points: usize, [x, a, b]: [&[f64]; 3], out: &mut [f64]) {
         let passing = &self.layouts.passing;
         match call {
             Call::Value => self.emit_outputs(self.results(memory, points, x), points, out, true),

@@ -54,7 +54,7 @@ impl<T: Real> Plan<T> {
         &self,
         memory: &mut Memory<T>,
         points: usize,
-        [x, mu]: [&[T]; 2],
+        [x, mu]: [&[f64]; 2],
         seeding: &Seeding,
         h: &mut Matrices,
     ) {
@@ -84,7 +84,7 @@ impl<T: Real> Plan<T> {
 
     /// The sum over curved steps of G' D G, where G is the Jacobian of the step's operand and D its second derivative
     /// weighted by its adjoint.
-    fn hessian_sum(&self, memory: &mut Memory<T>, points: usize, [x, mu]: [&[T]; 2], h: &mut Matrices) {
+    fn hessian_sum(&self, memory: &mut Memory<T>, points: usize, [x, mu]: [&[f64]; 2], h: &mut Matrices) {
         let Some((begin, end)) = self.curved else { return };
         let (n, layout) = (self.n, &self.layouts.tangents);
         let (point, pass) = self.values(memory, points, x);

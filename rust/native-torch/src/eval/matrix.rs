@@ -1,6 +1,6 @@
 //! The caller's matrix: where the entries of a Jacobian or a Hessian are written.
 
-use super::function::Order;
+use super::{function::Order, simd::multiversion};
 use crate::{diff::Structure, tensor::Real};
 
 /// How a caller wants a matrix.
@@ -138,7 +138,16 @@ fn mirror(n: usize, h: &mut [f64]) {
     }
 }
 
-/// Copies numbers of either precision.
-pub(super) fn widen<T: Real>(from: &[T], to: &mut [f64]) {
-    to.iter_mut().zip(from).for_each(|(to, from)| *to = from.to_f64());
+multiversion! {
+    /// Copies numbers of either precision.
+    pub(super) fn widen<T: Real>(from: &[T], to: &mut [f64]) {
+        to.iter_mut().zip(from).for_each(|(to, from)| *to = from.to_f64());
+    }
+}
+
+multiversion! {
+    /// Copies numbers to either precision.
+    pub(super) fn narrow<T: Real>(from: &[f64], to: &mut [T]) {
+        to.iter_mut().zip(from).for_each(|(to, &from)| *to = T::from_f64(from));
+    }
 }

@@ -109,8 +109,7 @@ pub(super) fn grown<T: Real>(buffer: &mut Vec<T>, length: usize) -> &mut [T] {
 /// The buffers of one thread. They grow when a kind of call is first made, and stay.
 pub(super) struct Memory<T> {
     pub values: Vec<T>,
-    /// The points that all `values` belong to, `[point, n]`; empty if there are none.
-    pub known: Vec<T>,
+    /// How many points all `values` belong to; 0 if they are not kept.
     pub points: usize,
     pub pass: Pass<T>,
 }
@@ -152,7 +151,6 @@ impl<T: Real> Memory<T> {
     pub fn new(slots: usize, threads: usize) -> Self {
         Self {
             values: Vec::new(),
-            known: Vec::new(),
             points: 0,
             pass: Pass {
                 tangents: Vec::new(),

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::{
     kernels::{At, Operands, Place, Scratch, Write},
+    matrix::narrow,
     memory::{Adjoints, Layout, Memory, Pass, Slots, grown},
     plan::{Plan, Step},
 };
@@ -14,14 +15,15 @@ const KEEP: usize = 1 << 20;
 
 impl<T: Real> Plan<T> {
     /// Computes all values at these points, unless they are there already. `x` is `[point, n]`.
-    pub fn values<'a>(&'a self, memory: &'a mut Memory<T>, points: usize, x: &[T]) -> (Point<'a, T>, &'a mut Pass<T>) {
-        // Bit by bit, so that a NaN is the same point, too.
-        let same = |(a, b): (&T, &T)| a.to_f64().to_bits() == b.to_f64().to_bits();
+    pub fn values<'a>(
+        &'a self,
+        memory: &'a mut Memory<T>,
+        points: usize,
+        x: &[f64],
+    ) -> (Point<'a, T>, &'a mut Pass<T>) {
         let layout = &self.layouts.kept;
-        if memory.points != points || !memory.known.iter().zip(x).all(same) {
+        if memory.points != points || !self.is_known(memory, x) {
             memory.points = 0;
-            memory.known.clear();
-            memory.known.extend_from_slice(x);
             self.run(layout, memory, points, x);
             memory.points = points;
         }
@@ -29,8 +31,26 @@ impl<T: Real> Plan<T> {
         (Point { plan: self, values, points }, &mut memory.pass)
     }
 
+    /// Whether all values are there for these points.
+    fn is_known(&self, memory: &Memory<T>, x: &[f64]) -> bool {
+        let (points, slots) = (memory.points, Slots::new(&self.layouts.kept, &memory.values));
+        // Bit by bit, so that a NaN is the same point, too.
+        let same = |(a, b): (&T, &f64)| a.to_f64().to_bits() == T::from_f64(*b).to_f64().to_bits();
+        let mut offset = 0;
+        self.inputs.iter().all(|&slot| {
+            let size = self.sizes[slot];
+            let known = slots.get(slot, points, size * points);
+            let all = (0..points).all(|p| {
+                let x = &x[p * self.n + offset..][..size];
+                known.iter().skip(p).step_by(points).zip(x).all(same)
+            });
+            offset += size;
+            all
+        })
+    }
+
     /// f at these points: the outputs' values. They are kept only where they are few.
-    pub fn results<'a>(&'a self, memory: &'a mut Memory<T>, points: usize, x: &[T]) -> Slots<'a, T> {
+    pub fn results<'a>(&'a self, memory: &'a mut Memory<T>, points: usize, x: &[f64]) -> Slots<'a, T> {
         if self.layouts.kept.total * points <= KEEP {
             return self.values(memory, points, x).0.values;
         }
@@ -45,7 +65,7 @@ impl<T: Real> Plan<T> {
         if self.layouts.kept.total <= KEEP { self.layouts.kept.total } else { self.layouts.passing.total }
     }
 
-    fn run(&self, layout: &Layout, memory: &mut Memory<T>, points: usize, x: &[T]) {
+    fn run(&self, layout: &Layout, memory: &mut Memory<T>, points: usize, x: &[f64]) {
         let values = grown(&mut memory.values, layout.total * points);
         let mut offset = 0;
         for &slot in &self.inputs {
@@ -64,12 +84,12 @@ impl<T: Real> Plan<T> {
 }
 
 /// `to[element, point] = from(point)[element]`
-fn interleave<'a, T: Real>(points: usize, from: impl Fn(usize) -> &'a [T], to: &mut [T]) {
+fn interleave<'a, T: Real>(points: usize, from: impl Fn(usize) -> &'a [f64], to: &mut [T]) {
     if points == 1 {
-        return to.copy_from_slice(from(0));
+        return narrow(from(0), to);
     }
     for p in 0..points {
-        to.iter_mut().skip(p).step_by(points).zip(from(p)).for_each(|(to, &from)| *to = from);
+        to.iter_mut().skip(p).step_by(points).zip(from(p)).for_each(|(to, &from)| *to = T::from_f64(from));
     }
 }
 
@@ -89,7 +109,7 @@ impl<'a, T: Real> Point<'a, T> {
     }
 
     /// Sets the inputs' tangents to `v`, `[point, n]`: one column.
-    pub fn seed_direction(&self, layout: &Layout, tangents: &mut Vec<T>, v: &[T]) {
+    pub fn seed_direction(&self, layout: &Layout, tangents: &mut Vec<T>, v: &[f64]) {
         let Self { plan, points, .. } = *self;
         let tangents = grown(tangents, layout.total * points);
         let mut offset = 0;
@@ -202,10 +222,10 @@ impl<'a, T: Real> Point<'a, T> {
     }
 
     /// Sets the outputs' adjoints to `u`, `[point, m]`: one row.
-    pub fn seed_weights(&self, layout: &Layout, adjoints: &mut Adjoints<T>, spare: &mut Vec<T>, u: &[T]) {
+    pub fn seed_weights(&self, layout: &Layout, adjoints: &mut Adjoints<T>, spare: &mut Vec<T>, u: &[f64]) {
         let m = self.plan.m;
         self.seed_adjoints(layout, adjoints, 1, spare, |p, offset, g| {
-            g.copy_from_slice(&u[p * m + offset..][..g.len()]);
+            narrow(&u[p * m + offset..][..g.len()], g);
         });
     }
 
@@ -285,7 +305,7 @@ impl<'a, T: Real> Point<'a, T> {
 
     /// The Hessian of `mu' f` times the directions in the inputs' tangents (of the layout `bent`), so many columns at
     /// each point: forward over reverse. `second` receives the products as rows of adjoints.
-    pub fn hessian_times(&self, pass: &mut Pass<T>, columns: usize, mu: &[T]) {
+    pub fn hessian_times(&self, pass: &mut Pass<T>, columns: usize, mu: &[f64]) {
         let Self { plan, points, .. } = *self;
         let (bent, passing) = (&plan.layouts.bent, &plan.layouts.passing);
         let lanes = points * columns;

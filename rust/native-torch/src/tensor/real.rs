@@ -34,8 +34,8 @@ pub trait Real:
 
     /// The value in double precision.
     fn to_f64(self) -> f64;
-    /// The numbers in this precision; where they differ, they are put into the buffer.
-    fn view<'a>(numbers: &'a [f64], buffer: &'a mut Vec<Self>) -> &'a [Self];
+    /// Whether this is no number.
+    fn is_nan(self) -> bool;
     /// The absolute value.
     fn abs(self) -> Self;
     /// The square root.
@@ -67,7 +67,7 @@ pub trait Real:
 macro_rules! real {
     (
         $t:ident, $bits:ident, mantissa: $mantissa:expr, bias: $bias:expr, ln2: ($hi:expr, $lo:expr),
-        view: $view:path, exp: ($min:expr, $max:expr), tanh_max: $tanh_max:expr,
+        exp: ($min:expr, $max:expr), tanh_max: $tanh_max:expr,
         sqrt_half: $sqrt_half:expr, powf: $powf:path,
         expm1: [$($coefficient:expr),*], atanh: [$($atanh:expr),*],
         erfcx: ($erfcx_middle:expr, [$($erfcx:expr),*])
@@ -84,8 +84,8 @@ macro_rules! real {
             }
 
             #[inline(always)]
-            fn view<'a>(numbers: &'a [f64], buffer: &'a mut Vec<Self>) -> &'a [Self] {
-                $view(numbers, buffer)
+            fn is_nan(self) -> bool {
+                $t::is_nan(self)
             }
 
             #[inline(always)]
@@ -181,16 +181,6 @@ macro_rules! real {
             const ATANH: &'static [Self] = &[$($atanh),*];
         }
     };
-}
-
-fn same<'a>(numbers: &'a [f64], _: &'a mut Vec<f64>) -> &'a [f64] {
-    numbers
-}
-
-fn narrowed<'a>(numbers: &'a [f64], buffer: &'a mut Vec<f32>) -> &'a [f32] {
-    buffer.clear();
-    buffer.extend(numbers.iter().map(|&v| v as f32));
-    buffer
 }
 
 /// `exp(x) = 2^k (1 + p)` with `|x - k ln 2| <= ln 2 / 2`.
@@ -293,7 +283,7 @@ real!(
     f64, u64, mantissa: 52, bias: 1023,
     // The high part has its last 11 bits clear, so that its product with k is exact.
     ln2: (6.931_471_803_691_238e-1, 1.908_214_929_270_587_7e-10),
-    view: same, exp: (-760.0, 760.0), tanh_max: 44.0, sqrt_half: 0x3fe6_a09e_667f_3bcd, powf: libm::pow,
+    exp: (-760.0, 760.0), tanh_max: 44.0, sqrt_half: 0x3fe6_a09e_667f_3bcd, powf: libm::pow,
     expm1: [
         1.0 / 6_227_020_800.0, 1.0 / 479_001_600.0, 1.0 / 39_916_800.0, 1.0 / 3_628_800.0, 1.0 / 362_880.0,
         1.0 / 40_320.0, 1.0 / 5_040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5
@@ -316,7 +306,7 @@ real!(
 real!(
     f32, u32, mantissa: 23, bias: 127,
     ln2: (0.693_359_4, -2.121_944_4e-4),
-    view: narrowed, exp: (-120.0, 120.0), tanh_max: 22.0, sqrt_half: 0x3f35_04f3, powf: libm::powf,
+    exp: (-120.0, 120.0), tanh_max: 22.0, sqrt_half: 0x3f35_04f3, powf: libm::powf,
     expm1: [1.0 / 5_040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5],
     atanh: [2.0 / 11.0, 2.0 / 9.0, 2.0 / 7.0, 2.0 / 5.0, 2.0 / 3.0],
     // As above in (x - 2.5) / (x + 2.5).

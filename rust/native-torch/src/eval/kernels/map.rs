@@ -1,60 +1,109 @@
 //! Linear maps with fixed coefficients: average pooling, padding, interpolation, and whatever else only moves and adds
 //! elements.
 
+use std::ops::Range;
+
 use super::{At, Kernel, Operands, Scratch, Write};
 use crate::{
-    eval::simd::multiversion,
+    eval::{memory::grown, simd::multiversion},
     graph::{Axis, Map, Read},
     tensor::Real,
 };
 
 pub(super) struct LinearMap {
     map: Map,
-    run: Run,
+    line: Line,
 }
 
 impl LinearMap {
     pub fn new(map: Map) -> Self {
-        let run = Run::find(map.windows.last());
-        Self { map, run }
+        let line = Line::find(map.windows.last());
+        Self { map, line }
     }
 }
 
-/// Indices of the last dimension that read alike, each `step` places after the one before: they are computed together.
-struct Run {
-    start: usize,
-    end: usize,
+/// How the places of a row are computed together where one column is wanted: first what they read in common, as one line
+/// of the operand, then what each of them reads of that line.
+pub(super) struct Line {
+    /// The part of the operand that the last indices read; empty where that is no line.
+    first: usize,
+    length: usize,
+    /// Indices that read alike, each `step` places after the one that is `period` indices before.
+    run: Range<usize>,
+    period: usize,
     step: usize,
 }
 
-impl Run {
-    /// The run around the middle, where no edge disturbs it; empty where neighbours do not read alike.
-    fn find(axis: &Axis) -> Self {
-        let middle = axis.len() / 2;
-        let none = Self { start: 0, end: 0, step: 1 };
-        if middle + 1 >= axis.len() || axis.reads(middle).is_empty() || axis.reads(middle + 1).is_empty() {
-            return none;
-        }
-        let step = axis.reads(middle + 1)[0].place.saturating_sub(axis.reads(middle)[0].place);
+impl Line {
+    pub fn find(axis: &Axis) -> Self {
+        let reads = || (0..axis.len()).flat_map(|index| axis.reads(index));
+        let first = reads().map(|read| read.place).min().unwrap_or(0);
+        let length = reads().map(|read| read.place + 1 - first).max().unwrap_or(0);
+        // Elements that are far apart are no line.
+        let length = if length > 4 * reads().count() { 0 } else { length };
+        let shapes =
+            [(1, 1), (1, 2), (1, 3), (2, 1)].map(|(period, step)| (Self::run(axis, period, step), period, step));
+        let (run, period, step) = shapes.into_iter().max_by_key(|(run, ..)| run.len()).expect("there are some");
+        Self { first, length, run, period, step }
+    }
+
+    /// The run around the middle, where no edge disturbs it; empty where it would be short.
+    fn run(axis: &Axis, period: usize, step: usize) -> Range<usize> {
         let follows = |index: usize| {
-            let (a, b) = (axis.reads(index), axis.reads(index + 1));
-            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.place + step == b.place && a.weight == b.weight)
+            let (a, b) = (axis.reads(index), axis.reads(index + period));
+            let alike = |(a, b): (&Read, &Read)| a.place + step == b.place && a.weight == b.weight;
+            a.len() == b.len() && !a.is_empty() && a.iter().zip(b).all(alike)
         };
-        let start = (0..middle).rev().take_while(|&index| follows(index)).last().unwrap_or(middle);
-        let end = (middle..axis.len() - 1).take_while(|&index| follows(index)).last().map_or(middle, |index| index + 2);
-        // Short runs are no faster.
-        if step == 0 || end < start + 8 { none } else { Self { start, end, step } }
+        let middle = axis.len() / 2;
+        let after = (middle..axis.len().saturating_sub(period)).take_while(|&index| follows(index)).count();
+        if after == 0 {
+            return 0..0;
+        }
+        let start = middle - (0..middle).rev().take_while(|&index| follows(index)).count();
+        let whole = (middle + after + period - start) / period * period;
+        if whole < 4 * period { 0..0 } else { start..start + whole }
+    }
+
+    /// The elements of working memory that [`gather`] needs: chunks of the line are read whole.
+    pub fn room(&self) -> usize {
+        self.length + self.step - 1
+    }
+}
+
+/// How what a place reads becomes one number.
+pub(super) trait Reduce<T: Real> {
+    /// From the first that is read.
+    fn first(weight: T, t: T) -> T;
+    /// With one more.
+    fn next<const FMA: bool>(weight: T, t: T, sum: T) -> T;
+}
+
+/// The sum of what is read.
+struct Sum;
+
+impl<T: Real> Reduce<T> for Sum {
+    #[inline(always)]
+    fn first(weight: T, t: T) -> T {
+        weight * t
+    }
+
+    #[inline(always)]
+    fn next<const FMA: bool>(weight: T, t: T, sum: T) -> T {
+        weight.madd::<FMA>(t, sum)
     }
 }
 
 impl<T: Real> Kernel<T> for LinearMap {
     fn forward(&self, x: Operands<T>, y: &mut [T], s: &mut Scratch<T>) {
         let constant = T::from_f64(self.map.constant);
-        gather(&self.map, &self.run, x.points, x.get(0).0, y, Write::Set, constant, &mut s.reads);
+        let work = grown(&mut s.work, self.line.room());
+        gather::<T, Sum>(&self.map, &self.line, x.points, x.get(0).0, y, Write::Set, constant, &mut s.reads, work);
     }
 
     fn jvp(&self, _: usize, at: At<T>, columns: usize, t: &[T], out: &mut [T], write: Write, s: &mut Scratch<T>) {
-        gather(&self.map, &self.run, at.points() * columns, t, out, write, T::ZERO, &mut s.reads);
+        let work = grown(&mut s.work, self.line.room());
+        let columns = at.points() * columns;
+        gather::<T, Sum>(&self.map, &self.line, columns, t, out, write, T::ZERO, &mut s.reads, work);
     }
 
     fn vjp(&self, _: usize, _: At<T>, _: usize, g: &[T], out: &mut [T], write: Write, s: &mut Scratch<T>) {
@@ -70,20 +119,22 @@ impl<T: Real> Kernel<T> for LinearMap {
 }
 
 multiversion! {
-    /// `out (+)= A t` for `t` of `[element, column]`. `common` holds what the places of a row have in common.
-    fn gather<T: Real>(
+    /// `out (+)= A t` for `t` of `[element, column]`, or another reduction than the sum. `common` holds what the places of
+    /// a row have in common; `work` is as long as [`Line::room`] says.
+    pub(super) fn gather<T: Real, R: Reduce<T>>(
         map: &Map,
-        run: &Run,
+        line: &Line,
         columns: usize,
         t: &[T],
         out: &mut [T],
         write: Write,
         constant: T,
         common: &mut Vec<Read>,
+        work: &mut [T],
     ) {
-        let (line, last) = (map.inner * columns, map.windows.last());
-        let (from, to) = (map.plane * line, map.windows.len() * line);
-        let length = last.len() * line;
+        let (wide, last) = (map.inner * columns, map.windows.last());
+        let (from, to) = (map.plane * wide, map.windows.len() * wide);
+        let length = last.len() * wide;
         if length == 0 {
             return;
         }
@@ -91,26 +142,26 @@ multiversion! {
             map.windows.row(row, common);
             for o in 0..map.outer {
                 let (t, out) = (&t[o * from..][..from], &mut out[o * to + row * length..][..length]);
-                let together = if line == 1 && !common.is_empty() { run.start..run.end } else { 0..0 };
-                if !together.is_empty() {
-                    let own = last.reads(run.start);
-                    read_run::<T, FMA>(common, own, t, run.step, &mut out[together.clone()], write);
-                }
-                for (index, out) in out.chunks_exact_mut(line).enumerate() {
-                    if together.contains(&index) {
-                        continue;
+                if common.is_empty() {
+                    put(constant, out, write);
+                } else if wide == 1 && line.length > 0 {
+                    let t = read_common::<T, R, FMA>(common, t, line, work);
+                    read_run::<T, R, FMA>(last, line, t, out, write);
+                    for index in (0..line.run.start).chain(line.run.end..last.len()) {
+                        let own = last.reads(index).iter().map(|b| (b.weight, b.place - line.first));
+                        read_one::<T, R, FMA>(own, t, constant, &mut out[index], write);
                     }
-                    let own = last.reads(index);
-                    if common.is_empty() || own.is_empty() {
-                        match write {
-                            Write::Set => out.fill(constant),
-                            Write::Add => out.iter_mut().for_each(|out| *out += constant),
+                } else {
+                    for (index, out) in out.chunks_exact_mut(wide).enumerate() {
+                        let own = last.reads(index);
+                        if let [out] = out {
+                            let both = |a: Read| own.iter().map(move |b| (a.weight * b.weight, a.place + b.place));
+                            read_one::<T, R, FMA>(common.iter().copied().flat_map(both), t, constant, out, write);
+                        } else if own.is_empty() {
+                            put(constant, out, write);
+                        } else {
+                            read_columns::<T, R, FMA>(common, own, t, out, write);
                         }
-                    } else if let [out] = out {
-                        let sum = read_one::<T, FMA>(common, own, t);
-                        *out = if write == Write::Set { sum } else { *out + sum };
-                    } else {
-                        read_line::<T, FMA>(common, own, t, out, write);
                     }
                 }
             }
@@ -118,62 +169,105 @@ multiversion! {
     }
 }
 
-/// The sum of what one place reads, in a register.
+/// The number where nothing is read.
 #[inline(always)]
-fn read_one<T: Real, const FMA: bool>(common: &[Read], own: &[Read], t: &[T]) -> T {
-    let mut sum = T::ZERO;
-    for a in common {
-        let mut part = T::ZERO;
-        for b in own {
-            part = T::from_f64(b.weight).madd::<FMA>(t[a.place + b.place], part);
-        }
-        sum = T::from_f64(a.weight).madd::<FMA>(part, sum);
+fn put<T: Real>(constant: T, out: &mut [T], write: Write) {
+    match write {
+        Write::Set => out.fill(constant),
+        Write::Add => out.iter_mut().for_each(|out| *out += constant),
     }
-    sum
 }
 
-/// The sums of what a run of places reads, from the reads of its first.
+/// The line that all places of a row read.
 #[inline(always)]
-fn read_run<T: Real, const FMA: bool>(
+fn read_common<'a, T: Real, R: Reduce<T>, const FMA: bool>(
     common: &[Read],
-    own: &[Read],
+    t: &'a [T],
+    line: &Line,
+    work: &'a mut [T],
+) -> &'a [T] {
+    let of = |read: &Read| &t[read.place + line.first..][..line.length];
+    let (first, others) = common.split_first().expect("something is read");
+    if others.is_empty() && first.weight == 1.0 && line.step == 1 {
+        return of(first);
+    }
+    let w = T::from_f64(first.weight);
+    work.iter_mut().zip(of(first)).for_each(|(sum, &t)| *sum = R::first(w, t));
+    for read in others {
+        let w = T::from_f64(read.weight);
+        work.iter_mut().zip(of(read)).for_each(|(sum, &t)| *sum = R::next::<FMA>(w, t, *sum));
+    }
+    work
+}
+
+/// What one place reads, in a register.
+#[inline(always)]
+fn read_one<T: Real, R: Reduce<T>, const FMA: bool>(
+    mut reads: impl Iterator<Item = (f64, usize)>,
     t: &[T],
-    step: usize,
-    out: &mut [T],
+    constant: T,
+    out: &mut T,
     write: Write,
 ) {
-    let mut write = write;
-    for a in common {
-        for b in own {
-            let w = T::from_f64(a.weight * b.weight);
-            let t = &t[a.place + b.place..];
-            match (write, step) {
-                (Write::Set, 1) => out.iter_mut().zip(t).for_each(|(out, &t)| *out = w * t),
-                (Write::Add, 1) => out.iter_mut().zip(t).for_each(|(out, &t)| *out = w.madd::<FMA>(t, *out)),
-                (Write::Set, _) => out.iter_mut().zip(t.iter().step_by(step)).for_each(|(out, &t)| *out = w * t),
-                (Write::Add, _) => {
-                    let t = t.iter().step_by(step);
-                    out.iter_mut().zip(t).for_each(|(out, &t)| *out = w.madd::<FMA>(t, *out));
-                }
+    let first = reads.next().map(|(weight, place)| R::first(T::from_f64(weight), t[place]));
+    let next = |sum: T, (weight, place): (f64, usize)| R::next::<FMA>(T::from_f64(weight), t[place], sum);
+    let sum = first.map_or(constant, |first| reads.fold(first, next));
+    *out = if write == Write::Set { sum } else { *out + sum };
+}
+
+/// What the places of a run read of their line.
+#[inline(always)]
+fn read_run<T: Real, R: Reduce<T>, const FMA: bool>(last: &Axis, line: &Line, t: &[T], out: &mut [T], write: Write) {
+    let out = &mut out[line.run.clone()];
+    for phase in 0..line.period.min(out.len()) {
+        let mut write = write;
+        for read in last.reads(line.run.start + phase) {
+            let (w, t) = (T::from_f64(read.weight), &t[read.place - line.first..]);
+            match (line.period, line.step) {
+                (1, 1) => read_steps::<T, R, 1, 1, FMA>(w, t, phase, out, write),
+                (1, 2) => read_steps::<T, R, 1, 2, FMA>(w, t, phase, out, write),
+                (1, 3) => read_steps::<T, R, 1, 3, FMA>(w, t, phase, out, write),
+                (2, 1) => read_steps::<T, R, 2, 1, FMA>(w, t, phase, out, write),
+                _ => unreachable!("a run of another shape"),
             }
             write = Write::Add;
         }
     }
 }
 
-/// The sums of what the trailing indices and columns of one place read.
+/// What one read adds to every place of a run's phase.
 #[inline(always)]
-fn read_line<T: Real, const FMA: bool>(common: &[Read], own: &[Read], t: &[T], out: &mut [T], write: Write) {
+fn read_steps<T: Real, R: Reduce<T>, const PERIOD: usize, const STEP: usize, const FMA: bool>(
+    w: T,
+    t: &[T],
+    phase: usize,
+    out: &mut [T],
+    write: Write,
+) {
+    let pairs = out.as_chunks_mut::<PERIOD>().0.iter_mut().zip(t.as_chunks::<STEP>().0);
+    match write {
+        Write::Set => pairs.for_each(|(out, t)| out[phase] = R::first(w, t[0])),
+        Write::Add => pairs.for_each(|(out, t)| out[phase] = R::next::<FMA>(w, t[0], out[phase])),
+    }
+}
+
+/// What one place and its columns read.
+#[inline(always)]
+fn read_columns<T: Real, R: Reduce<T>, const FMA: bool>(
+    common: &[Read],
+    own: &[Read],
+    t: &[T],
+    out: &mut [T],
+    write: Write,
+) {
     let mut write = write;
     for a in common {
         for b in own {
-            let weight = a.weight * b.weight;
             let t = &t[(a.place + b.place) * out.len()..][..out.len()];
-            let w = T::from_f64(weight);
+            let w = T::from_f64(a.weight * b.weight);
             match write {
-                Write::Set if weight == 1.0 => out.copy_from_slice(t),
-                Write::Set => out.iter_mut().zip(t).for_each(|(out, &t)| *out = w * t),
-                Write::Add => out.iter_mut().zip(t).for_each(|(out, &t)| *out = w.madd::<FMA>(t, *out)),
+                Write::Set => out.iter_mut().zip(t).for_each(|(out, &t)| *out = R::first(w, t)),
+                Write::Add => out.iter_mut().zip(t).for_each(|(out, &t)| *out = R::next::<FMA>(w, t, *out)),
             }
             write = Write::Add;
         }

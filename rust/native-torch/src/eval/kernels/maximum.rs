@@ -1,19 +1,46 @@
 //! Maximum pooling.
 
-use super::{At, Kernel, Operands, Scratch, Write};
+use super::{
+    At, Kernel, Operands, Scratch, Write,
+    map::{Line, Reduce, gather},
+};
 use crate::{
+    eval::memory::grown,
     graph::{Map, Read},
     tensor::Real,
 };
 
 /// The largest element of each window; the first of several.
-pub(super) struct Maximum(pub Map);
+pub(super) struct Maximum {
+    map: Map,
+    line: Line,
+}
+
+/// The largest of what is read, a NaN before all.
+struct Largest;
+
+impl<T: Real> Reduce<T> for Largest {
+    #[inline(always)]
+    fn first(_: T, t: T) -> T {
+        t
+    }
+
+    #[inline(always)]
+    fn next<const FMA: bool>(_: T, t: T, largest: T) -> T {
+        if t > largest || t.is_nan() { t } else { largest }
+    }
+}
 
 impl Maximum {
+    pub fn new(map: Map) -> Self {
+        let line = Line::find(map.windows.last());
+        Self { map, line }
+    }
+
     /// Calls `f` for each place of the result with its number, the element where its plane starts in the operand, and
     /// what it reads by its first indices and by its last one.
     fn windows(&self, common: &mut Vec<Read>, mut f: impl FnMut(usize, usize, &[Read], &[Read])) {
-        let map = &self.0;
+        let map = &self.map;
         let (results, last) = (map.windows.len(), map.windows.last());
         for row in 0..map.windows.rows() {
             map.windows.row(row, common);
@@ -29,7 +56,7 @@ impl Maximum {
     fn find<T: Real>(&self, x: Operands<T>, places: &mut Vec<usize>, common: &mut Vec<Read>) {
         let (points, (x, _)) = (x.points, x.get(0));
         places.clear();
-        places.resize(self.0.len() * points, 0);
+        places.resize(self.map.len() * points, 0);
         self.windows(common, |q, start, common, own| {
             for point in 0..points {
                 let found = largest(common, own, |place| x[(start + place) * points + point]);
@@ -50,7 +77,7 @@ fn largest<T: Real>(common: &[Read], own: &[Read], x: impl Fn(usize) -> T) -> Op
         for b in own {
             let place = a.place + b.place;
             let candidate = x(place);
-            if found.is_none_or(|(_, value)| candidate > value || candidate.to_f64().is_nan()) {
+            if found.is_none_or(|(_, value)| candidate > value || candidate.is_nan()) {
                 found = Some((place, candidate));
             }
         }
@@ -60,13 +87,11 @@ fn largest<T: Real>(common: &[Read], own: &[Read], x: impl Fn(usize) -> T) -> Op
 
 impl<T: Real> Kernel<T> for Maximum {
     fn forward(&self, x: Operands<T>, y: &mut [T], s: &mut Scratch<T>) {
-        let (points, (x, _)) = (x.points, x.get(0));
-        self.windows(&mut s.reads, |q, start, common, own| {
-            for point in 0..points {
-                let found = largest(common, own, |place| x[(start + place) * points + point]);
-                y[q * points + point] = found.map_or(T::NEG_INFINITY, |found| found.1);
-            }
-        });
+        let points = x.points;
+        let work = grown(&mut s.work, self.line.room());
+        let nothing = T::from_f64(self.map.constant);
+        let x = x.get(0).0;
+        gather::<T, Largest>(&self.map, &self.line, points, x, y, Write::Set, nothing, &mut s.reads, work);
     }
 
     fn jvp(&self, _: usize, at: At<T>, columns: usize, t: &[T], out: &mut [T], write: Write, s: &mut Scratch<T>) {
@@ -93,7 +118,7 @@ impl<T: Real> Kernel<T> for Maximum {
         if write == Write::Set {
             out.fill(T::ZERO);
         }
-        let (results, size) = (self.0.len(), self.0.outer * self.0.plane);
+        let (results, size) = (self.map.len(), self.map.outer * self.map.plane);
         for row in 0..points * rows {
             let (g, out) = (&g[row * results..][..results], &mut out[row * size..][..size]);
             let places = s.places.iter().skip(row / rows).step_by(points);
@@ -102,6 +127,6 @@ impl<T: Real> Kernel<T> for Maximum {
     }
 
     fn cost(&self) -> f64 {
-        self.0.len() as f64
+        self.map.len() as f64
     }
 }

@@ -214,7 +214,7 @@ pub(super) fn kernel<T: Real>(
             Box::new(map::LinearMap::new(Map::of(&node.op, x).expect("the operation is a linear map")))
         }
         Op::MaxPool(_) | Op::AdaptiveMaxPool(_) => {
-            Box::new(maximum::Maximum(Map::of_maximum(&node.op, x).expect("the operation is a maximum pool")))
+            Box::new(maximum::Maximum::new(Map::of_maximum(&node.op, x).expect("the operation is a maximum pool")))
         }
         Op::LayerNorm { axes, .. } | Op::RmsNorm { axes, .. } => {
             let (eps, centred) = match &node.op {

@@ -45,10 +45,9 @@ impl Softmax {
 }
 
 impl<T: Real> Kernel<T> for Softmax {
-    fn forward(&self, x: Operands<T>, y: &mut [T], _: &mut Scratch<T>) {
-        let points = x.points;
-        let (x, _) = x.get(0);
-        softmax(x, y, self.outer, self.length, self.inner * points, false);
+    fn forward(&self, x: Operands<T>, y: &mut [T], s: &mut Scratch<T>) {
+        let inner = self.inner * x.points;
+        softmax(x.get(0).0, y, None, self.length, inner, s.take(2 * inner).1);
     }
 
     fn jvp(&self, _: usize, at: At<T>, columns: usize, t: &[T], out: &mut [T], write: Write, _: &mut Scratch<T>) {
@@ -116,10 +115,10 @@ impl<T: Real> Kernel<T> for Softmax {
 pub(super) struct LogSoftmax(pub Softmax);
 
 impl<T: Real> Kernel<T> for LogSoftmax {
-    fn forward(&self, x: Operands<T>, y: &mut [T], _: &mut Scratch<T>) {
-        let points = x.points;
-        let (x, _) = x.get(0);
-        softmax(x, y, self.0.outer, self.0.length, self.0.inner * points, true);
+    fn forward(&self, x: Operands<T>, y: &mut [T], s: &mut Scratch<T>) {
+        let inner = self.0.inner * x.points;
+        let (lines, p) = s.take(2 * inner + y.len()).1.split_at_mut(2 * inner);
+        softmax(x.get(0).0, y, Some(p), self.0.length, inner, lines);
     }
 
     fn jvp(&self, _: usize, at: At<T>, columns: usize, t: &[T], out: &mut [T], write: Write, s: &mut Scratch<T>) {
@@ -202,30 +201,109 @@ multiversion! {
     }
 }
 
+/// Softmax of slices of `length` lines of `inner` elements, or its logarithm with the exponentials beside it. `lines` has
+/// room for two lines.
+fn softmax<T: Real>(x: &[T], y: &mut [T], log: Option<&mut [T]>, length: usize, inner: usize, lines: &mut [T]) {
+    let (peaks, sums) = lines.split_at_mut(inner);
+    shift(x, y, length, inner, peaks);
+    match log {
+        None => {
+            exponentials_of(y);
+            divide(y, length, inner, sums);
+        }
+        Some(p) => {
+            exponentials(y, p);
+            subtract_logarithms(p, y, length, inner, sums);
+        }
+    }
+}
+
 multiversion! {
-    fn softmax<T: Real>(x: &[T], y: &mut [T], outer: usize, length: usize, inner: usize, log: bool) {
-        for o in 0..outer {
-            for i in 0..inner {
-                let start = o * length * inner + i;
-                let elements = (0..length).map(|k| start + k * inner);
-                let mut largest = T::NEG_INFINITY;
-                for e in elements.clone() {
-                    // A NaN stays the largest, as every comparison with it is false.
-                    if largest >= x[e] {
-                        continue;
-                    }
-                    largest = x[e];
-                }
-                let mut sum = T::ZERO;
-                for e in elements.clone() {
-                    y[e] = (x[e] - largest).exp::<FMA>();
-                    sum += y[e];
-                }
-                let log_sum = sum.ln::<FMA>();
-                for e in elements {
-                    y[e] = if log { (x[e] - largest) - log_sum } else { y[e] / sum };
-                }
+    fn exponentials_of<T: Real>(y: &mut [T]) {
+        y.iter_mut().for_each(|y| *y = y.exp::<FMA>());
+    }
+}
+
+multiversion! {
+    /// `y` is `x` less the largest element of its slice.
+    fn shift<T: Real>(x: &[T], y: &mut [T], length: usize, inner: usize, peaks: &mut [T]) {
+        // One NaN in a slice makes all of its results NaN, whatever is subtracted.
+        let larger = |a: T, b: T| if a >= b { a } else { b };
+        for (x, y) in x.chunks_exact((length * inner).max(1)).zip(y.chunks_exact_mut((length * inner).max(1))) {
+            if inner == 1 {
+                let peak = fold(x, T::NEG_INFINITY, larger);
+                y.iter_mut().zip(x).for_each(|(y, &x)| *y = x - peak);
+                continue;
+            }
+            peaks.fill(T::NEG_INFINITY);
+            for x in x.chunks_exact(inner) {
+                peaks.iter_mut().zip(x).for_each(|(peak, &x)| *peak = larger(*peak, x));
+            }
+            for (x, y) in x.chunks_exact(inner).zip(y.chunks_exact_mut(inner)) {
+                y.iter_mut().zip(x.iter().zip(&*peaks)).for_each(|(y, (&x, &peak))| *y = x - peak);
             }
         }
     }
+}
+
+multiversion! {
+    /// Divides each slice by its sum.
+    fn divide<T: Real>(y: &mut [T], length: usize, inner: usize, sums: &mut [T]) {
+        for y in y.chunks_exact_mut((length * inner).max(1)) {
+            if inner == 1 {
+                let sum = fold(y, T::ZERO, |a, b| a + b);
+                y.iter_mut().for_each(|y| *y = *y / sum);
+                continue;
+            }
+            add_lines(y, inner, sums);
+            for y in y.chunks_exact_mut(inner) {
+                y.iter_mut().zip(&*sums).for_each(|(y, &sum)| *y = *y / sum);
+            }
+        }
+    }
+}
+
+multiversion! {
+    /// Subtracts from each slice of `y` the logarithm of the sum of `p`.
+    fn subtract_logarithms<T: Real>(p: &[T], y: &mut [T], length: usize, inner: usize, sums: &mut [T]) {
+        for (p, y) in p.chunks_exact((length * inner).max(1)).zip(y.chunks_exact_mut((length * inner).max(1))) {
+            if inner == 1 {
+                let log = fold(p, T::ZERO, |a, b| a + b).ln::<FMA>();
+                y.iter_mut().for_each(|y| *y -= log);
+                continue;
+            }
+            add_lines(p, inner, sums);
+            sums.iter_mut().for_each(|sum| *sum = sum.ln::<FMA>());
+            for y in y.chunks_exact_mut(inner) {
+                y.iter_mut().zip(&*sums).for_each(|(y, &log)| *y -= log);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn add_lines<T: Real>(x: &[T], inner: usize, sums: &mut [T]) {
+    sums.fill(T::ZERO);
+    for x in x.chunks_exact(inner) {
+        sums.iter_mut().zip(x).for_each(|(sum, &x)| *sum += x);
+    }
+}
+
+/// All numbers combined, in as many lanes as the widest vectors have.
+#[inline(always)]
+fn fold<T: Real>(x: &[T], start: T, f: impl Fn(T, T) -> T) -> T {
+    const LANES: usize = 32;
+    let mut lanes = [start; LANES];
+    let mut chunks = x.chunks_exact(LANES);
+    for x in &mut chunks {
+        lanes.iter_mut().zip(x).for_each(|(lane, &x)| *lane = f(*lane, x));
+    }
+    lanes.iter_mut().zip(chunks.remainder()).for_each(|(lane, &x)| *lane = f(*lane, x));
+    let mut length = LANES;
+    while length > 1 {
+        length /= 2;
+        let (low, high) = lanes.split_at_mut(length);
+        low.iter_mut().zip(high).for_each(|(a, &mut b)| *a = f(*a, b));
+    }
+    lanes[0]
 }
