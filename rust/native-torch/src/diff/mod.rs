@@ -7,5 +7,5 @@ mod pattern;
 mod structure;
 pub mod unary;
 
-pub use pattern::{Pattern, hessian_pattern, hessian_structure, jacobian_pattern, jacobian_structure};
+pub use pattern::{Pattern, Terms, hessian_pattern, hessian_structure, jacobian_pattern, jacobian_structure};
 pub use structure::{Colours, Structure};

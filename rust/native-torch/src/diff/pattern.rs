@@ -6,6 +6,8 @@
 use std::{
     collections::{HashMap, hash_map::DefaultHasher},
     hash::{Hash, Hasher},
+    ops::Range,
+    sync::Arc,
 };
 
 use super::{Structure, unary::is_curved};
@@ -39,28 +41,49 @@ pub fn jacobian_pattern(graph: &Graph) -> Pattern {
 
 /// The pattern of the lower triangle of the `n x n` Hessian of mu'f of a concrete graph, for any mu.
 pub fn hessian_pattern(graph: &Graph) -> Pattern {
-    hessian_structure(graph, usize::MAX).expect("there is no limit").lower().pattern()
+    hessian_structure(graph, usize::MAX).expect("there is no limit").0.lower().pattern()
 }
 
 /// The structure of the `m x n` Jacobian of a concrete graph; `None` if finding it takes more than `limit` numbers.
 pub fn jacobian_structure(graph: &Graph, limit: usize) -> Option<Structure> {
     let (sets, values) = dependencies(graph, limit)?;
     let rows = graph.outputs().iter().flat_map(|output| values[output.value.index()].iter().copied());
-    sets.into_structure(rows)
+    let [structure] = sets.into_structures([rows.collect()])?;
+    Some(structure)
 }
 
-/// The structure of the `n x n` Hessian of mu'f of a concrete graph, both triangles, for any mu; `None` if finding it
-/// takes more than `limit` numbers.
-pub fn hessian_structure(graph: &Graph, limit: usize) -> Option<Structure> {
+/// What the terms of a Hessian depend on that come from nodes with curvature by their first operand alone.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// Those nodes, with the rows of the elements of their operand.
+    pub nodes: Vec<(usize, Range<usize>)>,
+    /// For each element, the inputs that its terms have.
+    pub rows: Structure,
+}
+
+/// The structure of the `n x n` Hessian of mu'f of a concrete graph, both triangles, for any mu, and its terms; `None` if
+/// finding it takes more than `limit` numbers.
+pub fn hessian_structure(graph: &Graph, limit: usize) -> Option<(Structure, Terms)> {
     let (mut sets, values) = dependencies(graph, limit)?;
     let n = sets.bits;
     // The pairs of sets whose members share a nonlinear term.
     let mut all: Vec<(u32, u32)> = Vec::new();
+    let (mut nodes, mut of_nodes) = (Vec::new(), Vec::new());
     let used = graph.used_values();
-    for node in graph.nodes().iter().filter(|node| node.outputs.iter().any(|v| used[v.index()])) {
+    for (index, node) in graph.nodes().iter().enumerate() {
+        if !node.outputs.iter().any(|v| used[v.index()]) {
+            continue;
+        }
         let x = &values[node.inputs[0].index()];
+        let shape = graph.sizes(node.inputs[0]);
+        let mut own = |terms: Vec<u32>| -> Vec<(u32, u32)> {
+            let first = of_nodes.len();
+            of_nodes.extend_from_slice(&terms);
+            nodes.push((index, first..of_nodes.len()));
+            terms.into_iter().map(|s| (s, s)).collect()
+        };
         let mut terms: Vec<(u32, u32)> = match &node.op {
-            Op::Unary(unary) if is_curved(*unary) => x.iter().map(|&s| (s, s)).collect(),
+            Op::Unary(unary) if is_curved(*unary) => own(x.clone()),
             Op::Mul | Op::Div | Op::Prelu => {
                 let b = &values[node.inputs[1].index()];
                 let result = graph.sizes(node.outputs[0]);
@@ -71,10 +94,14 @@ pub fn hessian_structure(graph: &Graph, limit: usize) -> Option<Structure> {
                 pairs.chain(divisors.iter().map(|&b| (b, b))).collect()
             }
             Op::Softmax { dim } | Op::LogSoftmax { dim } => {
-                slices(split_at_dim(&graph.sizes(node.inputs[0]), *dim)).map(|s| union_of(&mut sets, x, s)).collect()
+                let mut terms = x.clone();
+                spread(slices(split_at_dim(&shape, *dim)), &mut sets, &mut terms);
+                own(terms)
             }
             Op::LayerNorm { axes, .. } | Op::RmsNorm { axes, .. } => {
-                slices(last_axes(&graph.sizes(node.inputs[0]), *axes)).map(|s| union_of(&mut sets, x, s)).collect()
+                let mut terms = x.clone();
+                spread(slices(last_axes(&shape, *axes)), &mut sets, &mut terms);
+                own(terms)
             }
             // Piecewise linear: the second derivative is zero where it exists.
             Op::Unary(_)
@@ -116,12 +143,8 @@ pub fn hessian_structure(graph: &Graph, limit: usize) -> Option<Structure> {
         }
     }
     let rows: Vec<u32> = partners.into_iter().map(|partners| sets.union(partners)).collect();
-    sets.into_structure(rows)
-}
-
-fn union_of(sets: &mut Sets, x: &[u32], elements: Vec<usize>) -> (u32, u32) {
-    let set = sets.union(elements.into_iter().map(|i| x[i]));
-    (set, set)
+    let [structure, rows] = sets.into_structures([rows, of_nodes])?;
+    Some((structure, Terms { nodes, rows }))
 }
 
 /// The sizes before, along and after the last dimensions.
@@ -372,8 +395,8 @@ impl Sets {
         }
     }
 
-    /// The matrix whose rows are these sets; `None` beyond the limit.
-    fn into_structure(self, rows: impl IntoIterator<Item = u32>) -> Option<Structure> {
+    /// The matrices whose rows are these sets; `None` beyond the limit.
+    fn into_structures<const N: usize>(self, rows: [Vec<u32>; N]) -> Option<[Structure; N]> {
         if self.members.len() > self.limit {
             return None;
         }
@@ -381,8 +404,8 @@ impl Sets {
             let start = set.checked_sub(1).map_or(0, |before| self.ends[before as usize]);
             (start, self.ends[set as usize] - start)
         };
-        let rows = rows.into_iter().map(range).collect();
-        Some(Structure::new(self.members.into(), rows, self.bits))
+        let members: Arc<[u32]> = self.members.into();
+        Some(rows.map(|rows| Structure::new(members.clone(), rows.into_iter().map(range).collect(), self.bits)))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Sparse matrices of which only the places of entries are known, and how few directions tell all their entries.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use super::Pattern;
 
@@ -43,6 +43,20 @@ impl Structure {
             (start, self.row(i).partition_point(|&column| column as usize <= i))
         };
         Self::new(self.members.clone(), self.rows.iter().enumerate().map(cut).collect(), self.columns)
+    }
+
+    /// The first so many rows.
+    pub fn first_rows(&self, count: usize) -> Self {
+        Self::new(self.members.clone(), self.rows[..count].to_vec(), self.columns)
+    }
+
+    /// Those of these rows that are alike, with the columns of their entries.
+    pub fn alike(&self, rows: Range<usize>) -> impl Iterator<Item = (&[u32], Vec<usize>)> {
+        let mut order: Vec<usize> = rows.collect();
+        order.sort_by_key(|&row| self.rows[row]);
+        let groups: Vec<Vec<usize>> =
+            order.chunk_by(|&a, &b| self.rows[a] == self.rows[b]).map(<[usize]>::to_vec).collect();
+        groups.into_iter().map(|group| (self.row(group[0]), group))
     }
 
     /// The number of entries.

@@ -1,6 +1,7 @@
 //! Calls at many points: in blocks whose values stand side by side, spread over threads where asked for.
 
 use super::{
+    hessian::Method,
     jacobian::Seeding,
     kernels::Place,
     matrix::{Form, Matrices, widen},
@@ -29,7 +30,7 @@ pub(super) enum Call<'a> {
     Hvp,
     Jacobian(Form, &'a Seeding, &'a Structure),
     /// The Hessian of `mu' f`, for `mu`; the structure is the lower triangle's.
-    Hessian(Form, &'a Seeding, &'a Structure),
+    Hessian(Form, &'a Method, &'a Structure),
 }
 
 /// What one thread needs.

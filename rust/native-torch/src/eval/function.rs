@@ -7,6 +7,7 @@ use std::sync::{
 
 use super::{
     call::{Call, Thread},
+    hessian::Method,
     jacobian::Seeding,
     matrix::Form,
     plan::Plan,
@@ -71,23 +72,28 @@ pub struct Function {
     engine: Engine<Plan<f64>, Plan<f32>>,
     inputs: Vec<Signature>,
     outputs: Vec<Signature>,
-    jacobian: Derivative,
-    hessian: Derivative,
+    jacobian: Derivative<Seeding>,
+    hessian: Derivative<Method>,
 }
 
 /// What is known about a matrix of derivatives; found when it is first asked for.
-#[derive(Default)]
-struct Derivative {
-    way: OnceLock<Way>,
+struct Derivative<S> {
+    way: OnceLock<Way<S>>,
     /// Where the way's structure is not exact.
     exact: OnceLock<Structure>,
     pattern: OnceLock<Pattern>,
 }
 
+impl<S> Default for Derivative<S> {
+    fn default() -> Self {
+        Self { way: OnceLock::new(), exact: OnceLock::new(), pattern: OnceLock::new() }
+    }
+}
+
 /// How a matrix is computed.
-struct Way {
+struct Way<S> {
     structure: Structure,
-    seeding: Seeding,
+    seeding: S,
     /// Whether the structure is the matrix's, and not only a larger one.
     exact: bool,
 }
@@ -218,7 +224,7 @@ impl Function {
         self.hessian.pattern.get_or_init(|| self.hessian_entries().pattern())
     }
 
-    fn jacobian_way(&self) -> &Way {
+    fn jacobian_way(&self) -> &Way<Seeding> {
         self.jacobian.way.get_or_init(|| {
             let found = jacobian_structure(&self.graph, SEARCH);
             let exact = found.is_some();
@@ -229,13 +235,17 @@ impl Function {
     }
 
     /// For the lower triangle.
-    fn hessian_way(&self) -> &Way {
+    fn hessian_way(&self) -> &Way<Method> {
         self.hessian.way.get_or_init(|| {
             let flat = either!(&self.engine, plan => plan.curved.is_none());
-            let found = if flat { Some(Structure::empty(self.n())) } else { hessian_structure(&self.graph, SEARCH) };
-            let exact = found.is_some();
-            let structure = found.unwrap_or_else(|| Structure::full(self.n(), self.n()));
-            let seeding = either!(&self.engine, plan => plan.hessian_seeding(&structure));
+            let found = if flat { None } else { hessian_structure(&self.graph, SEARCH) };
+            let exact = flat || found.is_some();
+            let (structure, terms) = match found {
+                Some((structure, terms)) => (structure, Some(terms)),
+                None if flat => (Structure::empty(self.n()), None),
+                None => (Structure::full(self.n(), self.n()), None),
+            };
+            let seeding = either!(&self.engine, plan => plan.hessian_method(&structure, terms.as_ref()));
             Way { structure: structure.lower(), seeding, exact }
         })
     }
@@ -248,7 +258,7 @@ impl Function {
 
     fn hessian_entries(&self) -> &Structure {
         let way = self.hessian_way();
-        let find = || hessian_structure(&self.graph, usize::MAX).expect("there is no limit").lower();
+        let find = || hessian_structure(&self.graph, usize::MAX).expect("there is no limit").0.lower();
         if way.exact { &way.structure } else { self.hessian.exact.get_or_init(find) }
     }
 

@@ -1,7 +1,8 @@
 //! The Hessian of mu'f: the sum over curved steps of G' D G, or products with few directions where it is sparse.
 
+use std::ops::Range;
+
 use super::{
-    jacobian::Seeding,
     kernels::Write,
     matmul::{Left, Part, Sizes, matmul},
     matrix::Matrices,
@@ -10,42 +11,135 @@ use super::{
     plan::{Plan, Step},
 };
 use crate::{
-    diff::{Colours, Structure},
+    diff::{Colours, Structure, Terms},
     tensor::Real,
 };
 
 /// Elements of the tangents and the triangle that G' D G may take; beyond, the Hessian is computed as products.
 const ROOM: usize = 1 << 25;
+/// Operations that a block of the sum takes beyond its products, and those for each of its numbers.
+const BLOCK: f64 = 300.0;
+const EACH: f64 = 6.0;
+
+/// How a Hessian is computed.
+pub(super) enum Method {
+    /// The sum of G' D G, with a column of G for each input.
+    Whole,
+    /// The same where rows of G have few entries.
+    Blocks(Blocks),
+    /// Products with directions of these colours.
+    Products(Colours),
+}
+
+/// A sum of G' D G in which the inputs that no row of G has in common share a column, and elements that depend on the
+/// same inputs are a dense block.
+pub(super) struct Blocks {
+    colours: Colours,
+    /// The curved steps of this kind, each with its blocks; the others take G in reverse.
+    steps: Vec<(usize, Vec<Block>)>,
+    /// Whether the sum has a number for every place, and not for the structure's entries only.
+    whole: bool,
+}
+
+struct Block {
+    /// Inputs that its elements depend on, and where G has them.
+    inputs: Vec<u32>,
+    lanes: Vec<u32>,
+    elements: Vec<usize>,
+}
 
 impl<T: Real> Plan<T> {
     /// The cheapest way to a Hessian of this structure (both triangles).
-    pub fn hessian_seeding(&self, structure: &Structure) -> Seeding {
-        let seeding = |colours| Seeding { forward: true, colours };
-        let Some((_, end)) = self.curved else { return seeding(None) };
+    pub fn hessian_method(&self, structure: &Structure, terms: Option<&Terms>) -> Method {
+        let Some((_, end)) = self.curved else { return Method::Whole };
         // A product with one direction: a pass forward and one in reverse, then those of the adjoints.
         let each = (self.cost(end, None) + self.cost(end + 1, None)).max(1.0);
+        let whole_fits = self.hessian_room(None) <= ROOM;
+        let mut best = if whole_fits { self.hessian_cost() } else { f64::INFINITY };
+        let mut method = None;
+        if let Some((cost, blocks)) = terms.and_then(|terms| self.blocks(structure, terms)) {
+            // What is saved must pay for gathering the blocks.
+            if cost < 0.7 * best && self.hessian_room(Some(&blocks)) <= ROOM {
+                (best, method) = (cost, Some(Method::Blocks(blocks)));
+            }
+        }
         if !structure.is_full() {
-            let fits = self.hessian_room() <= ROOM;
-            let limit = if fits { (0.9 * self.hessian_cost() / each) as usize } else { self.n };
-            if let Some(colours) = Colours::of_columns(structure, limit.min(self.n)) {
-                return seeding(Some(colours));
+            let limit = ((0.9 * best / each) as usize).min(self.n);
+            if let Some(colours) = Colours::of_columns(structure, limit) {
+                return Method::Products(colours);
             }
         }
         // Products of matrices are faster than the passes that products with H take.
-        let products = self.hessian_room() > ROOM || self.n as f64 * each < 0.6 * self.hessian_cost();
-        seeding(products.then(|| Colours::each(self.n)))
+        if self.n as f64 * each < 0.6 * best {
+            return Method::Products(Colours::each(self.n));
+        }
+        method.unwrap_or(Method::Whole)
+    }
+
+    /// The sum by blocks with the best number of curved steps in it, and its cost; `None` where no row of G is short.
+    fn blocks(&self, structure: &Structure, terms: &Terms) -> Option<(f64, Blocks)> {
+        let n = self.n as f64;
+        let pairs = |&position: &usize| self.steps[position].curved_pairs().next().is_some();
+        let curved: Vec<usize> = (0..self.steps.len()).filter(pairs).collect();
+        // What the steps from each on cost in reverse.
+        let mut reverse = vec![0.0; curved.len() + 1];
+        for (i, &position) in curved.iter().enumerate().rev() {
+            let sizes = self.steps[position].curved_pairs().map(|(_, (left, _))| self.sizes[left] as f64);
+            reverse[i] = reverse[i + 1] + self.cost_reverse(position) + n * n * sizes.sum::<f64>();
+        }
+        let (mut best, mut longest, mut sum) = (None, 0, 0.0);
+        let mut found: Vec<(usize, Range<usize>)> = Vec::new();
+        for (i, &position) in curved.iter().enumerate() {
+            let node = self.steps[position].node;
+            let Some((_, own)) = terms.nodes.iter().find(|(other, _)| *other == node) else { break };
+            for (inputs, elements) in terms.rows.alike(own.clone()) {
+                let (width, count) = (inputs.len() as f64, elements.len() as f64);
+                longest = longest.max(inputs.len());
+                sum += BLOCK + width * (width * count + EACH * (count + width));
+            }
+            found.push((position, own.clone()));
+            // There are at least as many colours as inputs in a row.
+            let cost = longest as f64 * self.cost(position, None) + sum + reverse[i + 1];
+            if best.is_none_or(|(_, other, _)| cost < other) && longest < self.n {
+                best = Some((i + 1, cost, longest));
+            }
+        }
+        let (count, cost, longest) = best?;
+        let (last, own) = &found[count - 1];
+        let colours = Colours::of_columns(&terms.rows.first_rows(own.end), self.n - 1)?;
+        let cost = cost + (colours.count - longest) as f64 * self.cost(*last, None);
+        let block = |own: &Range<usize>, (inputs, elements): (&[u32], Vec<usize>)| Block {
+            inputs: inputs.to_vec(),
+            lanes: inputs.iter().map(|&input| colours.of[input as usize]).collect(),
+            elements: elements.into_iter().map(|row| row - own.start).collect(),
+        };
+        let blocks = |(position, own): &(usize, Range<usize>)| {
+            let alike = terms.rows.alike(own.clone()).filter(|(inputs, _)| !inputs.is_empty());
+            (*position, alike.map(|alike| block(own, alike)).collect())
+        };
+        let steps = found[..count].iter().map(blocks).collect();
+        let whole = count < curved.len() || structure.is_full();
+        Some((cost, Blocks { colours, steps, whole }))
     }
 
     /// The elements that G' D G takes at one point.
-    fn hessian_room(&self) -> usize {
-        self.n.saturating_mul(self.layouts.tangents.total.saturating_add(self.n))
+    fn hessian_room(&self, blocks: Option<&Blocks>) -> usize {
+        let square = self.n.saturating_mul(self.n);
+        match blocks {
+            None => self.n.saturating_mul(self.layouts.tangents.total).saturating_add(square),
+            Some(blocks) => {
+                let tangents = blocks.colours.count.saturating_mul(self.layouts.passing.total);
+                tangents.saturating_add(if blocks.whole { square } else { 0 })
+            }
+        }
     }
 
     /// The elements that the Hessian takes at one point.
-    pub fn hessian_lanes(&self, seeding: &Seeding) -> usize {
-        match &seeding.colours {
-            Some(colours) => colours.count * (self.layouts.bent.total + self.layouts.passing.total),
-            None => self.hessian_room(),
+    pub fn hessian_lanes(&self, method: &Method) -> usize {
+        match method {
+            Method::Products(colours) => colours.count * (self.layouts.bent.total + self.layouts.passing.total),
+            Method::Blocks(blocks) => self.hessian_room(Some(blocks)),
+            Method::Whole => self.hessian_room(None),
         }
     }
 
@@ -55,13 +149,17 @@ impl<T: Real> Plan<T> {
         memory: &mut Memory<T>,
         points: usize,
         [x, mu]: [&[f64]; 2],
-        seeding: &Seeding,
+        method: &Method,
         h: &mut Matrices,
     ) {
         if self.curved.is_none() || self.n == 0 {
             return;
         }
-        let Some(colours) = &seeding.colours else { return self.hessian_sum(memory, points, [x, mu], h) };
+        let colours = match method {
+            Method::Products(colours) => colours,
+            Method::Blocks(blocks) => return self.hessian_sum(memory, points, [x, mu], Some(blocks), h),
+            Method::Whole => return self.hessian_sum(memory, points, [x, mu], None, h),
+        };
         let (bent, passing) = (&self.layouts.bent, &self.layouts.passing);
         let lanes = self.lanes(if bent.total > passing.total { bent } else { passing }, points, colours.count);
         for first in (0..colours.count).step_by(lanes) {
@@ -75,7 +173,7 @@ impl<T: Real> Plan<T> {
                 for p in 0..points {
                     let g = &g[p * columns * size..][..columns * size];
                     for i in 0..size {
-                        h.pick_symmetric(p, offset + i, |column| lane(column).map(|lane| g[lane * size + i]));
+                        h.pick_symmetric(p, offset + i, |_, column| lane(column).map(|lane| g[lane * size + i]));
                     }
                 }
             });
@@ -84,42 +182,129 @@ impl<T: Real> Plan<T> {
 
     /// The sum over curved steps of G' D G, where G is the Jacobian of the step's operand and D its second derivative
     /// weighted by its adjoint.
-    fn hessian_sum(&self, memory: &mut Memory<T>, points: usize, [x, mu]: [&[f64]; 2], h: &mut Matrices) {
+    fn hessian_sum(
+        &self,
+        memory: &mut Memory<T>,
+        points: usize,
+        [x, mu]: [&[f64]; 2],
+        blocks: Option<&Blocks>,
+        h: &mut Matrices,
+    ) {
         let Some((begin, end)) = self.curved else { return };
-        let (n, layout) = (self.n, &self.layouts.tangents);
         let (point, pass) = self.values(memory, points, x);
         let kept = &self.layouts.kept;
         point.seed_weights(kept, &mut pass.adjoints, &mut pass.curved, mu);
         point.pull(kept, &mut pass.adjoints, &mut pass.scratch, 1, begin + 1..self.steps.len(), None);
+        let (n, whole) = (self.n, blocks.is_none_or(|blocks| blocks.whole));
+        let each = if whole { n * n } else { h.structure.len() };
+        grown(&mut pass.hessian, points * each).fill(T::ZERO);
         let mut pushed = 0;
-        if self.first.is_none() && self.split > 0 {
-            point.seed_columns(layout, &mut pass.tangents, n, Some);
+        match blocks {
+            Some(blocks) => {
+                let (layout, colours) = (&self.layouts.passing, &blocks.colours);
+                let lane = |column: usize| Some(colours.of[column] as usize);
+                point.seed_columns(layout, &mut pass.tangents, colours.count, lane);
+                for (position, blocks) in &blocks.steps {
+                    if pass.adjoints.written[self.steps[*position].result] {
+                        point.push(layout, pass, colours.count, pushed..*position, None);
+                        pushed = *position;
+                        point.add_blocks(pass, *position, colours.count, blocks, h.structure, whole);
+                    }
+                }
+            }
+            None if self.first.is_none() && self.split > 0 => {
+                point.seed_columns(&self.layouts.tangents, &mut pass.tangents, n, Some);
+            }
+            None => {}
         }
-        grown(&mut pass.hessian, points * n * n).fill(T::ZERO);
-        for position in begin..=end {
+        let behind = blocks.and_then(|blocks| blocks.steps.last()).map_or(begin, |(position, _)| position + 1);
+        for position in behind..=end {
             let step = &self.steps[position];
             if !pass.adjoints.written[step.result] {
                 continue;
             }
+            let forward = blocks.is_none() && position < self.split;
             for (pair, (left, right)) in step.curved_pairs() {
-                if position < self.split {
-                    point.push(layout, pass, n, pushed..position, Some(0));
+                if forward {
+                    point.push(&self.layouts.tangents, pass, n, pushed..position, Some(0));
                     pushed = position;
                 } else {
                     for (which, slot) in [left, right].into_iter().enumerate().take(1 + usize::from(left != right)) {
                         point.operand_jacobian(pass, slot, which);
                     }
                 }
-                point.add_curvature(pass, position, pair, [left, right]);
+                point.add_curvature(pass, position, pair, [left, right], forward);
             }
         }
-        for (p, sum) in pass.hessian.chunks_exact(n * n).enumerate().take(points) {
-            h.triangle(p, sum);
+        for (p, sum) in pass.hessian.chunks_exact(each.max(1)).enumerate().take(points) {
+            if whole {
+                h.triangle(p, sum);
+            } else {
+                let structure = h.structure;
+                for row in 0..n {
+                    h.pick_symmetric(p, row, |k, _| Some(sum[structure.start(row) + k]));
+                }
+            }
         }
     }
 }
 
 impl<T: Real> Point<'_, T> {
+    /// Adds `G' D G` for a curved step from tangents whose columns are shared, block by block.
+    fn add_blocks(
+        &self,
+        pass: &mut Pass<T>,
+        position: usize,
+        columns: usize,
+        blocks: &[Block],
+        structure: &Structure,
+        whole: bool,
+    ) {
+        let Self { plan, points, .. } = *self;
+        let step = &plan.steps[position];
+        let each = if whole { plan.n * plan.n } else { structure.len() };
+        let adjoints = Slots::new(&plan.layouts.kept, &pass.adjoints.memory);
+        let lambda = adjoints.get(step.result, points, plan.sizes[step.result] * points);
+        for (pair, (left, _)) in step.curved_pairs() {
+            let length = plan.sizes[left] * points * columns;
+            let t = Slots::new(&plan.layouts.passing, &pass.tangents).get(left, points * columns, length);
+            let curved = grown(&mut pass.curved, length);
+            step.kernel.curvature(pair, self.at(step), lambda, columns, t, curved, &mut pass.scratch);
+            for block in blocks {
+                let (width, count) = (block.inputs.len(), block.elements.len());
+                let work = grown(&mut pass.operands[0], width * (2 * count + width));
+                let (g, rest) = work.split_at_mut(width * count);
+                let (bent, product) = rest.split_at_mut(width * count);
+                for (p, h) in pass.hessian.chunks_exact_mut(each.max(1)).enumerate().take(points) {
+                    for (from, to) in [(t, &mut *g), (&*curved, &mut *bent)] {
+                        for (&element, to) in block.elements.iter().zip(to.chunks_exact_mut(width)) {
+                            let line = &from[(element * points + p) * columns..][..columns];
+                            to.iter_mut().zip(&block.lanes).for_each(|(to, &lane)| *to = line[lane as usize]);
+                        }
+                    }
+                    let sizes = Sizes { m: width, n: width, k: count };
+                    let g = Left::transposed(&*g, width);
+                    matmul(&mut pass.scratch.panel, sizes, g, bent, width, product, width, Write::Set, Part::Lower);
+                    for (i, (&row, line)) in block.inputs.iter().zip(product.chunks_exact(width)).enumerate() {
+                        let row = row as usize;
+                        let sums = if whole { &mut h[row * plan.n..] } else { &mut h[structure.start(row)..] };
+                        let entries = line[..=i].iter().zip(&block.inputs);
+                        if whole {
+                            entries.for_each(|(v, &column)| sums[column as usize] += *v);
+                            continue;
+                        }
+                        // Both are sorted.
+                        let mut places = structure.row(row).iter().zip(sums);
+                        for (v, column) in entries {
+                            let place = places.find(|(other, _)| *other == column);
+                            *place.expect("the structure has the terms of all blocks").1 += *v;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
     /// The Jacobian of a slot by the inputs, `[element, point, n]`, by a pass in reverse.
     fn operand_jacobian(&self, pass: &mut Pass<T>, slot: usize, which: usize) {
         let Self { plan, points, .. } = *self;
@@ -157,13 +342,21 @@ impl<T: Real> Point<'_, T> {
         }
     }
 
-    /// Adds `G' D G` for one pair of operands of a step, in the lower triangles.
-    fn add_curvature(&self, pass: &mut Pass<T>, position: usize, pair: (usize, usize), [left, right]: [usize; 2]) {
+    /// Adds `G' D G` for one pair of operands of a step, in the lower triangles; G is from the pass forward or from those
+    /// in reverse.
+    fn add_curvature(
+        &self,
+        pass: &mut Pass<T>,
+        position: usize,
+        pair: (usize, usize),
+        [left, right]: [usize; 2],
+        forward: bool,
+    ) {
         let Self { plan, points, .. } = *self;
         let (n, step) = (plan.n, &plan.steps[position]);
         let lanes = points * n;
         let (size, width) = (plan.sizes[left], plan.sizes[right]);
-        let (g, t) = if position < plan.split {
+        let (g, t) = if forward {
             let tangents = Slots::new(&plan.layouts.tangents, &pass.tangents);
             (tangents.get(left, lanes, size * lanes), tangents.get(right, lanes, width * lanes))
         } else {

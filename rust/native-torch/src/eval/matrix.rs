@@ -55,14 +55,14 @@ impl<'a> Matrices<'a> {
         }
     }
 
-    /// Writes the numbers of a row of the structure that are in the lower triangle and that `pick` knows, and in a dense
-    /// matrix those that mirror them.
-    pub fn pick_symmetric<T: Real>(&mut self, point: usize, row: usize, pick: impl Fn(usize) -> Option<T>) {
+    /// Writes the numbers of a row of the lower triangle's structure that `pick` knows, by their number in the row and
+    /// their column, and in a dense matrix those that mirror them.
+    pub fn pick_symmetric<T: Real>(&mut self, point: usize, row: usize, pick: impl Fn(usize, usize) -> Option<T>) {
         let n = self.structure.shape().0;
         let offset = point * self.each();
         for (k, &column) in self.structure.row(row).iter().enumerate() {
             let column = column as usize;
-            if let Some(number) = pick(column) {
+            if let Some(number) = pick(k, column) {
                 let place = self.place(row, column, k);
                 self.numbers[offset + place] = number.to_f64();
                 if let Form::Dense(order) = self.form {

@@ -35,6 +35,8 @@ pub(super) struct Step<T> {
     pub kernel: Box<dyn Kernel<T>>,
     pub operands: Vec<Place<T>>,
     pub result: usize,
+    /// The graph's node that it computes.
+    pub node: usize,
 }
 
 /// Layouts for the purposes of passes.
@@ -96,7 +98,7 @@ impl<T: Real> Plan<T> {
         }
         let mut scratch = Scratch::new(1);
         let mut steps: Vec<Step<T>> = Vec::new();
-        for node in graph.nodes() {
+        for (index, node) in graph.nodes().iter().enumerate() {
             let result = node.outputs[0];
             if !used[result.index()] {
                 continue;
@@ -121,7 +123,7 @@ impl<T: Real> Plan<T> {
                 Place::Constant(numbers.into())
             } else {
                 sizes.push(size);
-                steps.push(Step { kernel, operands, result: sizes.len() - 1 });
+                steps.push(Step { kernel, operands, result: sizes.len() - 1, node: index });
                 Place::Slot(sizes.len() - 1, size)
             };
             places[result.index()] = Some(place);
@@ -222,14 +224,19 @@ impl<T: Real> Plan<T> {
             if total <= best {
                 (best, self.split) = (total, position + 1);
             }
-            let mut slots: Vec<usize> = self.steps[position].curved_pairs().flat_map(|(_, (a, b))| [a, b]).collect();
-            slots.sort_unstable();
-            slots.dedup();
-            reverse += slots.iter().map(|&slot| self.sizes[slot] as f64 * self.cost_behind(slot)).sum::<f64>();
+            reverse += self.cost_reverse(position);
         }
         if reverse < best {
             self.split = 0;
         }
+    }
+
+    /// Operations for the Jacobians of a curved step's operands by passes in reverse.
+    pub fn cost_reverse(&self, position: usize) -> f64 {
+        let mut slots: Vec<usize> = self.steps[position].curved_pairs().flat_map(|(_, (a, b))| [a, b]).collect();
+        slots.sort_unstable();
+        slots.dedup();
+        slots.iter().map(|&slot| self.sizes[slot] as f64 * self.cost_behind(slot)).sum()
     }
 
     /// Operations to pull one row back from a slot to the inputs.
