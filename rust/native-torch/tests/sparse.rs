@@ -64,6 +64,29 @@ fn sparse() -> Vec<Case> {
             }),
         },
         Case {
+            name: "image to numbers".to_owned(),
+            graph: common::graph(&[1, 1, 12, 12], |b, random, x| {
+                let h = convolution(b, random, x, 4, 3, 1);
+                let h = b.unary(Unary::Tanh, h).unwrap();
+                let h = convolution(b, random, h, 3, 3, 2);
+                let h = b.unary(Unary::Sigmoid, h).unwrap();
+                let h = b.node(Op::Flatten { start: 1, end: 3 }, &[h]).unwrap();
+                let h = linear(b, random, h, 4, true);
+                let h = b.unary(Unary::Tanh, h).unwrap();
+                linear(b, random, h, 2, true)
+            }),
+        },
+        Case {
+            name: "normalised rows".to_owned(),
+            graph: common::graph(&[9, 6], |b, random, x| {
+                let h = linear(b, random, x, 7, true);
+                let h = b.node(Op::LayerNorm { axes: 1, eps: 1e-3 }, &[h]).unwrap();
+                let h = b.unary(Unary::Sigmoid, h).unwrap();
+                let h = linear(b, random, h, 5, true);
+                b.node(Op::LogSoftmax { dim: 1 }, &[h]).unwrap()
+            }),
+        },
+        Case {
             name: "strided".to_owned(),
             graph: common::graph(&[2, 11, 11], |b, random, x| {
                 let h = convolution(b, random, x, 2, 3, 2);

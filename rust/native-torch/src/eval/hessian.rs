@@ -378,3 +378,42 @@ impl<T: Real> Point<'_, T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        diff::hessian_structure,
+        graph::{Builder, Conv, Dim, Op, Unary},
+        tensor::Tensor,
+    };
+
+    #[test]
+    fn terms_of_images_are_blocks_and_those_of_vectors_are_not() {
+        let mut b = Builder::new();
+        let x = b.input("x", [1, 1, 16, 16].map(Dim::Size).to_vec());
+        let weight = b.parameter("weight", Tensor::from_slice(&[3, 1, 3, 3], &[0.5; 27]));
+        let conv = Conv { stride: vec![1; 2], padding: vec![(1, 1); 2], dilation: vec![1; 2], groups: 1 };
+        let h = b.node(Op::Conv(conv), &[x, weight]).unwrap();
+        let h = b.unary(Unary::Tanh, h).unwrap();
+        let h = b.node(Op::Flatten { start: 1, end: 3 }, &[h]).unwrap();
+        let weight = b.parameter("weight", Tensor::from_slice(&[2, 768], &[0.5; 1536]));
+        let h = b.linear(h, weight, None).unwrap();
+        let y = b.unary(Unary::Tanh, h).unwrap();
+        let method = |graph| {
+            let plan = Plan::<f64>::compile(&graph).unwrap();
+            let (structure, terms) = hessian_structure(&graph, usize::MAX).unwrap();
+            plan.hessian_method(&structure, Some(&terms))
+        };
+        let Method::Blocks(blocks) = method(b.finish(&[("y", y)]).unwrap()) else { panic!("not by blocks") };
+        // The windows of 3 x 3 take 9 directions; the two results take G in reverse.
+        assert_eq!((blocks.colours.count, blocks.steps.len(), blocks.whole), (9, 1, true));
+        assert!(blocks.steps[0].1.iter().all(|block| block.inputs.len() <= 9 && block.elements.len() % 3 == 0));
+        let mut b = Builder::new();
+        let x = b.input("x", vec![Dim::Size(5)]);
+        let weight = b.parameter("weight", Tensor::from_slice(&[4, 5], &[0.5; 20]));
+        let h = b.linear(x, weight, None).unwrap();
+        let y = b.unary(Unary::Tanh, h).unwrap();
+        assert!(matches!(method(b.finish(&[("y", y)]).unwrap()), Method::Whole));
+    }
+}
