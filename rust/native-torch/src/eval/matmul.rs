@@ -6,7 +6,7 @@
 #![allow(clippy::too_many_arguments, clippy::needless_range_loop)]
 
 use super::{
-    registers::{Registers, TILE, Tile, WIDTH},
+    registers::{Registers, Rows, TILE, Tile, WIDTH},
     simd::multiversion,
 };
 use crate::tensor::Real;
@@ -84,6 +84,9 @@ pub(super) struct Sizes {
     pub k: usize,
 }
 
+/// Elements that [`matmul_at`] may read behind the last one of `B`.
+pub(super) const BEHIND: usize = WIDTH;
+
 /// The product. `ldb` and `ldc` are the distances between rows of `B` and `C`.
 ///
 /// # Panics
@@ -94,6 +97,42 @@ pub(super) fn matmul<T: Real>(
     a: Left<T>,
     b: &[T],
     ldb: usize,
+    c: &mut [T],
+    ldc: usize,
+    write: Write,
+    part: Part,
+) {
+    let Sizes { m, n, k } = sizes;
+    if m > 0 && n > 0 && k > 0 {
+        assert!(ldb >= n && b.len() > (k - 1) * ldb + n - 1, "B is too short");
+    }
+    spread(panels, sizes, a, b, Rows::Every(ldb), c, ldc, write, part);
+}
+
+/// The product with a `B` whose rows begin at these places, with [`BEHIND`] elements behind the last.
+///
+/// # Panics
+/// If an operand is shorter than the sizes say.
+pub(super) fn matmul_at<T: Real>(
+    panels: &mut Panels<T>,
+    sizes: Sizes,
+    a: Left<T>,
+    b: &[T],
+    places: &[usize],
+    c: &mut [T],
+    ldc: usize,
+    write: Write,
+) {
+    spread(panels, sizes, a, b, Rows::At(places), c, ldc, write, Part::All);
+}
+
+/// The product, on as many threads as pay.
+fn spread<T: Real>(
+    panels: &mut Panels<T>,
+    sizes: Sizes,
+    a: Left<T>,
+    b: &[T],
+    at: Rows,
     c: &mut [T],
     ldc: usize,
     write: Write,
@@ -111,10 +150,9 @@ pub(super) fn matmul<T: Real>(
         return;
     }
     assert!(a.data.len() > (m - 1) * a.row + (k - 1) * a.column, "A is too short");
-    assert!(ldb >= n && b.len() > (k - 1) * ldb + n - 1, "B is too short");
     let threads = panels.threads(2usize.saturating_mul(m).saturating_mul(n).saturating_mul(k)).min(m);
     if threads == 1 {
-        return product(&mut panels.0[0], 0, sizes, a, b, ldb, c, ldc, write, part);
+        return product(&mut panels.0[0], 0, sizes, a, b, at, c, ldc, write, part);
     }
     let mut rest = c;
     let mut first = 0;
@@ -136,7 +174,7 @@ pub(super) fn matmul<T: Real>(
             if rows > 0 {
                 let a = Left { data: &a.data[from * a.row..], ..a };
                 let sizes = Sizes { m: rows, n, k };
-                scope.spawn(move |_| product(panel, from, sizes, a, b, ldb, c, ldc, write, part));
+                scope.spawn(move |_| product(panel, from, sizes, a, b, at, c, ldc, write, part));
             }
         }
     });
@@ -149,7 +187,7 @@ fn product<T: Real>(
     sizes: Sizes,
     a: Left<T>,
     b: &[T],
-    ldb: usize,
+    at: Rows,
     c: &mut [T],
     ldc: usize,
     write: Write,
@@ -174,22 +212,25 @@ fn product<T: Real>(
                 let vectors = share((n - j0).div_ceil(lanes), registers.vectors);
                 let padded = vectors * lanes;
                 let width = padded.min(n - j0);
-                let copied = width < padded || m1 - m0 >= COPY_FROM;
-                if copied {
-                    for p in 0..depth {
-                        let row = &b[(k0 + p) * ldb + j0..][..width];
-                        panel[p * padded..p * padded + width].copy_from_slice(row);
-                        panel[p * padded + width..(p + 1) * padded].fill(T::ZERO);
+                let (b, at) = match at {
+                    Rows::Every(ldb) if width < padded || m1 - m0 >= COPY_FROM => {
+                        for p in 0..depth {
+                            let row = &b[(k0 + p) * ldb + j0..][..width];
+                            panel[p * padded..p * padded + width].copy_from_slice(row);
+                            panel[p * padded + width..(p + 1) * padded].fill(T::ZERO);
+                        }
+                        (&panel[..], Rows::Every(padded))
                     }
-                }
-                let (b, ldb) = if copied { (&panel[..], padded) } else { (&b[k0 * ldb + j0..], ldb) };
+                    Rows::Every(ldb) => (&b[k0 * ldb + j0..], at),
+                    Rows::At(places) => (&b[j0..], Rows::At(&places[k0..k0 + depth])),
+                };
                 let mut i0 = m0;
                 while i0 < m1 {
                     let rows = share(m1 - i0, registers.rows);
                     if part == Part::All || j0 < top + i0 + rows {
                         let a = Left { data: &a.data[i0 * a.row + k0 * a.column..], ..a };
                         let c = &mut c[i0 * ldc + j0..];
-                        registers.multiply(Tile { rows, vectors, depth, width }, a, b, ldb, c, ldc, write, whole);
+                        registers.multiply(Tile { rows, vectors, depth, width }, a, b, at, c, ldc, write, whole);
                     }
                     i0 += rows;
                 }

@@ -43,8 +43,18 @@ pub(super) struct Registers<T> {
     element: std::marker::PhantomData<T>,
 }
 
-/// `c (+)= a b`: depth, `a` with its distances, `b` with its row's, `c` with its row's, and whether to add.
-type Kernel<T> = unsafe fn(usize, *const T, usize, usize, *const T, usize, *mut T, usize, bool);
+/// Where the rows of `B` stand.
+#[derive(Clone, Copy)]
+pub(super) enum Rows<'a> {
+    /// One after another at this distance.
+    Every(usize),
+    /// Each at its own place.
+    At(&'a [usize]),
+}
+
+/// `c (+)= a b`: depth, `a` with its distances, `b` with its row's or with the place of each, `c` with its row's, and
+/// whether to add.
+type Kernel<T> = unsafe fn(usize, *const T, usize, usize, *const T, usize, *const usize, *mut T, usize, bool);
 
 impl<T: Real> Registers<T> {
     /// Those of this processor.
@@ -71,7 +81,7 @@ impl<T: Real> Registers<T> {
         tile: Tile,
         a: Left<T>,
         b: &[T],
-        ldb: usize,
+        at: Rows,
         c: &mut [T],
         ldc: usize,
         write: Write,
@@ -80,10 +90,14 @@ impl<T: Real> Registers<T> {
         let Tile { rows, vectors, depth, width } = tile;
         let full = vectors * self.lanes;
         assert!(a.data.len() > (rows - 1) * a.row + (depth - 1) * a.column);
-        assert!(b.len() >= (depth - 1) * ldb + full);
+        let (last, ldb, places) = match at {
+            Rows::Every(ldb) => ((depth - 1) * ldb, ldb, std::ptr::null()),
+            Rows::At(places) => (places[..depth].iter().copied().max().unwrap_or(0), 0, places.as_ptr()),
+        };
+        assert!(b.len() >= last + full);
         assert!(c.len() >= (rows - 1) * ldc + width && width <= full);
         assert!(whole.len() >= rows * full);
-        let kernel = self.kernel(rows, vectors);
+        let kernel = self.kernel(rows, vectors, !places.is_null());
         if width == full {
             // SAFETY: the lengths were checked above, and `level` found the kernel's instructions.
             unsafe {
@@ -94,6 +108,7 @@ impl<T: Real> Registers<T> {
                     a.column,
                     b.as_ptr(),
                     ldb,
+                    places,
                     c.as_mut_ptr(),
                     ldc,
                     write == Write::Add,
@@ -102,7 +117,9 @@ impl<T: Real> Registers<T> {
             return;
         }
         // SAFETY: as above.
-        unsafe { kernel(depth, a.data.as_ptr(), a.row, a.column, b.as_ptr(), ldb, whole.as_mut_ptr(), full, false) };
+        unsafe {
+            kernel(depth, a.data.as_ptr(), a.row, a.column, b.as_ptr(), ldb, places, whole.as_mut_ptr(), full, false);
+        }
         for (i, line) in whole.chunks_exact(full).take(rows).enumerate() {
             let c = &mut c[i * ldc..i * ldc + width];
             match write {
@@ -113,14 +130,14 @@ impl<T: Real> Registers<T> {
     }
 
     #[allow(unsafe_code)]
-    fn kernel(&self, rows: usize, vectors: usize) -> Kernel<T> {
+    fn kernel(&self, rows: usize, vectors: usize, placed: bool) -> Kernel<T> {
         if TypeId::of::<T>() == TypeId::of::<f64>() {
             // SAFETY: T is f64, so that both are the same type.
-            unsafe { transmute_copy(&double(self.level, rows, vectors)) }
+            unsafe { transmute_copy(&double(self.level, rows, vectors, placed)) }
         } else {
             assert!(TypeId::of::<T>() == TypeId::of::<f32>(), "f64 and f32 are the only real types");
             // SAFETY: T is f32, so that both are the same type.
-            unsafe { transmute_copy(&single(self.level, rows, vectors)) }
+            unsafe { transmute_copy(&single(self.level, rows, vectors, placed)) }
         }
     }
 }
@@ -128,16 +145,19 @@ impl<T: Real> Registers<T> {
 macro_rules! choose {
     ($size:expr, $function:ident, $vector:ty: $(($rows:literal, $vectors:literal))*) => {
         match $size {
-            $(($rows, $vectors) => $function::<$vector, $rows, $vectors>,)*
-            (rows, vectors) => unreachable!("a tile of {rows} rows and {vectors} vectors"),
+            $(
+                ($rows, $vectors, false) => $function::<$vector, $rows, $vectors, false>,
+                ($rows, $vectors, true) => $function::<$vector, $rows, $vectors, true>,
+            )*
+            (rows, vectors, _) => unreachable!("a tile of {rows} rows and {vectors} vectors"),
         }
     };
 }
 
 macro_rules! kernels {
     ($name:ident, $t:ty, $portable:ty, $v3:ty, $v4:ty) => {
-        fn $name(level: Level, rows: usize, vectors: usize) -> Kernel<$t> {
-            let size = (rows, vectors);
+        fn $name(level: Level, rows: usize, vectors: usize, placed: bool) -> Kernel<$t> {
+            let size = (rows, vectors, placed);
             match level {
                 Level::Baseline => choose!(size, tile, $portable: (1, 1) (2, 1) (3, 1) (4, 1)),
                 #[cfg(target_arch = "x86_64")]
@@ -189,17 +209,18 @@ trait Vector: Copy {
 /// See [`Kernel`].
 ///
 /// # Safety
-/// The processor has the instructions of `V`; `a` has `ROWS x depth` elements at its distances, `b` `depth` rows and
-/// `c` `ROWS` rows of `VECTORS * LANES` elements.
+/// The processor has the instructions of `V`; `a` has `ROWS x depth` elements at its distances, `b` `depth` rows, at
+/// `places` if `PLACED`, and `c` `ROWS` rows of `VECTORS * LANES` elements.
 #[inline(always)]
 #[allow(unsafe_code, clippy::too_many_arguments, clippy::needless_range_loop)]
-unsafe fn tile<V: Vector, const ROWS: usize, const VECTORS: usize>(
+unsafe fn tile<V: Vector, const ROWS: usize, const VECTORS: usize, const PLACED: bool>(
     depth: usize,
     a: *const V::Element,
     row: usize,
     column: usize,
     b: *const V::Element,
     ldb: usize,
+    places: *const usize,
     c: *mut V::Element,
     ldc: usize,
     add: bool,
@@ -208,10 +229,11 @@ unsafe fn tile<V: Vector, const ROWS: usize, const VECTORS: usize>(
     unsafe {
         let mut sums = [[V::splat(V::Element::ZERO); VECTORS]; ROWS];
         let (mut a, mut b) = (a, b);
-        for _ in 0..depth {
+        for p in 0..depth {
+            let b_row = if PLACED { b.add(*places.add(p)) } else { b };
             let mut line = [V::splat(V::Element::ZERO); VECTORS];
             for v in 0..VECTORS {
-                line[v] = V::load(b.add(v * V::LANES));
+                line[v] = V::load(b_row.add(v * V::LANES));
             }
             for i in 0..ROWS {
                 let x = V::splat(*a.add(i * row));
@@ -342,19 +364,20 @@ mod x86 {
             /// As for [`tile`].
             #[target_feature(enable = $features)]
             #[allow(clippy::too_many_arguments)]
-            pub(super) unsafe fn $name<V: Vector, const ROWS: usize, const VECTORS: usize>(
+            pub(super) unsafe fn $name<V: Vector, const ROWS: usize, const VECTORS: usize, const PLACED: bool>(
                 depth: usize,
                 a: *const V::Element,
                 row: usize,
                 column: usize,
                 b: *const V::Element,
                 ldb: usize,
+                places: *const usize,
                 c: *mut V::Element,
                 ldc: usize,
                 add: bool,
             ) {
                 // SAFETY: the caller's promise is passed on.
-                unsafe { tile::<V, ROWS, VECTORS>(depth, a, row, column, b, ldb, c, ldc, add) }
+                unsafe { tile::<V, ROWS, VECTORS, PLACED>(depth, a, row, column, b, ldb, places, c, ldc, add) }
             }
         };
     }
@@ -373,6 +396,7 @@ mod tests {
         for rows in 1..=registers.rows {
             for vectors in 1..=registers.vectors {
                 let (depth, full) = (5, vectors * registers.lanes);
+                let places: Vec<usize> = (0..depth).map(|p| p * full).collect();
                 for (width, write) in
                     [(full, Write::Set), (full, Write::Add), (full - 1, Write::Set), (full - 1, Write::Add)]
                 {
@@ -380,16 +404,9 @@ mod tests {
                     let b: Vec<T> = (0..depth * full).map(|i| number(i + 7)).collect();
                     let mut c = vec![T::ONE; rows * full];
                     let tile = Tile { rows, vectors, depth, width };
-                    registers.multiply(
-                        tile,
-                        Left::rows(&a, depth),
-                        &b,
-                        full,
-                        &mut c,
-                        full,
-                        write,
-                        &mut [T::ZERO; TILE],
-                    );
+                    let (a_rows, whole) = (Left::rows(&a, depth), &mut [T::ZERO; TILE]);
+                    let at = if rows % 2 == 0 { Rows::Every(full) } else { Rows::At(&places) };
+                    registers.multiply(tile, a_rows, &b, at, &mut c, full, write, whole);
                     for i in 0..rows {
                         for j in 0..full {
                             let sum: T = (0..depth).map(|p| a[i * depth + p] * b[p * full + j]).sum();
