@@ -44,6 +44,8 @@ def inputs():
         ("cosinesimilarity_repeated_along", lambda: nn.CosineSimilarity(dim=0), [drawn(1, 3), drawn(2, 1)]),
         ("pairwisedistance", lambda: nn.PairwiseDistance(), [drawn(2, 3), drawn(2, 3)]),
         ("pairwisedistance_1", lambda: nn.PairwiseDistance(p=1.0, eps=0.1, keepdim=True), [drawn(2, 3), drawn(2, 3)]),
+        ("pairwisedistance_3", lambda: nn.PairwiseDistance(p=3), [drawn(2, 3), drawn(2, 3)]),
+        ("pairwisedistance_fraction", lambda: nn.PairwiseDistance(p=1.5, eps=0.01), [drawn(2, 3), drawn(1, 3)]),
         ("pairwisedistance_unbatched", lambda: nn.PairwiseDistance(keepdim=True), [drawn(3), drawn(3)]),
     ]
 

@@ -165,6 +165,8 @@ def lp_pools():
         pool("tuple_fraction", 2, (1, 1, 3, 4), 1.5, (2, 3), stride=(1, 1), positive=True),
         pool("ceil", 2, (1, 1, 3, 3), 2.0, 2, stride=2, ceil_mode=True),
         pool("power_1_unbatched", 2, (1, 3, 3), 1, 2, stride=1, positive=True),
+        layer("lppool1d_power_1_zero", (1, 1, 8), lambda: nn.LPPool1d(1, 2), kinks=True,
+              x=[1.0, -1.0, 0.0, 0.0, 0.0, 2.0, 1.0, -3.0]),
         pool("power_3", 3, (1, 1, 2, 3, 2), 3, (1, 2, 2), stride=1, positive=True),
         pool("plain", 3, (1, 2, 2, 2, 2), 2, 2),
     ]

@@ -647,6 +647,22 @@ mod tests {
     }
 
     #[test]
+    fn load_refuses_groups_of_one_element_as_torch_does() {
+        let norm = || {
+            let none = || [("weight", none()), ("bias", none())];
+            let attributes =
+                [("num_groups", int(2)), ("num_channels", int(2)), ("eps", float(1e-5)), ("affine", boolean(false))];
+            object("torch.nn.modules.normalization.GroupNorm", &none(), &[], &attributes)
+        };
+        let graph = |shape: &[usize]| {
+            let shape: Vec<Dim> = shape.iter().map(|&size| Dim::Size(size)).collect();
+            read(norm()).unwrap().graph(Some(&shape))
+        };
+        assert!(message(graph(&[1, 2, 1])).contains("a group of one element"));
+        assert!(graph(&[2, 2]).is_ok() && graph(&[1, 2, 3]).is_ok());
+    }
+
+    #[test]
     fn load_names_what_is_wrong_with_an_attribute() {
         let cases = [
             (

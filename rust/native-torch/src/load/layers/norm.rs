@@ -141,7 +141,12 @@ impl Rule for GroupNorm {
         if rank < 2 || !place.builder.ty(x).shape[1].agrees(&Dim::Size(self.channels)) {
             return Err(place.wrong_input(x, &format!("but [N, {}, ..] is expected", self.channels)));
         }
-        let sizes = vec![Some(self.groups), Some(self.channels / self.groups)];
+        let each = self.channels / self.groups;
+        let mut others = place.builder.ty(x).shape.iter().enumerate().filter(|(dim, _)| *dim != 1);
+        if each == 1 && others.all(|(_, size)| *size == Dim::Size(1)) {
+            return Err(place.wrong_input(x, "but torch refuses a group of one element; give it more than one"));
+        }
+        let sizes = vec![Some(self.groups), Some(each)];
         let grouped = place.builder.node(Op::Unflatten { dim: 1, sizes }, &[x])?;
         let normal = place.builder.node(Op::LayerNorm { axes: rank - 1, eps: self.eps }, &[grouped])?;
         let joined = place.builder.node(Op::Flatten { start: 1, end: 2 }, &[normal])?;

@@ -156,8 +156,8 @@ struct PairwiseDistance {
 
 pub(super) fn pairwise_distance(fields: &Fields) -> Result<Standard> {
     let norm = fields.threshold_or("norm", 2.0)?;
-    if norm != 1.0 && norm != 2.0 {
-        return Err(Error::unsupported(format!("attribute `norm` is {norm}; only norms of 1 and 2 are supported")));
+    if !(norm > 0.0 && norm.is_finite()) {
+        return Err(Error::unsupported(format!("attribute `norm` is {norm}; only finite norms above 0 are supported")));
     }
     let (eps, keepdim) = (fields.float_or("eps", 1e-6)?, fields.bool_or("keepdim", false)?);
     Ok(Standard::of_pair(PairwiseDistance { norm, eps, keepdim }))
@@ -181,9 +181,13 @@ impl Pair for PairwiseDistance {
         let builder = &mut *place.builder;
         let difference = builder.node(Op::Sub, &pair)?;
         let difference = builder.unary(Unary::Affine { scale: 1.0, shift: self.eps }, difference)?;
-        let part = if self.norm == 1.0 { Unary::Abs } else { Unary::Square };
-        let parts = builder.unary(part, difference)?;
+        let (parts, root): (&[Unary], _) = match self.norm {
+            1.0 => (&[Unary::Abs], None),
+            2.0 => (&[Unary::Square], Some(Unary::Sqrt)),
+            norm => (&[Unary::Abs, Unary::Pow { exponent: norm }], Some(Unary::Pow { exponent: 1.0 / norm })),
+        };
+        let parts = parts.iter().try_fold(difference, |x, &part| builder.unary(part, x))?;
         let sum = builder.node(Op::Sum { dims: vec![rank - 1], keepdim: self.keepdim }, &[parts])?;
-        if self.norm == 1.0 { Ok(sum) } else { builder.unary(Unary::Sqrt, sum) }
+        root.map_or(Ok(sum), |root| builder.unary(root, sum))
     }
 }

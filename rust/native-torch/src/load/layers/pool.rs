@@ -92,11 +92,16 @@ impl Rule for PowerPool {
 
     fn apply(&self, x: ValueId, place: &mut Place) -> Result<ValueId> {
         let size: usize = self.mean.kernel.iter().product();
-        let powers = place.builder.unary(Unary::Pow { exponent: self.power }, x)?;
+        let powers = if self.power == 1.0 { x } else { place.builder.unary(Unary::Pow { exponent: self.power }, x)? };
         let means = place.builder.node(Op::AvgPool(self.mean.clone()), &[powers])?;
         let size = place.parameter("window_size", &Tensor::from_slice(&[], &[size as f64]));
         let sums = place.builder.node(Op::Mul, &[means, size])?;
-        place.builder.unary(Unary::Pow { exponent: 1.0 / self.power }, sums)
+        // torch takes the root of the sum's sign times its size, which has no derivative at 0, whatever the power.
+        let root = match self.power {
+            1.0 => Unary::Softshrink { lambd: 0.0 },
+            power => Unary::Pow { exponent: 1.0 / power },
+        };
+        place.builder.unary(root, sums)
     }
 }
 
