@@ -102,7 +102,7 @@ typedef const char *NtStr;
  * The version of this interface: of the functions, structs and constants in this header. It changes whenever code that
  * was compiled against an older header, or that declares the functions itself, would no longer work.
  */
-#define NT_ABI_VERSION 2
+#define NT_ABI_VERSION 3
 
 
 
@@ -127,12 +127,12 @@ typedef const char *NtStr;
 #define NT_INTEGER 2
 
 /**
- * Variables `(x, y, z)` with `y exp(x / y) <= z` and `y > 0`.
+ * Numbers `(x, y, z)` with `y exp(x / y) <= z` and `y > 0`.
  */
 #define NT_EXPONENTIAL_CONE 0
 
 /**
- * Variables `(t, x..)` with `t >= |x|` (Euclidean).
+ * Numbers `(t, x..)` with `t >= |x|` (Euclidean).
  */
 #define NT_SECOND_ORDER_CONE 1
 
@@ -232,6 +232,26 @@ typedef const char *NtStr;
 #define NT_OP_GREATER 18
 
 /**
+ * Pushes the value of an expression; the argument is its position in `NtTables.expressions`.
+ */
+#define NT_OP_EXPRESSION 19
+
+/**
+ * `variable == expression`.
+ */
+#define NT_EQUAL 0
+
+/**
+ * `variable >= expression`.
+ */
+#define NT_AT_LEAST 1
+
+/**
+ * `variable <= expression`.
+ */
+#define NT_AT_MOST 2
+
+/**
  * What became of a call. Codes may be added: treat one that you do not know as an error.
  */
 enum NtStatus
@@ -275,6 +295,12 @@ typedef enum NtStatus NtStatus;
 typedef int32_t NtStatus;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
+
+/**
+ * Intervals of all values of a model over a box of its inputs. It never changes; any number of threads may use it at
+ * once.
+ */
+typedef struct NtBounds NtBounds;
 
 /**
  * A model as an optimisation model: variables, and rows that hold exactly where the outputs are the model's values at
@@ -643,6 +669,155 @@ typedef struct NtPattern {
 typedef uint32_t NtOrder;
 
 /**
+ * How bounds are found: `NT_BOUNDS_INTERVAL`, `NT_BOUNDS_LINEAR`, `NT_BOUNDS_LP` or `NT_BOUNDS_MIP`, each at least as
+ * tight as the one before it, and slower.
+ */
+typedef uint32_t NtBoundsMethod;
+
+/**
+ * Called after each element that `nt_bounds_create` has worked on, on the thread that called it: with `data` of the
+ * options, where the layer stands in the model, how many of its elements are done, how many are worked on, and 1 where
+ * mixed-integer programs are solved, else 0. Returns 0 to end the work: what is known so far is then the result. It
+ * must return; exceptions and jumps must not leave it.
+ */
+typedef uint8_t (*NtBoundsProgress)(void *data, const char *layer, size_t done, size_t total, uint8_t integer);
+
+/**
+ * Solves programs for `nt_bounds_create`, on the thread that called it: with `data` of the options, the part of the
+ * network before a layer as a formulation, `count` of its variables, and 1 where its binaries are meant as such; else
+ * they may have any value from 0 to 1. Writes for each variable a range that it is certain not to leave but for the
+ * solver's tolerances, infinite where that is not known, to `lower` and `upper`, each of length `count`. Returns 0 to
+ * end the work: what is known so far is then the result. The formulation and the arrays live until it returns. It must
+ * return; exceptions and jumps must not leave it.
+ */
+typedef uint8_t (*NtBoundsSolve)(void *data,
+                                 const struct NtFormulation *formulation,
+                                 const uint32_t *elements,
+                                 size_t count,
+                                 uint8_t integer,
+                                 double *lower,
+                                 double *upper);
+
+/**
+ * What bounds are found with. All zero is the default.
+ */
+typedef struct NtBoundsOptions {
+  /**
+   * How many threads work; 0 for as many as the machine has.
+   */
+  size_t threads;
+  /**
+   * Seconds that the programs of one element may take; 0 or infinity for no limit.
+   */
+  double time_limit;
+  /**
+   * `microlp` or `highs`; NULL for the default of this build.
+   */
+  NtStr solver;
+  /**
+   * Affine rows of the inputs, which hold beside their bounds: where the entries of each begin, and the end of the
+   * last. NULL for none.
+   */
+  NtShape row_starts;
+  /**
+   * The input elements of the entries, counted over all inputs, one after another.
+   */
+  NtShape row_elements;
+  /**
+   * The coefficients of the entries.
+   */
+  NtSlice row_coefficients;
+  /**
+   * The smallest value of each row, or -inf.
+   */
+  NtSlice row_lower;
+  /**
+   * The largest value of each row, or inf.
+   */
+  NtSlice row_upper;
+  /**
+   * Called now and then; NULL for nothing.
+   */
+  NtBoundsProgress progress;
+  /**
+   * Solves the programs in place of the solver, the threads and the time limit above; NULL for those. Its ranges are
+   * moved outward by 1e-6, relative to the value's size.
+   */
+  NtBoundsSolve solve;
+  /**
+   * Handed to `progress` and `solve`.
+   */
+  void *data;
+} NtBoundsOptions;
+
+/**
+ * Bounds as arrays. The first values are the model's inputs, in order; the others are the results of its operations
+ * that outputs depend on, in the order in which they are computed.
+ */
+typedef struct NtBoundsTables {
+  /**
+   * How many values there are.
+   */
+  size_t count;
+  /**
+   * The name of each input, and where each operation stands in the model: ``layer `0` (torch.nn.modules.linear.Linear)``.
+   */
+  struct NtStrings names;
+  /**
+   * The operations by their names in ATen; empty for inputs.
+   */
+  struct NtStrings operations;
+  /**
+   * Where the sizes of each value begin in `sizes`, and the end of the last: `count + 1` entries.
+   */
+  const size_t *shape_starts;
+  /**
+   * The sizes of all values.
+   */
+  const size_t *sizes;
+  /**
+   * Where the elements of each value begin in `lower` and `upper`, and the end of the last: `count + 1` entries.
+   */
+  const size_t *starts;
+  /**
+   * The smallest values, flat and row-major, or -inf.
+   */
+  const double *lower;
+  /**
+   * The largest values, flat and row-major, or inf.
+   */
+  const double *upper;
+  /**
+   * The number of outputs.
+   */
+  size_t output_count;
+  /**
+   * The values that are the outputs; `count` for one that is a parameter of the model.
+   */
+  const size_t *outputs;
+  /**
+   * How many programs were solved.
+   */
+  size_t solved;
+  /**
+   * How many ran out of time.
+   */
+  size_t timed_out;
+  /**
+   * How many the solver failed at; their elements keep the bounds they had.
+   */
+  size_t failed;
+  /**
+   * 1 where `progress` ended the work, else 0.
+   */
+  uint8_t cancelled;
+  /**
+   * The first failure in words; empty if there was none.
+   */
+  const char *failure;
+} NtBoundsTables;
+
+/**
  * Variables. All arrays have `count` entries.
  */
 typedef struct NtVariables {
@@ -801,17 +976,55 @@ typedef struct NtQuadraticRows {
 } NtQuadraticRows;
 
 /**
- * Lists of variables that lie in cones.
+ * Affine functions `a'x + c`, compressed: function `i` has the entries `starts[i]` to `starts[i + 1] - 1`.
+ */
+typedef struct NtAffineFunctions {
+  /**
+   * How many there are.
+   */
+  size_t count;
+  /**
+   * Where the entries of each begin, and the end of the last: `count + 1` entries.
+   */
+  const size_t *starts;
+  /**
+   * The variables of the entries.
+   */
+  const uint32_t *variables;
+  /**
+   * The coefficients of the entries.
+   */
+  const double *coefficients;
+  /**
+   * The constant of each.
+   */
+  const double *constants;
+} NtAffineFunctions;
+
+/**
+ * Lists of affine functions that lie in cones: cone `i` has the members `starts[i]` to `starts[i + 1] - 1`.
  */
 typedef struct NtCones {
+  /**
+   * How many there are.
+   */
+  size_t count;
   /**
    * The kind of each: `NT_EXPONENTIAL_CONE` or `NT_SECOND_ORDER_CONE`.
    */
   const uint8_t *kinds;
   /**
-   * The variables of each, in the order that its kind says.
+   * Where the members of each begin, and the end of the last: `count + 1` entries.
    */
-  struct NtLists members;
+  const size_t *starts;
+  /**
+   * The members of all, in the order that the kind says.
+   */
+  struct NtAffineFunctions members;
+  /**
+   * The layer of each, or `NT_NO_LAYER`.
+   */
+  const uint32_t *layers;
 } NtCones;
 
 /**
@@ -837,19 +1050,14 @@ typedef struct NtComplementarities {
 } NtComplementarities;
 
 /**
- * Nonlinear equations `variable == expression`. The expression of equation `i` is a tape, the places `starts[i]` to
- * `starts[i + 1] - 1`, in postfix order: each code takes its operands from a stack, the last one topmost, and puts its
- * value there; one value is left.
+ * Expressions. Expression `i` is a tape, the places `starts[i]` to `starts[i + 1] - 1`, in postfix order: each code takes
+ * its operands from a stack, the last one topmost, and puts its value there; one value is left.
  */
-typedef struct NtDefinitions {
+typedef struct NtTapes {
   /**
-   * How many equations there are.
+   * How many expressions there are.
    */
   size_t count;
-  /**
-   * The variable of each.
-   */
-  const uint32_t *variables;
   /**
    * Where the tape of each begins, and the end of the last: `count + 1` entries.
    */
@@ -871,9 +1079,27 @@ typedef struct NtDefinitions {
    */
   const double *constants;
   /**
-   * The layer of each equation, or `NT_NO_LAYER`.
+   * The layer of each expression, or `NT_NO_LAYER`.
    */
   const uint32_t *layers;
+} NtTapes;
+
+/**
+ * Nonlinear equations `variable == expression`, and inequalities. Both arrays have `tapes.count` entries.
+ */
+typedef struct NtDefinitions {
+  /**
+   * The variable on the left of each.
+   */
+  const uint32_t *variables;
+  /**
+   * What stands between: `NT_EQUAL`, `NT_AT_LEAST` or `NT_AT_MOST`.
+   */
+  const uint8_t *relations;
+  /**
+   * The expression on the right of each.
+   */
+  struct NtTapes tapes;
 } NtDefinitions;
 
 /**
@@ -913,9 +1139,13 @@ typedef struct NtTables {
    */
   struct NtComplementarities complementarities;
   /**
-   * Nonlinear equations.
+   * Nonlinear equations and inequalities.
    */
   struct NtDefinitions definitions;
+  /**
+   * Expressions that others and the outputs refer to, each after those that it refers to. Empty in full space.
+   */
+  struct NtTapes expressions;
   /**
    * The number of input elements.
    */
@@ -929,10 +1159,22 @@ typedef struct NtTables {
    */
   size_t output_count;
   /**
-   * The variables of the outputs, each flat and row-major, one after another. One variable may stand for several
-   * outputs, and an input may be an output.
+   * In full space, the variables of the outputs, each flat and row-major, one after another. One variable may stand
+   * for several outputs, and an input may be an output. NULL in reduced space.
    */
   const uint32_t *outputs;
+  /**
+   * In reduced space, the expressions of the outputs: positions in `expressions`. NULL in full space.
+   */
+  const uint32_t *output_expressions;
+  /**
+   * The smallest values of the outputs, or -inf.
+   */
+  const double *output_lower;
+  /**
+   * The largest values of the outputs, or inf.
+   */
+  const double *output_upper;
   /**
    * The number of layers.
    */
@@ -1063,6 +1305,26 @@ typedef struct NtTables {
  * The entries of the sparsity pattern alone, in its order.
  */
 #define NT_PATTERN 2
+
+/**
+ * Interval propagation.
+ */
+#define NT_BOUNDS_INTERVAL 0
+
+/**
+ * Linear relaxation through the whole network (CROWN), intersected with intervals.
+ */
+#define NT_BOUNDS_LINEAR 1
+
+/**
+ * Two linear programs for each element that a layer which is not affine reads, layer after layer.
+ */
+#define NT_BOUNDS_LP 2
+
+/**
+ * Two mixed-integer programs for each such element that linear ones leave open.
+ */
+#define NT_BOUNDS_MIP 3
 
 #ifdef __cplusplus
 extern "C" {
@@ -1500,17 +1762,63 @@ NtStatus nt_function_hvp(const struct NtFunction *function,
                          NtSliceMut out);
 
 /**
- * Formulates a model in full space: a variable for each element of each layer, linear rows, big-M with bounds by
- * interval propagation for ReLU, LeakyReLU and maximum pools (no binary where the sign is certain), and nonlinear
- * equations for smooth layers.
+ * Bounds all values of a model over a box of its inputs. No bound cuts off a value of the model, exact or as computed in
+ * float64; those of mixed-integer programs, and of linear ones whose solver gives no multipliers, rest on the solver's
+ * word, moved outward by 1e-6 relative to the value's size.
+ *
+ * `shape` is as for `nt_function_compile`. `lower` and `upper` are the bounds of the n inputs, flat; they may be
+ * infinite. `options` may be NULL. A program that fails or runs out of time is no error: its element keeps the bounds it
+ * had, and the tables count it.
+ *
+ * `NT_ERROR_ARGUMENT`: the shape does not fit or is missing; a length is not n; a lower bound exceeds its upper one; no
+ * point meets the rows; an unknown method or solver. `NT_ERROR_UNSUPPORTED`: a layer is custom or has no bounds; the
+ * message names it. `NT_ERROR_FORMAT`: the file's record of a tensor is damaged.
+ *
+ * `out` receives the bounds, to be freed with `nt_bounds_destroy`; NULL on failure.
+ */
+NT_MUST_USE
+NtStatus nt_bounds_create(const struct NtModel *model,
+                          NtShape shape,
+                          NtSlice lower,
+                          NtSlice upper,
+                          NtBoundsMethod method,
+                          const struct NtBoundsOptions *options,
+                          struct NtBounds **out);
+
+/**
+ * Frees bounds; NULL is allowed. Pointers that they gave out are then invalid.
+ */
+NtStatus nt_bounds_destroy(struct NtBounds *bounds);
+
+/**
+ * Bounds as arrays. `out` receives pointers that are valid as long as the bounds.
+ */
+NT_MUST_USE NtStatus nt_bounds_tables(const struct NtBounds *bounds, struct NtBoundsTables *out);
+
+/**
+ * Formulates a model: by default in full space, a variable for each element of each layer with bounds by interval
+ * propagation.
  *
  * `shape` is as for `nt_function_compile`. `lower` and `upper` are the bounds of the n inputs, flat; infinite ones are
- * allowed where no big-M depends on them. `start`, of length n, is a point whose forward pass becomes the start values
- * of all variables; NULL for none.
+ * allowed where nothing depends on them that needs finite ones. `start`, of length n, is a point whose forward pass
+ * becomes the start values of all variables; NULL for none.
  *
- * `NT_ERROR_ARGUMENT`: the shape does not fit or is missing; a length is not n; a lower bound exceeds its upper one; a
- * big-M is unbounded, with the layer. `NT_ERROR_UNSUPPORTED`: a layer is custom or has no formulation; the message
- * names it. `NT_ERROR_FORMAT`: the file's record of a tensor is damaged.
+ * `options` are choices between commas; NULL or an empty text for none.
+ *
+ * - `space=full` or `space=reduced`: in reduced space the inputs are the only variables, and the outputs are expressions.
+ * - `KIND=FORM` chooses the form of a kind of layer: `relu=sos1`, `softplus=epigraph`. `relu` stands for all functions of
+ *   one element that are piecewise linear and have no form of their own, `max_pool` for all maxima.
+ * - `layer PATH=FORM` does so for one layer.
+ *
+ * The forms of `relu` and its kin are `nonlinear`, `big_m` (the default in full space), `big_m(M)`, `sos1`, `quadratic`,
+ * `quadratic(RELAXATION)`, `complementarity`, `indicator`, `epigraph` and `partition(PARTS)`; `max_pool` has these and
+ * `pairwise`; `softplus` has `nonlinear`, `epigraph` and `cone`. In reduced space all have `nonlinear` only. Where the
+ * sign of a layer's input is certain, nothing is switched.
+ *
+ * `NT_ERROR_ARGUMENT`: the shape does not fit or is missing; a length is not n; a lower bound exceeds its upper one; an
+ * option is unknown; a form needs bounds that are infinite, or a big-M is smaller than known bounds, with the layer.
+ * `NT_ERROR_UNSUPPORTED`: a layer is custom or has no such form; the message names it. `NT_ERROR_FORMAT`: the file's
+ * record of a tensor is damaged.
  *
  * `out` receives the formulation, to be freed with `nt_formulation_destroy`; NULL on failure.
  */
@@ -1520,7 +1828,22 @@ NtStatus nt_formulation_create(const struct NtModel *model,
                                NtSlice lower,
                                NtSlice upper,
                                NtSlice start,
+                               NtStr options,
                                struct NtFormulation **out);
+
+/**
+ * The formulation of a model as `nt_formulation_create`'s, with bounds that `nt_bounds_create` found for all its values:
+ * tighter bounds make a tighter formulation with fewer binaries. `start` and `options` are as there. The bounds are not needed any
+ * more afterwards.
+ *
+ * `NT_ERROR_ARGUMENT` and `NT_ERROR_UNSUPPORTED` are as there. `out` receives the formulation, to be freed with
+ * `nt_formulation_destroy`; NULL on failure.
+ */
+NT_MUST_USE
+NtStatus nt_formulation_create_bounded(const struct NtBounds *bounds,
+                                       NtSlice start,
+                                       NtStr options,
+                                       struct NtFormulation **out);
 
 /**
  * Frees a formulation; NULL is allowed. Pointers that it gave out are then invalid.
@@ -1537,6 +1860,29 @@ NT_MUST_USE NtStatus nt_formulation_tables(const struct NtFormulation *formulati
  * Lengths: `x` the number of inputs, `values` the number of variables.
  */
 NT_MUST_USE NtStatus nt_formulation_evaluate(const struct NtFormulation *formulation, NtSlice x, NtSliceMut values);
+
+/**
+ * The outputs where the variables have these values: in full space those of the output variables, in reduced space those
+ * of the output expressions. Lengths: `values` the number of variables, `outputs` the number of outputs.
+ */
+NT_MUST_USE
+NtStatus nt_formulation_outputs(const struct NtFormulation *formulation,
+                                NtSlice values,
+                                NtSliceMut outputs);
+
+/**
+ * Checks that these values of all variables satisfy the formulation, each row and bound to a tolerance relative to its
+ * largest term.
+ *
+ * `NT_ERROR_ARGUMENT`: they do not; the message names the first row or bound that they break.
+ */
+NT_MUST_USE NtStatus nt_formulation_check(const struct NtFormulation *formulation, NtSlice values, double tolerance);
+
+/**
+ * The largest difference between outputs that a solver gives for inputs `x`, and the model's own forward pass. `out`
+ * receives it; NaN where an output is NaN. Lengths: `x` the number of inputs, `y` the number of outputs.
+ */
+NT_MUST_USE NtStatus nt_formulation_error(const struct NtFormulation *formulation, NtSlice x, NtSlice y, double *out);
 
 /**
  * A formulation as text: its variables with their bounds, then its rows layer by layer, with numbers to six digits.

@@ -9,7 +9,7 @@ static const double X[N] = {0.25, -0.5, 0.75, 1.0};
 
 static NtFormulation *create(const NtModel *model, const double *start) {
   NtFormulation *formulation = NULL;
-  OK(nt_formulation_create(model, own_shape(), reading(LOWER, N), reading(UPPER, N), reading(start, N), &formulation));
+  OK(nt_formulation_create(model, own_shape(), reading(LOWER, N), reading(UPPER, N), reading(start, N), NULL, &formulation));
   return formulation;
 }
 
@@ -38,8 +38,8 @@ static void relu(const char *models) {
   OK(nt_model_destroy(model));
   OK(nt_formulation_tables(formulation, &tables));
   CHECK(tables.input_count == N && tables.output_count == M);
-  CHECK(tables.definitions.count == 0 && tables.sos1.count == 0 && tables.indicators.rows.count == 0);
-  CHECK(tables.quadratic.rows.count == 0 && tables.cones.members.count == 0 && tables.complementarities.count == 0);
+  CHECK(tables.definitions.tapes.count == 0 && tables.sos1.count == 0 && tables.indicators.rows.count == 0);
+  CHECK(tables.quadratic.rows.count == 0 && tables.cones.count == 0 && tables.complementarities.count == 0);
   values = (double *)malloc(tables.variables.count * sizeof *values);
   CHECK(values != NULL);
   OK(nt_formulation_evaluate(formulation, reading(X, N), writing(values, tables.variables.count)));
@@ -75,11 +75,11 @@ static void relu(const char *models) {
 static void smooth(const char *models) {
   NtModel *model = opened(models, "nets/mlp_sigmoid.pt");
   NtFormulation *formulation = create(model, NULL);
-  NtDefinitions definitions;
+  NtTapes definitions;
   NtTables tables;
   size_t i, at;
   OK(nt_formulation_tables(formulation, &tables));
-  definitions = tables.definitions;
+  definitions = tables.definitions.tapes;
   CHECK(definitions.count > 0);
   for (i = 0; i < definitions.count; i++) {
     size_t height = 0;
@@ -108,17 +108,21 @@ static void wrong_arguments(const char *models) {
   const char *text;
   double values[1], infinite[N] = {HUGE_VAL, HUGE_VAL, HUGE_VAL, HUGE_VAL};
   NtSlice lower = reading(LOWER, N), upper = reading(UPPER, N), nothing = reading(NULL, 0);
-  REFUSED(nt_formulation_create(NULL, own_shape(), lower, upper, nothing, &none), NT_ERROR_ARGUMENT, "model is NULL");
-  REFUSED(nt_formulation_create(model, own_shape(), nothing, upper, nothing, &none), NT_ERROR_ARGUMENT, "lower is NULL");
-  REFUSED(nt_formulation_create(model, own_shape(), lower, nothing, nothing, &none), NT_ERROR_ARGUMENT, "upper is NULL");
-  REFUSED(nt_formulation_create(model, own_shape(), lower, upper, nothing, NULL), NT_ERROR_ARGUMENT, "out is NULL");
-  REFUSED(nt_formulation_create(model, own_shape(), reading(LOWER, 3), upper, nothing, &none), NT_ERROR_ARGUMENT, "3");
-  REFUSED(nt_formulation_create(model, own_shape(), reading(LOWER, 3), reading(UPPER, 3), nothing, &none),
+  REFUSED(nt_formulation_create(NULL, own_shape(), lower, upper, nothing, NULL, &none), NT_ERROR_ARGUMENT, "model is NULL");
+  REFUSED(nt_formulation_create(model, own_shape(), nothing, upper, nothing, NULL, &none), NT_ERROR_ARGUMENT, "lower is NULL");
+  REFUSED(nt_formulation_create(model, own_shape(), lower, nothing, nothing, NULL, &none), NT_ERROR_ARGUMENT, "upper is NULL");
+  REFUSED(nt_formulation_create(model, own_shape(), lower, upper, nothing, NULL, NULL), NT_ERROR_ARGUMENT, "out is NULL");
+  REFUSED(nt_formulation_create(model, own_shape(), reading(LOWER, 3), upper, nothing, NULL, &none), NT_ERROR_ARGUMENT, "3");
+  REFUSED(nt_formulation_create(model, own_shape(), reading(LOWER, 3), reading(UPPER, 3), nothing, NULL, &none),
           NT_ERROR_ARGUMENT, "3 bounds");
-  REFUSED(nt_formulation_create(model, own_shape(), lower, upper, reading(X, 3), &none), NT_ERROR_ARGUMENT, "3");
-  REFUSED(nt_formulation_create(model, own_shape(), upper, lower, nothing, &none), NT_ERROR_ARGUMENT, "x[0]");
-  REFUSED(nt_formulation_create(model, own_shape(), lower, reading(infinite, N), nothing, &none), NT_ERROR_ARGUMENT,
+  REFUSED(nt_formulation_create(model, own_shape(), lower, upper, reading(X, 3), NULL, &none), NT_ERROR_ARGUMENT, "3");
+  REFUSED(nt_formulation_create(model, own_shape(), upper, lower, nothing, NULL, &none), NT_ERROR_ARGUMENT, "x[0]");
+  REFUSED(nt_formulation_create(model, own_shape(), lower, reading(infinite, N), nothing, NULL, &none), NT_ERROR_ARGUMENT,
           "layer `");
+  REFUSED(nt_formulation_create(model, own_shape(), lower, upper, nothing, "relu=cone", &none), NT_ERROR_ARGUMENT,
+          "complementarity");
+  REFUSED(nt_formulation_create(model, own_shape(), lower, upper, nothing, "space=reduced,relu=sos1", &none),
+          NT_ERROR_UNSUPPORTED, "reduced space");
   CHECK(none == NULL);
   REFUSED(nt_formulation_tables(NULL, &tables), NT_ERROR_ARGUMENT, "formulation is NULL");
   REFUSED(nt_formulation_tables(formulation, NULL), NT_ERROR_ARGUMENT, "out is NULL");

@@ -8,16 +8,18 @@ use std::{
 
 use engine::{
     Error, Result,
-    bounds::{self, Interval},
-    lower::{self, Complementarities, Cones, Definitions, Formulation, Indicators, LinearRows, QuadraticRows, VarId},
-    lower::{VariableLists, Variables},
+    bounds::{self, Bounds, Interval},
+    graph::Graph,
+    lower::{self, Complementarities, Cones, Definitions, Formulation, Indicators, LinearRows, Options, QuadraticRows},
+    lower::{Tapes, VarId, VariableLists, Variables},
 };
 
 use crate::{
+    bounds::NtBounds,
     model::NtModel,
     status::{NtStatus, construct, guard},
     strings::{NtStrings, Strings},
-    types::{NtShape, NtSlice, NtSliceMut, give, read, required, shape, write},
+    types::{NtShape, NtSlice, NtSliceMut, NtStr, give, read, required, shape, text, write},
 };
 
 /// A model as an optimisation model: variables, and rows that hold exactly where the outputs are the model's values at
@@ -27,6 +29,8 @@ pub struct NtFormulation {
     block_names: Strings,
     block_nodes: Vec<u32>,
     layers: Strings,
+    output_lower: Vec<f64>,
+    output_upper: Vec<f64>,
     text: OnceLock<CString>,
 }
 
@@ -40,9 +44,9 @@ pub const NT_BINARY: u8 = 1;
 /// Whole numbers within the bounds.
 pub const NT_INTEGER: u8 = 2;
 
-/// Variables `(x, y, z)` with `y exp(x / y) <= z` and `y > 0`.
+/// Numbers `(x, y, z)` with `y exp(x / y) <= z` and `y > 0`.
 pub const NT_EXPONENTIAL_CONE: u8 = 0;
-/// Variables `(t, x..)` with `t >= |x|` (Euclidean).
+/// Numbers `(t, x..)` with `t >= |x|` (Euclidean).
 pub const NT_SECOND_ORDER_CONE: u8 = 1;
 
 /// Pushes a constant; the argument is its position in the constants.
@@ -83,6 +87,15 @@ pub const NT_OP_MIN: u8 = 16;
 pub const NT_OP_IFELSE: u8 = 17;
 /// 1 where `a > b`, else 0.
 pub const NT_OP_GREATER: u8 = 18;
+/// Pushes the value of an expression; the argument is its position in `NtTables.expressions`.
+pub const NT_OP_EXPRESSION: u8 = 19;
+
+/// `variable == expression`.
+pub const NT_EQUAL: u8 = 0;
+/// `variable >= expression`.
+pub const NT_AT_LEAST: u8 = 1;
+/// `variable <= expression`.
+pub const NT_AT_MOST: u8 = 2;
 
 /// Variables. All arrays have `count` entries.
 #[repr(C)]
@@ -182,14 +195,36 @@ pub struct NtQuadraticRows {
     pub coefficients: *const f64,
 }
 
-/// Lists of variables that lie in cones.
+/// Affine functions `a'x + c`, compressed: function `i` has the entries `starts[i]` to `starts[i + 1] - 1`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct NtAffineFunctions {
+    /// How many there are.
+    pub count: usize,
+    /// Where the entries of each begin, and the end of the last: `count + 1` entries.
+    pub starts: *const usize,
+    /// The variables of the entries.
+    pub variables: *const u32,
+    /// The coefficients of the entries.
+    pub coefficients: *const f64,
+    /// The constant of each.
+    pub constants: *const f64,
+}
+
+/// Lists of affine functions that lie in cones: cone `i` has the members `starts[i]` to `starts[i + 1] - 1`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct NtCones {
+    /// How many there are.
+    pub count: usize,
     /// The kind of each: `NT_EXPONENTIAL_CONE` or `NT_SECOND_ORDER_CONE`.
     pub kinds: *const u8,
-    /// The variables of each, in the order that its kind says.
-    pub members: NtLists,
+    /// Where the members of each begin, and the end of the last: `count + 1` entries.
+    pub starts: *const usize,
+    /// The members of all, in the order that the kind says.
+    pub members: NtAffineFunctions,
+    /// The layer of each, or `NT_NO_LAYER`.
+    pub layers: *const u32,
 }
 
 /// Pairs of variables, neither negative, of which one is zero. All arrays have `count` entries.
@@ -206,16 +241,13 @@ pub struct NtComplementarities {
     pub layers: *const u32,
 }
 
-/// Nonlinear equations `variable == expression`. The expression of equation `i` is a tape, the places `starts[i]` to
-/// `starts[i + 1] - 1`, in postfix order: each code takes its operands from a stack, the last one topmost, and puts its
-/// value there; one value is left.
+/// Expressions. Expression `i` is a tape, the places `starts[i]` to `starts[i + 1] - 1`, in postfix order: each code takes
+/// its operands from a stack, the last one topmost, and puts its value there; one value is left.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
-pub struct NtDefinitions {
-    /// How many equations there are.
+pub struct NtTapes {
+    /// How many expressions there are.
     pub count: usize,
-    /// The variable of each.
-    pub variables: *const u32,
     /// Where the tape of each begins, and the end of the last: `count + 1` entries.
     pub starts: *const usize,
     /// The codes of all tapes: `NT_OP_CONSTANT` and so on.
@@ -226,8 +258,20 @@ pub struct NtDefinitions {
     pub constant_count: usize,
     /// The constants of all tapes.
     pub constants: *const f64,
-    /// The layer of each equation, or `NT_NO_LAYER`.
+    /// The layer of each expression, or `NT_NO_LAYER`.
     pub layers: *const u32,
+}
+
+/// Nonlinear equations `variable == expression`, and inequalities. Both arrays have `tapes.count` entries.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct NtDefinitions {
+    /// The variable on the left of each.
+    pub variables: *const u32,
+    /// What stands between: `NT_EQUAL`, `NT_AT_LEAST` or `NT_AT_MOST`.
+    pub relations: *const u8,
+    /// The expression on the right of each.
+    pub tapes: NtTapes,
 }
 
 /// All of a formulation. Variables are given by their positions in `variables`.
@@ -250,17 +294,25 @@ pub struct NtTables {
     pub cones: NtCones,
     /// Complementary pairs.
     pub complementarities: NtComplementarities,
-    /// Nonlinear equations.
+    /// Nonlinear equations and inequalities.
     pub definitions: NtDefinitions,
+    /// Expressions that others and the outputs refer to, each after those that it refers to. Empty in full space.
+    pub expressions: NtTapes,
     /// The number of input elements.
     pub input_count: usize,
     /// The variables of the inputs, each flat and row-major, one after another.
     pub inputs: *const u32,
     /// The number of output elements.
     pub output_count: usize,
-    /// The variables of the outputs, each flat and row-major, one after another. One variable may stand for several
-    /// outputs, and an input may be an output.
+    /// In full space, the variables of the outputs, each flat and row-major, one after another. One variable may stand
+    /// for several outputs, and an input may be an output. NULL in reduced space.
     pub outputs: *const u32,
+    /// In reduced space, the expressions of the outputs: positions in `expressions`. NULL in full space.
+    pub output_expressions: *const u32,
+    /// The smallest values of the outputs, or -inf.
+    pub output_lower: *const f64,
+    /// The largest values of the outputs, or inf.
+    pub output_upper: *const f64,
     /// The number of layers.
     pub layer_count: usize,
     /// What the layers are, as errors name them: ``layer `0` (torch.nn.modules.linear.Linear)``. A layer that takes
@@ -271,6 +323,11 @@ pub struct NtTables {
 fn ids(variables: &[VarId]) -> *const u32 {
     // `VarId` is a transparent u32.
     variables.as_ptr().cast()
+}
+
+/// NULL for an empty array.
+fn or_null<T, U>(of: &[T], pointer: *const U) -> *const U {
+    if of.is_empty() { std::ptr::null() } else { pointer }
 }
 
 fn variables(table: &Variables) -> NtVariables {
@@ -323,23 +380,34 @@ fn quadratic(table: &QuadraticRows) -> NtQuadraticRows {
 }
 
 fn cones(table: &Cones) -> NtCones {
-    // `Cone` has the representation of u8, and the numbers above.
-    NtCones { kinds: table.cone.as_ptr().cast(), members: lists(&table.members) }
+    NtCones {
+        count: table.len(),
+        // `Cone` has the representation of u8, and the numbers above.
+        kinds: table.cone.as_ptr().cast(),
+        starts: table.starts.as_ptr(),
+        members: NtAffineFunctions {
+            count: table.members.constant.len(),
+            starts: table.members.starts.as_ptr(),
+            variables: ids(&table.members.variable),
+            coefficients: table.members.coefficient.as_ptr(),
+            constants: table.members.constant.as_ptr(),
+        },
+        layers: table.node.as_ptr(),
+    }
 }
 
 fn complementarities(table: &Complementarities) -> NtComplementarities {
     NtComplementarities {
-        count: table.first.len(),
+        count: table.len(),
         first: ids(&table.first),
         second: ids(&table.second),
         layers: table.node.as_ptr(),
     }
 }
 
-fn definitions(table: &Definitions) -> NtDefinitions {
-    NtDefinitions {
+fn tapes(table: &Tapes) -> NtTapes {
+    NtTapes {
         count: table.len(),
-        variables: ids(&table.variable),
         starts: table.starts.as_ptr(),
         // `Opcode` has the representation of u8, and the numbers above.
         codes: table.opcode.as_ptr().cast(),
@@ -350,12 +418,23 @@ fn definitions(table: &Definitions) -> NtDefinitions {
     }
 }
 
+fn definitions(table: &Definitions) -> NtDefinitions {
+    NtDefinitions {
+        variables: ids(&table.variable),
+        // `Relation` has the representation of u8, and the numbers above.
+        relations: table.relation.as_ptr().cast(),
+        tapes: tapes(&table.tapes),
+    }
+}
+
 impl NtFormulation {
-    fn new(formulation: Formulation) -> Self {
+    pub(crate) fn new(formulation: Formulation) -> Self {
         Self {
             block_names: formulation.blocks().iter().map(|block| &block.name).collect(),
             block_nodes: formulation.blocks().iter().map(|block| block.node).collect(),
             layers: formulation.layers().iter().collect(),
+            output_lower: formulation.output_bounds().iter().map(|bounds| bounds.lower).collect(),
+            output_upper: formulation.output_bounds().iter().map(|bounds| bounds.upper).collect(),
             text: OnceLock::new(),
             formulation,
         }
@@ -377,10 +456,14 @@ impl NtFormulation {
             cones: cones(own.cones()),
             complementarities: complementarities(own.complementarities()),
             definitions: definitions(own.definitions()),
+            expressions: tapes(own.expressions()),
             input_count: own.inputs().len(),
             inputs: ids(own.inputs()),
-            output_count: own.outputs().len(),
-            outputs: ids(own.outputs()),
+            output_count: own.output_bounds().len(),
+            outputs: or_null(own.outputs(), ids(own.outputs())),
+            output_expressions: or_null(own.output_expressions(), own.output_expressions().as_ptr()),
+            output_lower: self.output_lower.as_ptr(),
+            output_upper: self.output_upper.as_ptr(),
             layer_count: own.layers().len(),
             layers: self.layers.as_c(),
         }
@@ -396,17 +479,29 @@ pub fn intervals(lower: &[f64], upper: &[f64]) -> Result<Vec<Interval>> {
     Ok(lower.iter().zip(upper).map(|(&lower, &upper)| Interval::new(lower, upper)).collect())
 }
 
-/// Formulates a model in full space: a variable for each element of each layer, linear rows, big-M with bounds by
-/// interval propagation for ReLU, LeakyReLU and maximum pools (no binary where the sign is certain), and nonlinear
-/// equations for smooth layers.
+/// Formulates a model: by default in full space, a variable for each element of each layer with bounds by interval
+/// propagation.
 ///
 /// `shape` is as for `nt_function_compile`. `lower` and `upper` are the bounds of the n inputs, flat; infinite ones are
-/// allowed where no big-M depends on them. `start`, of length n, is a point whose forward pass becomes the start values
-/// of all variables; NULL for none.
+/// allowed where nothing depends on them that needs finite ones. `start`, of length n, is a point whose forward pass
+/// becomes the start values of all variables; NULL for none.
 ///
-/// `NT_ERROR_ARGUMENT`: the shape does not fit or is missing; a length is not n; a lower bound exceeds its upper one; a
-/// big-M is unbounded, with the layer. `NT_ERROR_UNSUPPORTED`: a layer is custom or has no formulation; the message
-/// names it. `NT_ERROR_FORMAT`: the file's record of a tensor is damaged.
+/// `options` are choices between commas; NULL or an empty text for none.
+///
+/// - `space=full` or `space=reduced`: in reduced space the inputs are the only variables, and the outputs are expressions.
+/// - `KIND=FORM` chooses the form of a kind of layer: `relu=sos1`, `softplus=epigraph`. `relu` stands for all functions of
+///   one element that are piecewise linear and have no form of their own, `max_pool` for all maxima.
+/// - `layer PATH=FORM` does so for one layer.
+///
+/// The forms of `relu` and its kin are `nonlinear`, `big_m` (the default in full space), `big_m(M)`, `sos1`, `quadratic`,
+/// `quadratic(RELAXATION)`, `complementarity`, `indicator`, `epigraph` and `partition(PARTS)`; `max_pool` has these and
+/// `pairwise`; `softplus` has `nonlinear`, `epigraph` and `cone`. In reduced space all have `nonlinear` only. Where the
+/// sign of a layer's input is certain, nothing is switched.
+///
+/// `NT_ERROR_ARGUMENT`: the shape does not fit or is missing; a length is not n; a lower bound exceeds its upper one; an
+/// option is unknown; a form needs bounds that are infinite, or a big-M is smaller than known bounds, with the layer.
+/// `NT_ERROR_UNSUPPORTED`: a layer is custom or has no such form; the message names it. `NT_ERROR_FORMAT`: the file's
+/// record of a tensor is damaged.
 ///
 /// `out` receives the formulation, to be freed with `nt_formulation_destroy`; NULL on failure.
 #[unsafe(no_mangle)]
@@ -417,17 +512,43 @@ pub extern "C" fn nt_formulation_create(
     lower: NtSlice,
     upper: NtSlice,
     start: NtSlice,
+    options: NtStr,
     out: Option<&mut MaybeUninit<Option<Box<NtFormulation>>>>,
 ) -> NtStatus {
     construct(out, || {
         let graph = required(model, "model")?.graph(self::shape(shape)?)?;
         let n = graph.inputs().iter().map(|input| graph.sizes(input.value).iter().product::<usize>()).sum();
         let bounds = intervals(read(lower, "lower", n)?, read(upper, "upper", n)?)?;
-        let mut formulation = lower::lower(&graph, &bounds::propagate(&graph, &bounds)?)?;
-        if start.is_some() {
-            formulation.set_start(read(start, "start", n)?)?;
-        }
-        Ok(NtFormulation::new(formulation))
+        formulate(&graph, &bounds::propagate(&graph, &bounds)?, start, options)
+    })
+}
+
+fn formulate(graph: &Graph, bounds: &Bounds, start: NtSlice, options: NtStr) -> Result<NtFormulation> {
+    let options: Options = if options.is_some() { text(options, "options")?.parse()? } else { Options::default() };
+    let mut formulation = lower::lower(graph, bounds, &options)?;
+    if start.is_some() {
+        formulation.set_start(read(start, "start", formulation.inputs().len())?)?;
+    }
+    Ok(NtFormulation::new(formulation))
+}
+
+/// The formulation of a model as `nt_formulation_create`'s, with bounds that `nt_bounds_create` found for all its values:
+/// tighter bounds make a tighter formulation with fewer binaries. `start` and `options` are as there. The bounds are not needed any
+/// more afterwards.
+///
+/// `NT_ERROR_ARGUMENT` and `NT_ERROR_UNSUPPORTED` are as there. `out` receives the formulation, to be freed with
+/// `nt_formulation_destroy`; NULL on failure.
+#[unsafe(no_mangle)]
+#[must_use]
+pub extern "C" fn nt_formulation_create_bounded(
+    bounds: Option<&NtBounds>,
+    start: NtSlice,
+    options: NtStr,
+    out: Option<&mut MaybeUninit<Option<Box<NtFormulation>>>>,
+) -> NtStatus {
+    construct(out, || {
+        let NtBounds { graph, bounds, .. } = required(bounds, "bounds")?;
+        formulate(graph, bounds, start, options)
     })
 }
 
@@ -472,6 +593,68 @@ pub extern "C" fn nt_formulation_evaluate(
     })
 }
 
+/// The outputs where the variables have these values: in full space those of the output variables, in reduced space those
+/// of the output expressions. Lengths: `values` the number of variables, `outputs` the number of outputs.
+#[unsafe(no_mangle)]
+#[must_use]
+pub extern "C" fn nt_formulation_outputs(
+    formulation: Option<&NtFormulation>,
+    values: NtSlice,
+    outputs: NtSliceMut,
+) -> NtStatus {
+    guard(|| {
+        let formulation = &required(formulation, "formulation")?.formulation;
+        let (variables, count) = (formulation.variables().len(), formulation.output_bounds().len());
+        let outputs = write(outputs, "outputs", count, &[values])?;
+        let values = read(values, "values", variables)?;
+        exactly("values", values.len(), variables)?;
+        exactly("outputs", outputs.len(), count)?;
+        outputs.copy_from_slice(&formulation.output_values(values));
+        Ok(())
+    })
+}
+
+/// Checks that these values of all variables satisfy the formulation, each row and bound to a tolerance relative to its
+/// largest term.
+///
+/// `NT_ERROR_ARGUMENT`: they do not; the message names the first row or bound that they break.
+#[unsafe(no_mangle)]
+#[must_use]
+pub extern "C" fn nt_formulation_check(
+    formulation: Option<&NtFormulation>,
+    values: NtSlice,
+    tolerance: f64,
+) -> NtStatus {
+    guard(|| {
+        let formulation = &required(formulation, "formulation")?.formulation;
+        formulation.check(read(values, "values", formulation.variables().len())?, tolerance)
+    })
+}
+
+/// The largest difference between outputs that a solver gives for inputs `x`, and the model's own forward pass. `out`
+/// receives it; NaN where an output is NaN. Lengths: `x` the number of inputs, `y` the number of outputs.
+#[unsafe(no_mangle)]
+#[must_use]
+pub extern "C" fn nt_formulation_error(
+    formulation: Option<&NtFormulation>,
+    x: NtSlice,
+    y: NtSlice,
+    out: Option<&mut MaybeUninit<f64>>,
+) -> NtStatus {
+    guard(|| {
+        let formulation = &required(formulation, "formulation")?.formulation;
+        let x = read(x, "x", formulation.inputs().len())?;
+        give(out, formulation.formulation_error(x, read(y, "y", formulation.output_bounds().len())?)?)
+    })
+}
+
+fn exactly(name: &str, found: usize, expected: usize) -> Result<()> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(Error::argument(format!("{name} has length {found}, but {expected} is expected")))
+}
+
 /// A formulation as text: its variables with their bounds, then its rows layer by layer, with numbers to six digits.
 /// `out` receives a string that is valid as long as the formulation.
 #[unsafe(no_mangle)]
@@ -489,7 +672,7 @@ pub extern "C" fn nt_formulation_text(
 
 #[cfg(test)]
 mod tests {
-    use engine::lower::{Cone, Domain, NO_NODE, Opcode};
+    use engine::lower::{Cone, Domain, NO_NODE, Opcode, Relation};
 
     use super::*;
 
@@ -515,6 +698,7 @@ mod tests {
             (NT_OP_MIN, Opcode::Min),
             (NT_OP_IFELSE, Opcode::IfElse),
             (NT_OP_GREATER, Opcode::Greater),
+            (NT_OP_EXPRESSION, Opcode::Expression),
         ];
         assert_eq!(codes.len(), Opcode::ALL.len());
         assert!(codes.iter().all(|&(number, code)| number == code as u8));
@@ -522,6 +706,8 @@ mod tests {
         assert_eq!(domains, [Domain::Continuous, Domain::Binary, Domain::Integer].map(|domain| domain as u8));
         let cones = [NT_EXPONENTIAL_CONE, NT_SECOND_ORDER_CONE];
         assert_eq!(cones, [Cone::Exponential, Cone::SecondOrder].map(|cone| cone as u8));
+        let relations = [NT_EQUAL, NT_AT_LEAST, NT_AT_MOST];
+        assert_eq!(relations, [Relation::Equal, Relation::AtLeast, Relation::AtMost].map(|relation| relation as u8));
         assert_eq!(NT_NO_LAYER, NO_NODE);
     }
 }

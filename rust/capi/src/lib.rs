@@ -8,6 +8,7 @@
 // The attribute on each function is what puts `NT_MUST_USE` into the header.
 #![allow(clippy::double_must_use)]
 
+pub mod bounds;
 pub mod formulation;
 pub mod function;
 pub mod model;

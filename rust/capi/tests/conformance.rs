@@ -16,8 +16,8 @@ use std::{
 
 use libloading::Library;
 use native_torch_conformance::{
-    Api, Failure, Function, Kind, Lists, Model, Module, ModuleKind, Order, Outcome, Precision, Rows, Signature, Source,
-    Tables, suite,
+    Api, Cones, Failure, Function, Indicators, Kind, Lists, Model, Module, ModuleKind, Order, Outcome, Precision,
+    QuadraticRows, Ranges, Row, Rows, Signature, Source, Tables, Tapes, suite,
 };
 use serde_json::{Value as Json, json};
 
@@ -30,7 +30,7 @@ macro_rules! opaque {
         struct $name([u8; 0]);)*
     };
 }
-opaque!(CModel, CValue, CFunction, CWorkspace, CFormulation);
+opaque!(CModel, CValue, CFunction, CWorkspace, CFormulation, CBounds);
 
 #[repr(C)]
 struct CReader {
@@ -137,6 +137,47 @@ struct CPattern {
     columns: *const usize,
 }
 
+/// The call that tells how far the work has come.
+type CProgress = extern "C" fn(*mut c_void, *const c_char, usize, usize, u8) -> u8;
+
+/// The caller's solver.
+type CSolve = extern "C" fn(*mut c_void, *const CFormulation, *const u32, usize, u8, *mut f64, *mut f64) -> u8;
+
+#[repr(C)]
+struct CBoundsOptions {
+    threads: usize,
+    time_limit: f64,
+    solver: *const c_char,
+    row_starts: CSlice<usize>,
+    row_elements: CSlice<usize>,
+    row_coefficients: CSlice<f64>,
+    row_lower: CSlice<f64>,
+    row_upper: CSlice<f64>,
+    progress: Option<CProgress>,
+    solve: Option<CSolve>,
+    data: *mut c_void,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct CBoundsTables {
+    count: usize,
+    names: CStrings,
+    operations: CStrings,
+    shape_starts: *const usize,
+    sizes: *const usize,
+    starts: *const usize,
+    lower: *const f64,
+    upper: *const f64,
+    output_count: usize,
+    outputs: *const usize,
+    solved: usize,
+    timed_out: usize,
+    failed: usize,
+    cancelled: u8,
+    failure: *const c_char,
+}
+
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct CVariables {
@@ -200,8 +241,21 @@ struct CQuadraticRows {
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct CCones {
+    count: usize,
     kinds: *const u8,
-    members: CLists,
+    starts: *const usize,
+    members: CAffineFunctions,
+    layers: *const u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct CAffineFunctions {
+    count: usize,
+    starts: *const usize,
+    variables: *const u32,
+    coefficients: *const f64,
+    constants: *const f64,
 }
 
 #[repr(C)]
@@ -216,8 +270,15 @@ struct CComplementarities {
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct CDefinitions {
-    count: usize,
     variables: *const u32,
+    relations: *const u8,
+    tapes: CTapes,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct CTapes {
+    count: usize,
     starts: *const usize,
     codes: *const u8,
     arguments: *const u32,
@@ -238,10 +299,14 @@ struct CTables {
     cones: CCones,
     complementarities: CComplementarities,
     definitions: CDefinitions,
+    expressions: CTapes,
     input_count: usize,
     inputs: *const u32,
     output_count: usize,
     outputs: *const u32,
+    output_expressions: *const u32,
+    output_lower: *const f64,
+    output_upper: *const f64,
     layer_count: usize,
     layers: CStrings,
 }
@@ -315,10 +380,18 @@ functions! {
     nt_function_vjp: fn(*const CFunction, *const CWorkspace, Point, Point, CSliceMut) -> i32;
     nt_function_hessian: fn(*const CFunction, *const CWorkspace, Point, Point, u32, CSliceMut) -> i32;
     nt_function_hvp: fn(*const CFunction, *const CWorkspace, Point, Point, Point, CSliceMut) -> i32;
-    nt_formulation_create: fn(*const CModel, CSlice<usize>, Point, Point, Point, *mut *mut CFormulation) -> i32;
+    nt_bounds_create:
+        fn(*const CModel, CSlice<usize>, Point, Point, u32, *const CBoundsOptions, *mut *mut CBounds) -> i32;
+    nt_bounds_destroy: fn(*mut CBounds) -> i32;
+    nt_bounds_tables: fn(*const CBounds, *mut CBoundsTables) -> i32;
+    nt_formulation_create_bounded: fn(*const CBounds, Point, *const c_char, *mut *mut CFormulation) -> i32;
+    nt_formulation_create: fn(*const CModel, CSlice<usize>, Point, Point, Point, *const c_char, *mut *mut CFormulation) -> i32;
     nt_formulation_destroy: fn(*mut CFormulation) -> i32;
     nt_formulation_tables: fn(*const CFormulation, *mut CTables) -> i32;
     nt_formulation_evaluate: fn(*const CFormulation, Point, CSliceMut) -> i32;
+    nt_formulation_outputs: fn(*const CFormulation, Point, CSliceMut) -> i32;
+    nt_formulation_check: fn(*const CFormulation, Point, f64) -> i32;
+    nt_formulation_error: fn(*const CFormulation, Point, Point, *mut f64) -> i32;
     nt_formulation_text: fn(*const CFormulation, *mut *const c_char) -> i32;
 }
 
@@ -330,6 +403,7 @@ struct ForeignValue(*mut CValue);
 struct ForeignFunction(*mut CFunction);
 struct ForeignWorkspace(*mut CWorkspace);
 struct ForeignFormulation(*mut CFormulation);
+struct ForeignBounds(*mut CBounds);
 
 // SAFETY: the header allows functions in several threads at once, and workspaces in any one.
 unsafe impl Send for ForeignFunction {}
@@ -354,7 +428,8 @@ destroyed_by!(
     ForeignValue: nt_value_destroy,
     ForeignFunction: nt_function_destroy,
     ForeignWorkspace: nt_workspace_destroy,
-    ForeignFormulation: nt_formulation_destroy
+    ForeignFormulation: nt_formulation_destroy,
+    ForeignBounds: nt_bounds_destroy
 );
 
 fn check(status: i32) -> Outcome<()> {
@@ -605,14 +680,18 @@ impl ForeignFormulation {
     fn tables(&self) -> Outcome<Tables> {
         // SAFETY: the handle lives, the pointer may be written to.
         let all = get(|out| unsafe { (C.nt_formulation_tables)(self.0, out) })?;
-        let (variables, definitions) = (all.variables, all.definitions);
+        let (variables, definitions, cones) = (all.variables, all.definitions, all.cones);
         let blocks = strings(all.blocks.names, all.blocks.count);
         assert_eq!(array(all.blocks.layers, all.blocks.count).len(), blocks.len());
         let (block, index) = (array(variables.blocks, variables.count), array(variables.indices, variables.count));
-        let starts = array(definitions.starts, definitions.count + 1);
-        let places = starts[definitions.count];
         // SAFETY: as above.
         let text = get(|out| unsafe { (C.nt_formulation_text)(self.0, out) })?;
+        let (indicators, quadratic, pairs) = (all.indicators, all.quadratic, all.complementarities);
+        let products = array(quadratic.starts, quadratic.rows.count + 1);
+        let count = products[quadratic.rows.count];
+        let outputs = |of: *const u32| if of.is_null() { Vec::new() } else { array(of, all.output_count) };
+        let members = array(cones.members.starts, cones.members.count + 1);
+        let entries = members[cones.members.count];
         Ok(Tables {
             lower: array(variables.lower, variables.count),
             upper: array(variables.upper, variables.count),
@@ -621,19 +700,58 @@ impl ForeignFormulation {
             names: block.iter().zip(index).map(|(&block, i)| format!("{}[{i}]", blocks[block as usize])).collect(),
             rows: rows(all.rows),
             sos1: lists(all.sos1),
-            indicators: rows(all.indicators.rows),
-            others: [all.quadratic.rows.count, all.cones.members.count, all.complementarities.count],
-            definitions: array(definitions.variables, definitions.count),
-            starts,
-            codes: array(definitions.codes, places),
-            arguments: array(definitions.arguments, places),
-            constants: array(definitions.constants, definitions.constant_count),
+            indicators: Indicators {
+                binaries: array(indicators.binaries, indicators.rows.count),
+                active: array(indicators.active, indicators.rows.count),
+                rows: rows(indicators.rows),
+            },
+            quadratic: QuadraticRows {
+                rows: rows(quadratic.rows),
+                first: array(quadratic.first, count),
+                second: array(quadratic.second, count),
+                coefficients: array(quadratic.coefficients, count),
+                starts: products,
+            },
+            cones: Cones {
+                kinds: array(cones.kinds, cones.count),
+                starts: array(cones.starts, cones.count + 1),
+                members: (
+                    members,
+                    array(cones.members.variables, entries),
+                    array(cones.members.coefficients, entries),
+                    array(cones.members.constants, cones.members.count),
+                ),
+            },
+            complementarities: array(pairs.first, pairs.count)
+                .into_iter()
+                .zip(array(pairs.second, pairs.count))
+                .collect(),
+            definitions: array(definitions.variables, definitions.tapes.count),
+            relations: array(definitions.relations, definitions.tapes.count),
+            tapes: tapes(definitions.tapes),
+            expressions: tapes(all.expressions),
             inputs: array(all.inputs, all.input_count),
-            outputs: array(all.outputs, all.output_count),
+            outputs: outputs(all.outputs),
+            output_expressions: outputs(all.output_expressions),
+            output_bounds: array(all.output_lower, all.output_count)
+                .into_iter()
+                .zip(array(all.output_upper, all.output_count))
+                .collect(),
             layers: strings(all.layers, all.layer_count),
             // SAFETY: a string that is valid as long as the handle.
             text: unsafe { CStr::from_ptr(text) }.to_str().unwrap().to_owned(),
         })
+    }
+}
+
+fn tapes(tapes: CTapes) -> Tapes {
+    let starts = array(tapes.starts, tapes.count + 1);
+    let places = starts[tapes.count];
+    Tapes {
+        codes: array(tapes.codes, places),
+        arguments: array(tapes.arguments, places),
+        constants: array(tapes.constants, tapes.constant_count),
+        starts,
     }
 }
 
@@ -700,18 +818,89 @@ impl Model for ForeignModel {
     fn formulate(
         &self,
         shape: Option<&[usize]>,
-        lower: &[f64],
-        upper: &[f64],
+        (lower, upper): (&[f64], &[f64]),
+        options: &str,
         start: Option<&[f64]>,
         x: &[f64],
-    ) -> Outcome<(Tables, Vec<f64>)> {
+    ) -> Outcome<(Tables, Vec<f64>, Vec<f64>)> {
         let (shape, lower, upper) = (read_or_null(shape), read(lower), read(upper));
-        let create = |out| unsafe { (C.nt_formulation_create)(self.0, shape, lower, upper, read_or_null(start), out) };
+        let text = CString::new(options).unwrap();
+        // The default is asked for by NULL, too.
+        let options = if options.is_empty() { std::ptr::null() } else { text.as_ptr() };
+        let create =
+            |out| unsafe { (C.nt_formulation_create)(self.0, shape, lower, upper, read_or_null(start), options, out) };
         let formulation = ForeignFormulation(made(create)?);
         let tables = formulation.tables()?;
         let mut values = vec![0.0; tables.lower.len()];
+        let mut outputs = vec![0.0; tables.output_bounds.len()];
         check(unsafe { (C.nt_formulation_evaluate)(formulation.0, read(x), write(&mut values)) })?;
-        Ok((tables, values))
+        check(unsafe { (C.nt_formulation_outputs)(formulation.0, read(&values), write(&mut outputs)) })?;
+        check(unsafe { (C.nt_formulation_check)(formulation.0, read(&values), 1e-6) })?;
+        let error = get(|out| unsafe { (C.nt_formulation_error)(formulation.0, read(x), read(&outputs), out) })?;
+        assert_eq!(error, 0.0);
+        Ok((tables, values, outputs))
+    }
+
+    fn bounds(
+        &self,
+        shape: Option<&[usize]>,
+        lower: &[f64],
+        upper: &[f64],
+        method: u32,
+        row: Option<Row>,
+    ) -> Outcome<Ranges> {
+        extern "C" fn count(data: *mut c_void, layer: *const c_char, done: usize, total: usize, _: u8) -> u8 {
+            // SAFETY: the data is the counter below, and the layer a string that lives through the call.
+            let (calls, layer) = unsafe { (&mut *data.cast::<usize>(), CStr::from_ptr(layer)) };
+            assert!(done <= total && layer.to_str().unwrap().contains('`'));
+            *calls += 1;
+            1
+        }
+        let mut calls = 0_usize;
+        let starts = row.map(|row| [0, row.elements.len()]);
+        let limits = row.map(|row| [[row.lower], [row.upper]]);
+        let options = CBoundsOptions {
+            threads: 1,
+            time_limit: 0.0,
+            solver: std::ptr::null(),
+            row_starts: read_or_null(starts.as_ref().map(|starts| &starts[..])),
+            row_elements: read_or_null(row.map(|row| row.elements)),
+            row_coefficients: read_or_null(row.map(|row| row.coefficients)),
+            row_lower: read_or_null(limits.as_ref().map(|limits| &limits[0][..])),
+            row_upper: read_or_null(limits.as_ref().map(|limits| &limits[1][..])),
+            progress: Some(count),
+            solve: None,
+            data: (&raw mut calls).cast(),
+        };
+        let (shape, lower, upper) = (read_or_null(shape), read(lower), read(upper));
+        let create = |out| unsafe { (C.nt_bounds_create)(self.0, shape, lower, upper, method, &options, out) };
+        let bounds = ForeignBounds(made(create)?);
+        let tables = get(|out| unsafe { (C.nt_bounds_tables)(bounds.0, out) })?;
+        // SAFETY: the failure is a string that lives as long as the bounds.
+        let failure = unsafe { CStr::from_ptr(tables.failure) };
+        assert_eq!(tables.failed == 0, failure.is_empty());
+        assert!(tables.cancelled == 0 && tables.timed_out == 0);
+        let starts = array(tables.starts, tables.count + 1);
+        let shape_starts = array(tables.shape_starts, tables.count + 1);
+        let sizes = array(tables.sizes, shape_starts[tables.count]);
+        for k in 0..tables.count {
+            let elements: usize = sizes[shape_starts[k]..shape_starts[k + 1]].iter().product();
+            assert_eq!(elements, starts[k + 1] - starts[k]);
+        }
+        let create =
+            |out| unsafe { (C.nt_formulation_create_bounded)(bounds.0, read_or_null(None), std::ptr::null(), out) };
+        let formulation = ForeignFormulation(made(create)?).tables()?;
+        Ok(Ranges {
+            names: strings(tables.names, tables.count),
+            operations: strings(tables.operations, tables.count),
+            lower: array(tables.lower, starts[tables.count]),
+            upper: array(tables.upper, starts[tables.count]),
+            outputs: array(tables.outputs, tables.output_count),
+            solved: tables.solved,
+            calls,
+            binaries: formulation.domains.iter().filter(|&&domain| domain == 1).count(),
+            starts,
+        })
     }
 }
 
@@ -879,12 +1068,85 @@ mod inputs {
             assert_equal(&name, &j, &torch["jacobian"]);
             assert_equal(&name, &h, &torch["hessian"]);
             let (lower, upper): (Vec<f64>, Vec<f64>) = x.iter().map(|x| (x - 0.1, x + 0.1)).unzip();
-            let (tables, values) = model.formulate(None, &lower, &upper, None, &x).unwrap();
-            for (&output, y) in tables.outputs.iter().zip(&y) {
-                let found = values[output as usize];
+            let (_, _, found) = model.formulate(None, (&lower, &upper), "", None, &x).unwrap();
+            for (found, y) in found.iter().zip(&y) {
                 assert!((found - y).abs() <= 1e-11 * y.abs().max(1.0), "{name}: {found} is not {y}");
             }
         }
+    }
+
+    /// What a caller's solver is handed: how often it is called, and after how many calls it ends the work.
+    struct Solving {
+        calls: usize,
+        last: usize,
+    }
+
+    /// A solver that knows no more than the formulation's own bounds.
+    extern "C" fn solve(
+        data: *mut c_void,
+        formulation: *const CFormulation,
+        elements: *const u32,
+        count: usize,
+        integer: u8,
+        lower: *mut f64,
+        upper: *mut f64,
+    ) -> u8 {
+        // SAFETY: the data is the record of the test, and the arrays have `count` entries.
+        let (own, elements, lower, upper) = unsafe {
+            (
+                &mut *data.cast::<Solving>(),
+                std::slice::from_raw_parts(elements, count),
+                std::slice::from_raw_parts_mut(lower, count),
+                std::slice::from_raw_parts_mut(upper, count),
+            )
+        };
+        own.calls += 1;
+        assert!(integer == 0 && count > 0);
+        // SAFETY: the formulation lives through the call; the tables own nothing.
+        let tables = get(|out| unsafe { (C.nt_formulation_tables)(formulation, out) }).unwrap();
+        let (lows, highs) = (
+            array(tables.variables.lower, tables.variables.count),
+            array(tables.variables.upper, tables.variables.count),
+        );
+        for (k, &element) in elements.iter().enumerate() {
+            (lower[k], upper[k]) = (lows[element as usize], highs[element as usize]);
+        }
+        u8::from(own.calls < own.last)
+    }
+
+    #[test]
+    #[allow(clippy::undocumented_unsafe_blocks)]
+    fn callers_solve_programs() {
+        let model = Foreign::open(&folder().parent().unwrap().join("nets/mlp_relu.pt")).unwrap();
+        let (lower, upper) = ([-1.0; 4], [1.0; 4]);
+        let bounds = |method: u32, solving: Option<&mut Solving>| {
+            let options = CBoundsOptions {
+                threads: 1,
+                time_limit: 0.0,
+                solver: std::ptr::null(),
+                row_starts: read_or_null(None),
+                row_elements: read_or_null(None),
+                row_coefficients: read_or_null(None),
+                row_lower: read_or_null(None),
+                row_upper: read_or_null(None),
+                progress: None,
+                solve: solving.is_some().then_some(solve as CSolve),
+                data: solving.map_or(std::ptr::null_mut(), |solving| std::ptr::from_mut(solving).cast()),
+            };
+            let (shape, lower, upper) = (read_or_null(None), read(&lower), read(&upper));
+            let create = |out| unsafe { (C.nt_bounds_create)(model.0, shape, lower, upper, method, &options, out) };
+            let bounds = ForeignBounds(made(create).unwrap());
+            let tables = get(|out| unsafe { (C.nt_bounds_tables)(bounds.0, out) }).unwrap();
+            let count = array(tables.starts, tables.count + 1)[tables.count];
+            (array(tables.lower, count), array(tables.upper, count), tables.solved, tables.cancelled)
+        };
+        let linear = bounds(1, None);
+        let mut solving = Solving { calls: 0, last: usize::MAX };
+        let by_caller = bounds(2, Some(&mut solving));
+        assert_eq!((&by_caller.0, &by_caller.1), (&linear.0, &linear.1));
+        assert!(by_caller.2 > 0 && by_caller.3 == 0 && solving.calls > 1);
+        let mut ending = Solving { calls: 0, last: 1 };
+        assert_eq!((bounds(2, Some(&mut ending)).3, ending.calls), (1, 1));
     }
 
     #[test]

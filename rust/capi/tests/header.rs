@@ -3,8 +3,17 @@
 use std::path::Path;
 
 /// The files that the header is made of, in the order in which a reader wants them.
-const SOURCES: [&str; 8] =
-    ["version.rs", "status.rs", "source.rs", "tensors.rs", "model.rs", "value.rs", "function.rs", "formulation.rs"];
+const SOURCES: [&str; 9] = [
+    "version.rs",
+    "status.rs",
+    "source.rs",
+    "tensors.rs",
+    "model.rs",
+    "value.rs",
+    "function.rs",
+    "bounds.rs",
+    "formulation.rs",
+];
 /// Files without anything for C, but for the structs that others use.
 const SUPPORT: [&str; 3] = ["lib.rs", "strings.rs", "types.rs"];
 

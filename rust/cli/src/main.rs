@@ -1,9 +1,11 @@
 //! The command `native-torch`: PyTorch models looked at, evaluated with their derivatives, and solved.
 
+mod bounds;
 mod evaluate;
 mod info;
 mod input;
 mod output;
+mod region;
 mod solve;
 
 use std::process::ExitCode;
@@ -29,6 +31,8 @@ enum Command {
     Jacobian(evaluate::Arguments),
     /// Compute the outputs and the Hessian of the sum of the outputs, weighted by --mu
     Hessian(evaluate::HessianArguments),
+    /// Bound all values of the model over a box of its inputs
+    Bounds(bounds::Arguments),
     /// Minimise or maximise over the model's inputs and outputs, to proven optimality
     Solve(solve::Arguments),
 }
@@ -50,6 +54,7 @@ fn run(command: Command) -> Result<()> {
         Command::Eval(arguments) => evaluate::eval(&arguments),
         Command::Jacobian(arguments) => evaluate::jacobian(&arguments),
         Command::Hessian(arguments) => evaluate::hessian(&arguments),
+        Command::Bounds(arguments) => bounds::run(&arguments),
         Command::Solve(arguments) => solve::run(&arguments),
     }
 }

@@ -9,14 +9,18 @@ use clap::{ArgGroup, Args};
 use indicatif::{ProgressBar, ProgressStyle};
 use native_torch::{
     Error, Result,
-    bounds::Interval,
-    graph::{Dim, Graph},
-    load,
     solve::{Answer, Options, Problem, Solver, Status},
+    tighten::{self, Method, network_bounds},
 };
 use serde_json::{Value, json};
 
-use crate::{input, output};
+use crate::{
+    input, output,
+    region::{self, Region},
+};
+
+/// How long the programs that bound one neuron may take.
+const NEURON: Option<Duration> = Some(Duration::from_secs(2));
 
 /// What `help solve` says about the language.
 const LANGUAGE: &str = "\
@@ -46,9 +50,13 @@ pub struct Arguments {
     /// What is to be as large as possible
     #[arg(long, allow_hyphen_values = true, value_name = "EXPR")]
     maximize: Option<String>,
-    /// The input's bounds: LO,HI for all elements, or a JSON file [[lo,hi],..] or {"lower":[..],"upper":[..]}
-    #[arg(long, allow_hyphen_values = true, value_name = "LO,HI|FILE")]
-    bounds: String,
+    /// The input's bounds
+    #[arg(long = "box", allow_hyphen_values = true, value_name = "LO,HI|FILE", help = format!("The input's bounds: {}", region::REGION))]
+    region: Option<String>,
+    /// Either the input's bounds as well, or how the network's own bounds are found: interval (the default), linear, lp
+    /// or mip; may be given for each
+    #[arg(long, allow_hyphen_values = true, value_name = "LO,HI|FILE|METHOD")]
+    bounds: Vec<String>,
     /// Fix an input element, as 3=0.5, in or outside its bounds; may be repeated
     #[arg(long, allow_hyphen_values = true, value_name = "I=V")]
     fix: Vec<String>,
@@ -82,10 +90,10 @@ pub struct Arguments {
 /// Solves the problem and prints the answer.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let x0 = arguments.x0.as_deref().map(input::read).transpose().map_err(|e| e.at("--x0"))?;
-    let bounds = Bounds::read(&arguments.bounds).map_err(|e| e.at("--bounds"))?;
+    let (region, method) = regions(arguments)?;
     let options = options(arguments)?;
     let image = arguments.draw.as_deref().map(image_size).transpose().map_err(|e| e.at("--draw"))?;
-    let graph = graph(arguments, x0.as_ref(), bounds.count())?;
+    let graph = region::graph(&arguments.file, arguments.shape.as_deref(), x0.as_ref(), region.count())?;
     let n: usize = graph.inputs().iter().map(|input| graph.sizes(input.value).iter().product::<usize>()).sum();
     if let Some([height, width]) = image
         && height.checked_mul(width) != Some(n)
@@ -93,7 +101,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         return Err(Error::argument(format!("--draw: {height} x {width} pixels for {n} input elements")));
     }
 
-    let mut problem = Problem::new(&graph, bounds.intervals(n)).map_err(|e| e.at("--bounds"))?;
+    let mut problem = Problem::new(&graph, region.intervals(n)).map_err(|e| e.at("--bounds"))?;
     problem.set_margin(arguments.margin).map_err(|e| e.at("--margin"))?;
     if let Some(x0) = &x0 {
         problem.set_x0(&x0.data).map_err(|e| e.at("--x0"))?;
@@ -112,6 +120,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
 
     let spinner = spinner()?;
+    if method > Method::Interval {
+        let limits = tighten::Options { solver: options.solver, time_limit: NEURON, ..tighten::Options::default() };
+        let (known, _) = network_bounds(&graph, problem.bounds(), method, &limits, &mut |_| true)?;
+        problem.set_known(known)?;
+    }
     let answer = problem.solve(&options);
     spinner.finish_and_clear();
     let answer = answer?;
@@ -129,114 +142,42 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     output::print(&text.join("\n"))
 }
 
-fn options(arguments: &Arguments) -> Result<Options> {
-    let time_limit = arguments.time_limit.map(|seconds| {
+/// The argument --solver.
+pub fn solver(argument: Option<&str>) -> Result<Solver> {
+    argument.map_or(Ok(Solver::default()), Solver::from_name).map_err(|e| e.at("--solver"))
+}
+
+/// The argument --time-limit.
+pub fn time_limit(seconds: Option<f64>) -> Result<Option<Duration>> {
+    match seconds {
+        None => Ok(None),
         // More seconds than a duration holds are no limit.
-        if seconds >= 0.0 {
-            Ok(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
-        } else {
+        Some(seconds) if seconds >= 0.0 => Ok(Some(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))),
+        Some(seconds) => {
             Err(Error::argument(format!("--time-limit {seconds}: a number of seconds, 0 or more, is expected")))
         }
-    });
-    let solver = arguments.solver.as_deref().map(Solver::from_name).transpose().map_err(|e| e.at("--solver"))?;
-    Ok(Options { solver: solver.unwrap_or_default(), time_limit: time_limit.transpose()?, ..Options::default() })
+    }
 }
 
-/// The model with all sizes known: from --shape, from what the first layer asks for, and from how many elements or
-/// which shape the other arguments have.
-fn graph(arguments: &Arguments, x0: Option<&input::Array>, bounds: Option<usize>) -> Result<Graph> {
-    let module = load::open(&arguments.file)?.module()?;
-    if let Some(shape) = &arguments.shape {
-        let shape: Vec<Dim> = input::shape(shape)?.into_iter().map(Dim::Size).collect();
-        return module.graph(Some(&shape));
-    }
-    let graph = module.graph(None).map_err(|e| e.at("the input's shape is not known (--shape gives it)"))?;
-    let [input] = graph.inputs() else { return Ok(graph) };
-    let ty = graph.ty(input.value);
-    if let Some(x0) = x0
-        && x0.shape.len() == ty.rank()
-        && x0.shape.iter().zip(&ty.shape).all(|(&size, dim)| dim.agrees(&Dim::Size(size)))
-    {
-        return graph.specialize(std::slice::from_ref(&x0.shape));
-    }
-    let unknown = ty.shape.iter().filter(|dim| dim.size().is_none()).count();
-    if unknown > 1 {
-        return graph.check_concrete().map(|()| graph).map_err(|e| e.at("--shape is needed"));
-    }
-    let rest = ty.shape.iter().filter_map(Dim::size).product::<usize>().max(1);
-    let count = x0.map(|x0| x0.data.len()).or(bounds).unwrap_or(rest);
-    let batch = if count.is_multiple_of(rest) { (count / rest).max(1) } else { 1 };
-    graph.specialize(&[ty.shape.iter().map(|dim| dim.size().unwrap_or(batch)).collect()])
-}
-
-/// The argument --bounds.
-enum Bounds {
-    /// The same for all elements.
-    Uniform(Interval),
-    /// One for each.
-    Each(Vec<Interval>),
-}
-
-impl Bounds {
-    fn read(argument: &str) -> Result<Self> {
-        if !Path::new(argument).exists()
-            && let Some((lower, upper)) = argument.split_once(',')
-            && let (Ok(lower), Ok(upper)) = (lower.trim().parse(), upper.trim().parse())
-        {
-            return Ok(Bounds::Uniform(Interval::new(lower, upper)));
-        }
-        let expected = "LO,HI, [[lo,hi],..] or {\"lower\":[..],\"upper\":[..]} is expected";
-        let text = match std::fs::read_to_string(argument) {
-            Ok(text) => text,
-            Err(_) if argument.trim_start().starts_with(['[', '{']) => argument.to_owned(),
-            Err(error) if Path::new(argument).exists() => return Err(Error::io(argument, &error)),
-            Err(_) => return Err(Error::argument(format!("`{argument}` is not a file that exists; {expected}"))),
-        };
-        let value: Value =
-            serde_json::from_str(&text).map_err(|e| Error::format(format!("not valid JSON: {e}; {expected}")))?;
-        if has_null(&value) {
-            return Err(Error::format(format!(
-                "null is no number; \"-Infinity\" or \"Infinity\" stands for no bound; {expected}"
-            )));
-        }
-        if let (Some(lower), Some(upper)) = (value.get("lower"), value.get("upper")) {
-            let (lower, upper) = (input::value(lower)?.data, input::value(upper)?.data);
-            if lower.len() != upper.len() {
-                return Err(Error::argument(format!("{} lower and {} upper bounds", lower.len(), upper.len())));
+/// The box, and how the network's own bounds are found.
+fn regions(arguments: &Arguments) -> Result<(Region, Method)> {
+    let (mut region, mut method) = (arguments.region.as_deref(), Method::Interval);
+    for argument in &arguments.bounds {
+        match Method::from_name(argument) {
+            Ok(named) if !Path::new(argument).exists() => method = named,
+            _ if region.is_some() => {
+                return Err(Error::argument(format!("--bounds {argument}: the box is given twice")));
             }
-            return Ok(Bounds::Each(lower.into_iter().zip(upper).map(|(l, u)| Interval::new(l, u)).collect()));
-        }
-        let array = input::value(&value).map_err(|e| e.at(expected))?;
-        if array.shape.last() != Some(&2) || array.shape.len() < 2 {
-            return Err(Error::format(format!("an array of shape {:?}; {expected}", array.shape)));
-        }
-        Ok(Bounds::Each(array.data.chunks_exact(2).map(|pair| Interval::new(pair[0], pair[1])).collect()))
-    }
-
-    /// How many elements they are for, if they say.
-    fn count(&self) -> Option<usize> {
-        match self {
-            Bounds::Uniform(_) => None,
-            Bounds::Each(all) => Some(all.len()),
+            _ => region = Some(argument),
         }
     }
-
-    fn intervals(&self, n: usize) -> Vec<Interval> {
-        match self {
-            Bounds::Uniform(one) => vec![*one; n],
-            Bounds::Each(all) => all.clone(),
-        }
-    }
+    let region = region.ok_or_else(|| Error::argument(format!("--box is needed: {}", region::REGION)))?;
+    Ok((Region::read(region).map_err(|e| e.at("--bounds"))?, method))
 }
 
-fn has_null(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        // No deeper: what else there may be is refused.
-        Value::Array(all) => all.iter().any(|v| v.is_null() || v.as_array().is_some_and(|v| v.contains(&Value::Null))),
-        Value::Object(all) => all.values().any(|v| v.as_array().is_some_and(|v| v.contains(&Value::Null))),
-        _ => false,
-    }
+fn options(arguments: &Arguments) -> Result<Options> {
+    let solver = solver(arguments.solver.as_deref())?;
+    Ok(Options { solver, time_limit: time_limit(arguments.time_limit)?, ..Options::default() })
 }
 
 /// `3=0.5`, also `x[3]=0.5`.
@@ -328,26 +269,6 @@ fn draw(images: &[(&str, &[f64])], width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn bounds_are_read_in_every_form() {
-        let each = |argument: &str| match Bounds::read(argument) {
-            Ok(Bounds::Each(all)) => all,
-            _ => panic!("{argument}"),
-        };
-        assert!(matches!(Bounds::read("-1,2.5"), Ok(Bounds::Uniform(i)) if i == Interval::new(-1.0, 2.5)));
-        assert!(matches!(Bounds::read("-inf,inf"), Ok(Bounds::Uniform(i)) if i == Interval::ALL));
-        let expected = [Interval::new(0.0, 1.0), Interval::new(-1.0, f64::INFINITY)];
-        assert_eq!(each("[[0,1],[-1,\"Infinity\"]]"), expected);
-        assert_eq!(each("{\"lower\":[0,-1],\"upper\":[1,\"Infinity\"]}"), expected);
-        for bad in ["1", "a,b", "[1,2]", "[[1,2,3]]", "{\"lower\":[1],\"upper\":[1,2]}", "{}", "[["] {
-            assert!(Bounds::read(bad).is_err(), "{bad}");
-        }
-        for bad in ["[[null,1]]", "{\"lower\":[null],\"upper\":[1]}"] {
-            let error = Bounds::read(bad).err().map(|e| e.to_string()).unwrap_or_default();
-            assert!(error.contains("\"-Infinity\" or \"Infinity\""), "{error}");
-        }
-    }
 
     #[test]
     fn small_arguments_are_checked() {

@@ -215,3 +215,51 @@ fn errors_name_the_thing_and_exit_with_2() {
         assert!(message.contains(words), "{message}");
     }
 }
+
+#[test]
+fn bounds_are_printed_layer_by_layer() {
+    let file = model("nets/mlp_relu");
+    let width = |method: &str| {
+        let arguments = ["bounds", &file, "--box", "-1,1", "--method", method, "--threads", "1", "--time-limit", "5"];
+        let found = json(run(&arguments));
+        assert_eq!(found["method"], method);
+        let layers = found["layers"].as_array().unwrap();
+        assert!(layers[0]["operation"] == "" && layers[1]["operation"] == "linear" && layers.len() > 3);
+        let last = layers.last().unwrap();
+        assert_eq!(last["output"], true);
+        let (lower, upper) = (numbers(&last["lower"]), numbers(&last["upper"]));
+        let elements: u64 = last["shape"].as_array().unwrap().iter().map(|size| size.as_u64().unwrap()).product();
+        assert_eq!(lower.len() as u64, elements);
+        assert_eq!(found["programs"]["failed"], 0);
+        upper.iter().zip(&lower).map(|(u, l)| u - l).sum::<f64>()
+    };
+    let widths = ["interval", "linear", "lp", "mip"].map(width);
+    assert!(widths.windows(2).all(|w| w[1] <= w[0]) && widths[3] < 0.99 * widths[0], "{widths:?}");
+    for (arguments, words) in [
+        (["--box", "-1,1", "--method", "best"], "there is no method `best`"),
+        (["--box", "1,-1", "--method", "lp"], "must not exceed"),
+        (["--box", "-1,1", "--time-limit", "-1"], "a number of seconds"),
+    ] {
+        let message = failure(&[&["bounds", &file][..], &arguments].concat());
+        assert!(message.contains(words), "{message}");
+    }
+}
+
+#[test]
+fn solve_takes_a_method_of_bounds() {
+    let file = model("nets/mlp_relu");
+    let of = |method: &[&str]| {
+        json(run(&[&["solve", &file, "--minimize", "y[0]", "--box", "-1,1", "--json"], method].concat()))
+    };
+    let plain = of(&[]);
+    assert_eq!(plain["status"], "optimal");
+    for method in ["interval", "linear", "lp", "mip"] {
+        let found = of(&["--bounds", method]);
+        let difference = found["objective"].as_f64().unwrap() - plain["objective"].as_f64().unwrap();
+        assert!(found["status"] == "optimal" && difference.abs() < 1e-6, "{method}: {found}");
+    }
+    let both = run(&["solve", &file, "--minimize", "y[0]", "--bounds", "-1,1", "--bounds", "lp", "--json"]);
+    assert_eq!(json(both)["status"], "optimal");
+    let message = failure(&["solve", &file, "--minimize", "y[0]", "--bounds", "lp"]);
+    assert!(message.contains("--box is needed"), "{message}");
+}

@@ -120,6 +120,56 @@ pub struct Lists {
     pub weights: Vec<f64>,
 }
 
+/// Linear rows that binaries switch on.
+#[derive(Clone, Debug, Default)]
+pub struct Indicators {
+    /// The binaries.
+    pub binaries: Vec<u32>,
+    /// The values at which the rows hold.
+    pub active: Vec<u8>,
+    /// The rows.
+    pub rows: Rows,
+}
+
+/// Quadratic rows.
+#[derive(Clone, Debug, Default)]
+pub struct QuadraticRows {
+    /// The linear parts and limits.
+    pub rows: Rows,
+    /// Where the products of each begin, and the end of the last.
+    pub starts: Vec<usize>,
+    /// The first factors.
+    pub first: Vec<u32>,
+    /// The second factors.
+    pub second: Vec<u32>,
+    /// The coefficients.
+    pub coefficients: Vec<f64>,
+}
+
+/// Cones of affine functions.
+#[derive(Clone, Debug, Default)]
+pub struct Cones {
+    /// The kinds.
+    pub kinds: Vec<u8>,
+    /// Where the members of each begin, and the end of the last.
+    pub starts: Vec<usize>,
+    /// The members: where the entries of each begin, their variables, coefficients and constants.
+    pub members: (Vec<usize>, Vec<u32>, Vec<f64>, Vec<f64>),
+}
+
+/// Expressions.
+#[derive(Clone, Debug, Default)]
+pub struct Tapes {
+    /// Where each begins, and the end of the last.
+    pub starts: Vec<usize>,
+    /// The codes.
+    pub codes: Vec<u8>,
+    /// Their arguments.
+    pub arguments: Vec<u32>,
+    /// The constants.
+    pub constants: Vec<f64>,
+}
+
 /// A formulation.
 #[derive(Clone, Debug, Default)]
 pub struct Tables {
@@ -138,23 +188,29 @@ pub struct Tables {
     /// The SOS1 sets.
     pub sos1: Lists,
     /// The rows that binaries switch on.
-    pub indicators: Rows,
-    /// The number of quadratic rows, cones and complementary pairs.
-    pub others: [usize; 3],
-    /// The variables of the nonlinear equations.
+    pub indicators: Indicators,
+    /// The quadratic rows.
+    pub quadratic: QuadraticRows,
+    /// The cones.
+    pub cones: Cones,
+    /// The complementary pairs.
+    pub complementarities: Vec<(u32, u32)>,
+    /// The variables of the nonlinear equations and inequalities.
     pub definitions: Vec<u32>,
-    /// Where each tape begins, and the end of the last.
-    pub starts: Vec<usize>,
-    /// The codes.
-    pub codes: Vec<u8>,
-    /// Their arguments.
-    pub arguments: Vec<u32>,
-    /// The constants.
-    pub constants: Vec<f64>,
+    /// 0, 1 or 2: equal, at least, at most.
+    pub relations: Vec<u8>,
+    /// Their right sides.
+    pub tapes: Tapes,
+    /// The expressions that others refer to.
+    pub expressions: Tapes,
     /// The variables of the inputs.
     pub inputs: Vec<u32>,
     /// The variables of the outputs.
     pub outputs: Vec<u32>,
+    /// The expressions of the outputs.
+    pub output_expressions: Vec<u32>,
+    /// The bounds of the outputs.
+    pub output_bounds: Vec<(f64, f64)>,
     /// The names of the layers.
     pub layers: Vec<String>,
     /// All of it as text.
@@ -170,6 +226,42 @@ pub enum Source {
     Bytes(Vec<u8>),
     /// Behind a reader.
     Reader(Vec<u8>),
+}
+
+/// The affine row `lower <= sum of coefficient x[element] <= upper` of a model's inputs.
+#[derive(Clone, Copy, Debug)]
+pub struct Row<'a> {
+    /// The elements of the inputs.
+    pub elements: &'a [usize],
+    /// Their coefficients.
+    pub coefficients: &'a [f64],
+    /// The lower limit.
+    pub lower: f64,
+    /// The upper limit.
+    pub upper: f64,
+}
+
+/// Bounds of all values.
+#[derive(Clone, Debug, Default)]
+pub struct Ranges {
+    /// The inputs, and the layers of the others.
+    pub names: Vec<String>,
+    /// What computes each; empty for inputs.
+    pub operations: Vec<String>,
+    /// Where the elements of each value begin, and the end of the last.
+    pub starts: Vec<usize>,
+    /// The lower bounds.
+    pub lower: Vec<f64>,
+    /// The upper bounds.
+    pub upper: Vec<f64>,
+    /// The values that are outputs.
+    pub outputs: Vec<usize>,
+    /// How many programs were solved.
+    pub solved: usize,
+    /// How often progress was told.
+    pub calls: usize,
+    /// The number of binaries of the formulation with these bounds.
+    pub binaries: usize,
 }
 
 /// A way to call NativeTorch.
@@ -200,15 +292,25 @@ pub trait Model {
     fn verify(&self) -> Outcome<()>;
     /// Compiles for an input of this shape, or of the default one.
     fn compile(&self, shape: Option<&[usize]>, precision: Precision) -> Outcome<Self::Function>;
-    /// The formulation within bounds, with the forward pass at `start`, and that at `x`.
+    /// The formulation within bounds as the options say, with the forward pass at `start`, and that at `x`: the values of
+    /// all variables and those of the outputs.
     fn formulate(
+        &self,
+        shape: Option<&[usize]>,
+        bounds: (&[f64], &[f64]),
+        options: &str,
+        start: Option<&[f64]>,
+        x: &[f64],
+    ) -> Outcome<(Tables, Vec<f64>, Vec<f64>)>;
+    /// The bounds of all values by the method of this number, from intervals to mixed-integer programs.
+    fn bounds(
         &self,
         shape: Option<&[usize]>,
         lower: &[f64],
         upper: &[f64],
-        start: Option<&[f64]>,
-        x: &[f64],
-    ) -> Outcome<(Tables, Vec<f64>)>;
+        method: u32,
+        row: Option<Row>,
+    ) -> Outcome<Ranges>;
 }
 
 /// A compiled function.

@@ -6,6 +6,7 @@
 //! ```
 
 mod api;
+pub mod bounds;
 pub mod derivatives;
 pub mod errors;
 pub mod files;
@@ -14,8 +15,8 @@ pub mod formulations;
 pub mod models;
 
 pub use api::{
-    Api, Failure, Function, Kind, Lists, Model, Module, ModuleKind, Order, Outcome, Precision, Rows, Signature, Source,
-    Tables,
+    Api, Cones, Failure, Function, Indicators, Kind, Lists, Model, Module, ModuleKind, Order, Outcome, Precision,
+    QuadraticRows, Ranges, Row, Rows, Signature, Source, Tables, Tapes,
 };
 
 /// The tests of the suite, for one [`Api`].
@@ -31,7 +32,11 @@ macro_rules! suite {
                           several_points_are_as_one_by_one }
             errors { refused_files_say_what_and_where, wrong_lengths_are_refused, wrong_shapes_are_refused,
                      foreign_workspaces_are_refused }
-            formulations { the_forward_pass_satisfies_the_formulation, other_points_do_not, bounds_are_checked }
+            bounds { bounds_hold_the_values_of_torch, programs_tighten_bounds }
+            formulations {
+                the_forward_pass_satisfies_the_formulation, every_form_holds, other_points_do_not, options_are_checked,
+                bounds_are_checked
+            }
         }
     };
     ($api:ty: $($module:ident { $($test:ident),* })*) => {

@@ -456,3 +456,61 @@ fn a_large_network_takes_little_time() {
     assert!(seconds < if cfg!(debug_assertions) { 20.0 } else { 1.0 });
     check_samples("large", &graph, &x, &linear, 100);
 }
+
+/// The issue's benchmark: big-M with the bounds of linear programs proves the minimum of a 10-50-50-1 network over boxes
+/// of radius 0.2 within a minute each, and faster than with intervals.
+#[cfg(feature = "highs")]
+#[test]
+#[ignore = "takes minutes"]
+fn linear_programs_make_big_m_fast() {
+    use native_torch::{
+        lower::{self, lower},
+        solve::{self, Objective, Sense, Solver, Status},
+    };
+    let widths = [10, 50, 50, 1];
+    let mut random = Random(20);
+    let network = graph(&[10], |b, _, x| {
+        let mut h = x;
+        for (k, w) in widths.windows(2).enumerate() {
+            if k > 0 {
+                h = b.unary(Unary::Relu, h).unwrap();
+            }
+            // As torch initialises a linear layer.
+            let scale = 1.0 / (w[0] as f64).sqrt();
+            let mut scaled = |n: usize| random.vector(n).into_iter().map(|v| v * scale).collect::<Vec<f64>>();
+            let weight = b.parameter("weight", Tensor::from_slice(&[w[1], w[0]], &scaled(w[0] * w[1])));
+            let bias = b.parameter("bias", Tensor::from_slice(&[w[1]], &scaled(w[1])));
+            h = b.linear(h, weight, Some(bias)).unwrap();
+        }
+        h
+    });
+    let mut random = Random(21);
+    for k in 0..5 {
+        let x: Vec<Interval> = random.vector(10).into_iter().map(|c| Interval::new(c - 0.2, c + 0.2)).collect();
+        for method in Method::ALL {
+            let options = Options { threads: 2, solver: Solver::Highs, ..Options::default() };
+            let start = Instant::now();
+            let (bounds, report) = tightened(&network, &x, method, &options);
+            let tighten = start.elapsed().as_secs_f64();
+            let formulation = lower(&network, &bounds, &lower::Options::default()).unwrap();
+            let objective =
+                Objective { sense: Sense::Minimize, terms: vec![(formulation.outputs()[0], 1.0)], constant: 0.0 };
+            let limit = Some(Duration::from_secs(60));
+            let options = solve::Options { solver: Solver::Highs, time_limit: limit, ..solve::Options::default() };
+            let start = Instant::now();
+            let solution = solve::solve(&formulation, &objective, &options).unwrap();
+            println!(
+                "point {k}, {method:?}: bounds {tighten:.2} s ({} programs, {} failed), width {:.4}, {} binaries, solved in \
+                 {:.2} s: {:?} {:?}",
+                report.solved,
+                report.failed,
+                width(&network, &bounds),
+                formulation.variables().domain.iter().filter(|d| **d as u8 == 1).count(),
+                start.elapsed().as_secs_f64(),
+                solution.status,
+                solution.objective,
+            );
+            assert!(method < Method::Lp || solution.status == Status::Optimal);
+        }
+    }
+}

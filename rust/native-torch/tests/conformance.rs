@@ -7,14 +7,15 @@ use native_torch::{
     bounds::{Interval, propagate},
     diff::Pattern,
     eval::{self, Workspace},
-    graph::{Dim, Graph},
+    graph::{self, Dim, Graph},
     load::{self, Checkpoint, Layer},
-    lower::{LinearRows, VarId, VariableLists, lower},
+    lower::{self, Domain, Formulation, LinearRows, VarId, VariableLists, lower},
     tensor::{DType, Tensor},
+    tighten::{self, InputRow},
 };
 use native_torch_conformance::{
-    Api, Failure, Function, Kind, Lists, Model, Module, ModuleKind, Order, Outcome, Precision, Rows, Signature, Source,
-    Tables, suite,
+    Api, Cones, Failure, Function, Indicators, Kind, Lists, Model, Module, ModuleKind, Order, Outcome, Precision,
+    QuadraticRows, Ranges, Row, Rows, Signature, Source, Tables, Tapes, suite,
 };
 use serde_json::{Value as Json, json};
 
@@ -205,47 +206,126 @@ impl Model for NativeModel {
     fn formulate(
         &self,
         shape: Option<&[usize]>,
-        lower_bounds: &[f64],
-        upper_bounds: &[f64],
+        (lower_bounds, upper_bounds): (&[f64], &[f64]),
+        options: &str,
         start: Option<&[f64]>,
         x: &[f64],
-    ) -> Outcome<(Tables, Vec<f64>)> {
+    ) -> Outcome<(Tables, Vec<f64>, Vec<f64>)> {
         let graph = self.graph(shape).map_err(failure)?;
         let bounds: Vec<Interval> =
             lower_bounds.iter().zip(upper_bounds).map(|(&lower, &upper)| Interval::new(lower, upper)).collect();
         let bounds = propagate(&graph, &bounds).map_err(failure)?;
-        let mut formulation = lower(&graph, &bounds).map_err(failure)?;
+        let options = options.parse().map_err(failure)?;
+        let mut formulation = lower(&graph, &bounds, &options).map_err(failure)?;
         if let Some(start) = start {
             formulation.set_start(start).map_err(failure)?;
         }
-        let variables = formulation.variables();
-        let definitions = formulation.definitions();
-        let tables = Tables {
-            lower: variables.lower.clone(),
-            upper: variables.upper.clone(),
-            domains: variables.domain.iter().map(|&domain| domain as u8).collect(),
-            start: variables.start.clone(),
-            names: (0..variables.len()).map(|i| formulation.name(VarId(i as u32))).collect(),
-            rows: rows(formulation.rows()),
-            sos1: lists(formulation.sos1()),
-            indicators: rows(&formulation.indicators().rows),
-            others: [
-                formulation.quadratic().rows.len(),
-                formulation.cones().cone.len(),
-                formulation.complementarities().first.len(),
-            ],
-            definitions: ids(&definitions.variable),
-            starts: definitions.starts.clone(),
-            codes: definitions.opcode.iter().map(|&code| code as u8).collect(),
-            arguments: definitions.argument.clone(),
-            constants: definitions.constants.clone(),
-            inputs: ids(formulation.inputs()),
-            outputs: ids(formulation.outputs()),
-            layers: formulation.layers().to_vec(),
-            text: formulation.to_string(),
-        };
         let values = formulation.evaluate(x).map_err(failure)?;
-        Ok((tables, values))
+        let outputs = formulation.output_values(&values);
+        Ok((tables(&formulation), values, outputs))
+    }
+
+    fn bounds(
+        &self,
+        shape: Option<&[usize]>,
+        lower_bounds: &[f64],
+        upper_bounds: &[f64],
+        method: u32,
+        row: Option<Row>,
+    ) -> Outcome<Ranges> {
+        let graph = self.graph(shape).map_err(failure)?;
+        let inputs: Vec<Interval> =
+            lower_bounds.iter().zip(upper_bounds).map(|(&lower, &upper)| Interval::new(lower, upper)).collect();
+        let rows = row.into_iter().map(|row| InputRow {
+            terms: row.elements.iter().copied().zip(row.coefficients.iter().copied()).collect(),
+            lower: row.lower,
+            upper: row.upper,
+        });
+        let options = tighten::Options { threads: 1, rows: rows.collect(), ..tighten::Options::default() };
+        let mut calls = 0;
+        let mut count = |_: tighten::Progress| {
+            calls += 1;
+            true
+        };
+        let method = tighten::Method::ALL[method as usize];
+        let (bounds, report) =
+            tighten::network_bounds(&graph, &inputs, method, &options, &mut count).map_err(failure)?;
+        let formulation = lower(&graph, &bounds, &lower::Options::default()).map_err(failure)?;
+        let entries = tighten::entries(&graph);
+        let mut ranges = Ranges {
+            names: entries.iter().map(|entry| entry.name.clone()).collect(),
+            operations: entries.iter().map(|entry| entry.operation.to_owned()).collect(),
+            starts: vec![0],
+            solved: report.solved,
+            calls,
+            binaries: formulation.variables().domain.iter().filter(|&&domain| domain == Domain::Binary).count(),
+            ..Ranges::default()
+        };
+        for entry in &entries {
+            ranges.lower.extend(bounds.of(entry.value).iter().map(|range| range.lower));
+            ranges.upper.extend(bounds.of(entry.value).iter().map(|range| range.upper));
+            ranges.starts.push(ranges.lower.len());
+        }
+        let place = |output: &graph::Named| entries.iter().position(|entry| entry.value == output.value);
+        ranges.outputs = graph.outputs().iter().filter_map(place).collect();
+        Ok(ranges)
+    }
+}
+
+fn tables(formulation: &Formulation) -> Tables {
+    let variables = formulation.variables();
+    let (indicators, quadratic, cones) = (formulation.indicators(), formulation.quadratic(), formulation.cones());
+    let (pairs, definitions) = (formulation.complementarities(), formulation.definitions());
+    Tables {
+        lower: variables.lower.clone(),
+        upper: variables.upper.clone(),
+        domains: variables.domain.iter().map(|&domain| domain as u8).collect(),
+        start: variables.start.clone(),
+        names: (0..variables.len()).map(|i| formulation.name(VarId(i as u32))).collect(),
+        rows: rows(formulation.rows()),
+        sos1: lists(formulation.sos1()),
+        indicators: Indicators {
+            binaries: ids(&indicators.binary),
+            active: indicators.active.clone(),
+            rows: rows(&indicators.rows),
+        },
+        quadratic: QuadraticRows {
+            rows: rows(&quadratic.rows),
+            starts: quadratic.starts.clone(),
+            first: ids(&quadratic.first),
+            second: ids(&quadratic.second),
+            coefficients: quadratic.coefficient.clone(),
+        },
+        cones: Cones {
+            kinds: cones.cone.iter().map(|&cone| cone as u8).collect(),
+            starts: cones.starts.clone(),
+            members: (
+                cones.members.starts.clone(),
+                ids(&cones.members.variable),
+                cones.members.coefficient.clone(),
+                cones.members.constant.clone(),
+            ),
+        },
+        complementarities: ids(&pairs.first).into_iter().zip(ids(&pairs.second)).collect(),
+        definitions: ids(&definitions.variable),
+        relations: definitions.relation.iter().map(|&relation| relation as u8).collect(),
+        tapes: tapes(&definitions.tapes),
+        expressions: tapes(formulation.expressions()),
+        inputs: ids(formulation.inputs()),
+        outputs: ids(formulation.outputs()),
+        output_expressions: formulation.output_expressions().to_vec(),
+        output_bounds: formulation.output_bounds().iter().map(|bounds| (bounds.lower, bounds.upper)).collect(),
+        layers: formulation.layers().to_vec(),
+        text: formulation.to_string(),
+    }
+}
+
+fn tapes(tapes: &lower::Tapes) -> Tapes {
+    Tapes {
+        starts: tapes.starts.clone(),
+        codes: tapes.opcode.iter().map(|&code| code as u8).collect(),
+        arguments: tapes.argument.clone(),
+        constants: tapes.constants.clone(),
     }
 }
 

@@ -12,7 +12,7 @@ use native_torch::{
     eval::Function,
     graph::{Builder, Dim, Graph, MaxPool, Op, Unary},
     load,
-    lower::{Domain, Formulation, VarId, lower},
+    lower::{Domain, Formulation, Options, VarId, lower},
     tensor::{DType, Tensor},
 };
 
@@ -59,7 +59,8 @@ fn check_values(name: &str, f: &Formulation, values: &[f64]) {
         assert!(rows.row(i).zip(rows.row(i).skip(1)).all(|(a, b)| a.0 < b.0));
     }
     for i in 0..f.definitions().len() {
-        let (left, right) = (values[f.definitions().variable[i].index()], f.definitions().evaluate(i, values));
+        let (left, right) =
+            (values[f.definitions().variable[i].index()], f.definitions().tapes.evaluate(i, values, &[]));
         assert!((left - right).abs() <= 1e-12 * left.abs().max(1.0), "{name}: definition {i}");
     }
 }
@@ -73,7 +74,7 @@ fn no_true_value_is_cut_off() {
             let center: Vec<f64> = random.vector(n);
             let bounds: Vec<Interval> = center.iter().map(|c| Interval::new(c - radius, c + radius)).collect();
             let intervals = propagate(&case.graph, &bounds).unwrap();
-            let f = lower(&case.graph, &intervals).unwrap();
+            let f = lower(&case.graph, &intervals, &Options::default()).unwrap();
             for _ in 0..40 {
                 let x = point(&mut random, &bounds);
                 let y = forward(&case.graph, &x);
@@ -121,7 +122,8 @@ fn torch_models_are_formulated_as_torch_computes() {
         let module = load::open(root.join(&name).with_extension("pt")).unwrap().module().unwrap();
         let graph = module.graph(Some(&shape)).unwrap();
         let bounds: Vec<Interval> = x.iter().map(|v| Interval::new(v - 0.1, v + 0.1)).collect();
-        let f = lower(&graph, &propagate(&graph, &bounds).unwrap()).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let f = lower(&graph, &propagate(&graph, &bounds).unwrap(), &Options::default())
+            .unwrap_or_else(|e| panic!("{name}: {e}"));
         let values = f.evaluate(&x).unwrap();
         check_values(&name, &f, &values);
         let largest = y.iter().fold(1.0f64, |m, v| m.max(v.abs()));
@@ -141,7 +143,7 @@ fn torch_models_are_formulated_as_torch_computes() {
 fn lowered(shape: &[usize], op: Op) -> String {
     let graph = graph(shape, |b, _, x| b.node(op, &[x]).unwrap());
     let bounds = propagate(&graph, &vec![Interval::new(-1.0, 2.0); size(&graph)]).unwrap();
-    lower(&graph, &bounds).unwrap().to_string()
+    lower(&graph, &bounds, &Options::default()).unwrap().to_string()
 }
 
 #[test]
@@ -156,15 +158,15 @@ fn formulations_read_as_written_in_papers() {
     };
     assert_eq!(
         tail(lowered(&[1], Op::Unary(Unary::LeakyRelu { slope: 0.5 }))),
-        "-x[0] + leaky_relu 0.y[0] >= 0\n\
-         -0.5 x[0] + leaky_relu 0.y[0] >= 0\n\
+        "-0.5 x[0] + leaky_relu 0.y[0] >= 0\n\
+         -x[0] + leaky_relu 0.y[0] >= 0\n\
          -x[0] + leaky_relu 0.y[0] + 0.5 leaky_relu 0.on[0] <= 0.5\n\
          -0.5 x[0] + leaky_relu 0.y[0] - leaky_relu 0.on[0] <= 0"
     );
     assert_eq!(
         tail(lowered(&[1], Op::Unary(Unary::LeakyRelu { slope: 2.0 }))),
-        "-x[0] + leaky_relu 0.y[0] <= 0\n\
-         -2 x[0] + leaky_relu 0.y[0] <= 0\n\
+        "-2 x[0] + leaky_relu 0.y[0] <= 0\n\
+         -x[0] + leaky_relu 0.y[0] <= 0\n\
          -x[0] + leaky_relu 0.y[0] - leaky_relu 0.on[0] >= -1\n\
          -2 x[0] + leaky_relu 0.y[0] + 2 leaky_relu 0.on[0] >= 0"
     );
@@ -173,9 +175,9 @@ fn formulations_read_as_written_in_papers() {
         tail(lowered(&[1, 2], Op::MaxPool(pool))),
         "-x[0] + max_pool 0.y[0] >= 0\n\
          -x[1] + max_pool 0.y[0] >= 0\n\
-         -x[0] + max_pool 0.y[0] + 3 max_pool 0.largest[0] <= 3\n\
-         -x[1] + max_pool 0.y[0] + 3 max_pool 0.largest[1] <= 3\n\
-         max_pool 0.largest[0] + max_pool 0.largest[1] == 1"
+         -x[0] + max_pool 0.y[0] + 3 max_pool 0.chosen[0] <= 3\n\
+         -x[1] + max_pool 0.y[0] + 3 max_pool 0.chosen[1] <= 3\n\
+         max_pool 0.chosen[0] + max_pool 0.chosen[1] == 1"
     );
     assert_eq!(tail(lowered(&[1], Op::Unary(Unary::Sigmoid))), "sigmoid 0.y[0] == 0.5 + 0.5 * tanh(0.5 * x[0])");
     assert_eq!(
@@ -209,7 +211,7 @@ fn what_is_certain_takes_no_binary() {
         let z = b.linear(x, weight, Some(bias)).unwrap();
         b.unary(Unary::Relu, z).unwrap()
     });
-    let f = lower(&relu, &propagate(&relu, &[Interval::new(-1.0, 1.0); 3]).unwrap()).unwrap();
+    let f = lower(&relu, &propagate(&relu, &[Interval::new(-1.0, 1.0); 3]).unwrap(), &Options::default()).unwrap();
     assert_eq!(f.variables().domain.iter().filter(|&&d| d == Domain::Binary).count(), 1);
     assert_eq!(f.name(f.outputs()[0]), "linear 0.z[0]");
     assert_eq!(f.bounds(f.outputs()[1]), Interval::point(0.0));
@@ -219,7 +221,7 @@ fn what_is_certain_takes_no_binary() {
         b.node(Op::MaxPool(pool), &[x]).unwrap()
     });
     let bounds = [Interval::new(1.0, 2.0), Interval::new(-1.0, 1.0)];
-    let f = lower(&pool, &propagate(&pool, &bounds).unwrap()).unwrap();
+    let f = lower(&pool, &propagate(&pool, &bounds).unwrap(), &Options::default()).unwrap();
     assert_eq!((f.variables().len(), f.rows().len(), f.outputs()[0]), (2, 0, f.inputs()[0]));
 }
 
@@ -231,11 +233,11 @@ fn errors_name_the_layer() {
     let y = b.unary(Unary::Relu, x).unwrap();
     let relu = b.finish(&[("y", y)]).unwrap();
     let bounds = propagate(&relu, &[Interval::new(0.0, 1.0), Interval::new(-1.0, f64::INFINITY)]).unwrap();
-    let error = lower(&relu, &bounds).unwrap_err();
+    let error = lower(&relu, &bounds, &Options::default()).unwrap_err();
     assert!(error.to_string().contains("layer `3`") && error.to_string().contains("give bounds"), "{error}");
     // Where the sign is certain, infinite bounds do.
     let bounds = propagate(&relu, &[Interval::new(0.0, f64::INFINITY), Interval::new(f64::NEG_INFINITY, 0.0)]).unwrap();
-    lower(&relu, &bounds).unwrap();
+    lower(&relu, &bounds, &Options::default()).unwrap();
 
     for bad in [vec![Interval::ALL], vec![Interval::new(1.0, 0.0); 2], vec![Interval::new(f64::NAN, 0.0); 2]] {
         assert_eq!(propagate(&relu, &bad).unwrap_err().kind(), ErrorKind::Argument);
@@ -264,7 +266,7 @@ fn errors_name_the_layer() {
 fn a_wide_network_is_lowered_at_once() {
     let wide = common::mlp(&[784, 512, 512, 10], Unary::Relu);
     let started = std::time::Instant::now();
-    let f = lower(&wide, &propagate(&wide, &vec![Interval::new(0.0, 1.0); 784]).unwrap()).unwrap();
+    let f = lower(&wide, &propagate(&wide, &vec![Interval::new(0.0, 1.0); 784]).unwrap(), &Options::default()).unwrap();
     let took = started.elapsed();
     assert_eq!(f.outputs().len(), 10);
     // In release mode a small fraction of this.

@@ -7,7 +7,7 @@ use native_torch::{
     eval::{Function, Order},
     graph::{Builder, Dim, Graph, Op, Unary},
     load,
-    lower::lower,
+    lower::{Options, lower},
     tensor::{DType, Tensor},
 };
 use serde_json::Value;
@@ -59,7 +59,7 @@ fn models_are_those_of_torch() {
         let bounds = propagate(&graph, &box_of_x).unwrap();
         let ranges = bounds.of(graph.outputs()[0].value);
         assert!(ranges.iter().zip(&y).all(|(range, &y)| range.contains(y)), "{name}");
-        let formulation = lower(&graph, &bounds).unwrap();
+        let formulation = lower(&graph, &bounds, &Options::default()).unwrap();
         let values = formulation.evaluate(&x).unwrap();
         let outputs: Vec<f64> = formulation.outputs().iter().map(|v| values[v.index()]).collect();
         for (found, y) in outputs.iter().zip(&y) {

@@ -12,7 +12,7 @@ use native_torch::{
     eval::{Function, Order},
     graph::{Dim, Graph},
     load,
-    lower::lower,
+    lower::{Options, lower},
     tensor::DType,
 };
 use serde_json::Value;
@@ -51,7 +51,7 @@ impl Seen {
         self.hessian |= !function.hessian_pattern().is_empty();
         let bounds = propagate(graph, &vec![Interval::new(-1.0, 1.0); n]);
         self.bounds.insert(bounds.is_ok());
-        self.formulation.insert(bounds.is_ok_and(|bounds| lower(graph, &bounds).is_ok()));
+        self.formulation.insert(bounds.is_ok_and(|bounds| lower(graph, &bounds, &Options::default()).is_ok()));
     }
 }
 

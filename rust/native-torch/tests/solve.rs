@@ -11,7 +11,7 @@ use native_torch::{
     eval::Function,
     graph::{AvgPool, Builder, Conv, Dim, Graph, MaxPool, Op, Padding, Unary},
     load,
-    lower::{Domain, Expression, Formulation, Opcode, VarId, lower},
+    lower::{Domain, Expression, Formulation, Opcode, Relation, VarId, lower},
     solve::{Answer, Objective, Options, Problem, Sense, Solver, Status, solve},
     tensor::{DType, Tensor},
 };
@@ -37,7 +37,7 @@ fn inputs(graph: &Graph) -> usize {
 }
 
 fn formulate(graph: &Graph, bounds: &[Interval]) -> Formulation {
-    lower(graph, &propagate(graph, bounds).unwrap()).unwrap()
+    lower(graph, &propagate(graph, bounds).unwrap(), &native_torch::lower::Options::default()).unwrap()
 }
 
 fn close(a: f64, b: f64, tolerance: f64) -> bool {
@@ -634,7 +634,7 @@ fn formulations_of_the_callers_are_checked() {
     assert!(f.add_row(1.0, &[(v, 1.0)], 0.0).is_err());
     assert!(f.add_indicator(v, true, 0.0, &[(v, 1.0)], 0.0).unwrap_err().to_string().contains("not binary"));
     assert!(f.add_sos1(&[(missing, 1.0)]).is_err());
-    assert!(f.add_definition(v, &Expression::call(Opcode::Exp, [])).is_err());
+    assert!(f.add_definition(v, Relation::Equal, &Expression::call(Opcode::Exp, [])).is_err());
     assert!(f.restrict(v, Interval::new(2.0, 3.0)).is_err());
     assert!(f.evaluate(&[1.0]).is_err());
     // The same variable twice is one entry.

@@ -109,6 +109,23 @@ impl Bounds {
         own.iter_mut().zip(ranges).for_each(|(own, range)| *own = own.intersect(*range));
     }
 
+    /// Whether there is an interval for each element of a graph's inputs and of what its nodes compute.
+    pub(crate) fn fits(&self, graph: &Graph) -> bool {
+        let inputs = graph.inputs().iter().map(|input| input.value);
+        let computed = graph.nodes().iter().map(|node| node.outputs[0]);
+        self.values.len() == graph.values().len()
+            && inputs.chain(computed).all(|value| self.of(value).len() == graph.numel(value))
+    }
+
+    /// What both say of the values of one graph.
+    #[must_use]
+    pub(crate) fn intersection(mut self, other: &Bounds) -> Bounds {
+        for (own, other) in self.values.iter_mut().zip(&other.values) {
+            own.iter_mut().zip(other).for_each(|(own, other)| *own = own.intersect(*other));
+        }
+        self
+    }
+
     /// Changes a value's intervals.
     pub(crate) fn update(&mut self, value: ValueId, change: impl FnMut(&mut Interval)) {
         self.values[value.index()].iter_mut().for_each(change);

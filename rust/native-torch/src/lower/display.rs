@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use super::{Domain, Formulation, LinearRows, NO_NODE, VarId};
+use super::{Cone, Domain, Formulation, LinearRows, NO_NODE, VarId};
 
 /// A number with at most six significant digits: bounds have outward margins that nobody wants to read.
 pub(super) fn number(value: f64) -> String {
@@ -18,14 +18,24 @@ impl fmt::Display for Formulation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let binaries = self.variables.domain.iter().filter(|&&d| d == Domain::Binary).count();
         let rows = self.rows.len() + self.indicators.rows.len() + self.quadratic.rows.len();
+        let counts = [
+            (self.sos1.len(), "SOS1 sets"),
+            (self.complementarities.len(), "complementarities"),
+            (self.cones.len(), "cones"),
+            (self.expressions.len(), "expressions"),
+        ];
+        let others: String =
+            counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!(", {count} {what}")).collect();
         writeln!(
             f,
-            "{} variables ({binaries} binary), {rows} rows, {} nonlinear equations",
+            "{} variables ({binaries} binary), {rows} rows, {} nonlinear rows{others}",
             self.variables.len(),
             self.definitions.len()
         )?;
         writeln!(f, "inputs: {}", self.names(&self.inputs))?;
-        writeln!(f, "outputs: {}", self.names(&self.outputs))?;
+        let expressions: Vec<String> = self.output_expressions.iter().map(|e| format!("e[{e}]")).collect();
+        let outputs = if expressions.is_empty() { self.names(&self.outputs) } else { expressions.join(", ") };
+        writeln!(f, "outputs: {outputs}")?;
         for i in 0..self.variables.len() {
             writeln!(f, "  {}", self.variable_line(i))?;
         }
@@ -76,9 +86,9 @@ impl Formulation {
         }
         for i in of(&self.quadratic.rows.node) {
             let mut products = String::new();
-            for k in self.quadratic.starts[i]..self.quadratic.starts[i + 1] {
-                let pair = [self.quadratic.first[k], self.quadratic.second[k]].map(|v| self.name(v)).join(" ");
-                term(&mut products, self.quadratic.coefficient[k], &pair);
+            for (a, b, q) in self.quadratic.products(i) {
+                let pair = if a == b { self.name(a) + "^2" } else { [a, b].map(|v| self.name(v)).join(" * ") };
+                term(&mut products, q, &pair);
             }
             let _ = writeln!(lines, "  {}", self.row_line(&self.quadratic.rows, i, &products));
         }
@@ -86,17 +96,33 @@ impl Formulation {
             let set: Vec<VarId> = self.sos1.list(i).map(|entry| entry.0).collect();
             let _ = writeln!(lines, "  at most one not zero: {}", self.names(&set));
         }
-        for i in of(&self.cones.members.node) {
-            let set: Vec<VarId> = self.cones.members.list(i).map(|entry| entry.0).collect();
-            let _ = writeln!(lines, "  [{}] in {:?}", self.names(&set), self.cones.cone[i]);
+        for i in of(&self.cones.node) {
+            let member = |k: usize| {
+                let mut sum = String::new();
+                self.cones.members.terms(k).for_each(|(variable, a)| term(&mut sum, a, &self.name(variable)));
+                match (sum.is_empty(), self.cones.members.constant[k]) {
+                    (true, c) => number(c),
+                    (false, 0.0) => sum,
+                    (false, c) => format!("{sum} {} {}", if c < 0.0 { '-' } else { '+' }, number(c.abs())),
+                }
+            };
+            let members: Vec<String> = (self.cones.starts[i]..self.cones.starts[i + 1]).map(member).collect();
+            let cone = match self.cones.cone[i] {
+                Cone::Exponential => "exponential cone",
+                Cone::SecondOrder => "second-order cone",
+            };
+            let _ = writeln!(lines, "  ({}) in {cone}", members.join(", "));
         }
         for i in of(&self.complementarities.node) {
             let (a, b) = (self.complementarities.first[i], self.complementarities.second[i]);
             let _ = writeln!(lines, "  0 <= {} complements {} >= 0", self.name(a), self.name(b));
         }
-        for i in of(&self.definitions.node) {
-            let left = self.name(self.definitions.variable[i]);
-            let _ = writeln!(lines, "  {left} == {}", self.definitions.format(i, |v| self.name(v)));
+        for i in of(&self.definitions.tapes.node) {
+            let (left, sign) = (self.name(self.definitions.variable[i]), self.definitions.relation[i].sign());
+            let _ = writeln!(lines, "  {left} {sign} {}", self.definitions.tapes.format(i, |v| self.name(v)));
+        }
+        for i in of(&self.expressions.node) {
+            let _ = writeln!(lines, "  e[{i}] = {}", self.expressions.format(i, |v| self.name(v)));
         }
         lines
     }

@@ -45,6 +45,11 @@ pub enum Opcode {
     IfElse = 17,
     /// 1 where `a > b`, else 0.
     Greater = 18,
+    /// Pushes the value of an expression; the argument is its number in [`Formulation::expressions`], below that of the
+    /// expression that it stands in.
+    ///
+    /// [`Formulation::expressions`]: super::Formulation::expressions
+    Expression = 19,
 }
 
 /// How many operands a code may have.
@@ -57,7 +62,7 @@ enum Arity {
 
 impl Opcode {
     /// Every code, in the order of their numbers.
-    pub const ALL: [Opcode; 19] = [
+    pub const ALL: [Opcode; 20] = [
         Opcode::Constant,
         Opcode::Variable,
         Opcode::Add,
@@ -77,12 +82,13 @@ impl Opcode {
         Opcode::Min,
         Opcode::IfElse,
         Opcode::Greater,
+        Opcode::Expression,
     ];
 
     /// The name that MathOptInterface's nonlinear functions give it; none for the leaves.
     pub fn name(self) -> &'static str {
         match self {
-            Opcode::Constant | Opcode::Variable => "",
+            Opcode::Constant | Opcode::Variable | Opcode::Expression => "",
             Opcode::Add => "+",
             Opcode::Sub | Opcode::Neg => "-",
             Opcode::Mul => "*",
@@ -104,7 +110,7 @@ impl Opcode {
 
     fn arity(self) -> Arity {
         match self {
-            Opcode::Constant | Opcode::Variable => Arity::Leaf,
+            Opcode::Constant | Opcode::Variable | Opcode::Expression => Arity::Leaf,
             Opcode::Add | Opcode::Mul | Opcode::Max | Opcode::Min => Arity::Any,
             Opcode::Sub | Opcode::Div | Opcode::Pow | Opcode::Greater => Arity::Exactly(2),
             Opcode::IfElse => Arity::Exactly(3),
@@ -121,7 +127,7 @@ impl Opcode {
 
     fn apply(self, args: &[f64]) -> f64 {
         match self {
-            Opcode::Constant | Opcode::Variable => f64::NAN,
+            Opcode::Constant | Opcode::Variable | Opcode::Expression => f64::NAN,
             Opcode::Add => args.iter().sum(),
             Opcode::Sub => args[0] - args[1],
             Opcode::Mul => args.iter().product(),
@@ -156,6 +162,8 @@ pub enum Expression {
     Constant(f64),
     /// A variable.
     Variable(VarId),
+    /// The expression of this number among those of a formulation.
+    Shared(u32),
     /// An operation on others.
     Call(Opcode, Vec<Expression>),
 }
@@ -173,13 +181,9 @@ impl From<f64> for Expression {
     }
 }
 
-/// Nonlinear equations `variable == expression`, as flat arrays.
-///
-/// The expression of equation `i` is the tape's part `starts[i] .. starts[i + 1]`.
+/// Expressions as flat arrays: expression `i` is the part `starts[i] .. starts[i + 1]`.
 #[derive(Clone, Debug)]
-pub struct Definitions {
-    /// The variable that each equation defines.
-    pub variable: Vec<VarId>,
+pub struct Tapes {
     /// Where each expression begins, and the end of the last.
     pub starts: Vec<usize>,
     /// The codes, postfix.
@@ -188,25 +192,52 @@ pub struct Definitions {
     pub argument: Vec<u32>,
     /// The constants of all expressions.
     pub constants: Vec<f64>,
-    /// The graph's node of each equation, or [`NO_NODE`](super::NO_NODE).
+    /// The graph's node of each expression, or [`NO_NODE`](super::NO_NODE).
     pub node: Vec<u32>,
 }
 
-impl Default for Definitions {
+impl Default for Tapes {
     fn default() -> Self {
-        Self {
-            variable: Vec::new(),
-            starts: vec![0],
-            opcode: Vec::new(),
-            argument: Vec::new(),
-            constants: Vec::new(),
-            node: Vec::new(),
+        Self { starts: vec![0], opcode: Vec::new(), argument: Vec::new(), constants: Vec::new(), node: Vec::new() }
+    }
+}
+
+/// How a variable relates to an expression.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Relation {
+    /// `variable == expression`.
+    Equal = 0,
+    /// `variable >= expression`.
+    AtLeast = 1,
+    /// `variable <= expression`.
+    AtMost = 2,
+}
+
+impl Relation {
+    /// The sign between the two.
+    pub fn sign(self) -> &'static str {
+        match self {
+            Relation::Equal => "==",
+            Relation::AtLeast => ">=",
+            Relation::AtMost => "<=",
         }
     }
 }
 
+/// Nonlinear equations `variable == expression`, and inequalities.
+#[derive(Clone, Debug, Default)]
+pub struct Definitions {
+    /// The variable on the left of each.
+    pub variable: Vec<VarId>,
+    /// The sign of each.
+    pub relation: Vec<Relation>,
+    /// The expression on the right of each.
+    pub tapes: Tapes,
+}
+
 impl Definitions {
-    /// The number of equations.
+    /// The number of equations and inequalities.
     pub fn len(&self) -> usize {
         self.variable.len()
     }
@@ -216,8 +247,34 @@ impl Definitions {
         self.variable.is_empty()
     }
 
-    /// Appends `variable == expression`; an error, and no change, if a code has a wrong number of operands.
-    pub(super) fn push(&mut self, variable: VarId, expression: &Expression, node: u32) -> Result<()> {
+    /// Appends one; an error, and no change, if a code has a wrong number of operands.
+    pub(super) fn push(
+        &mut self,
+        variable: VarId,
+        relation: Relation,
+        expression: &Expression,
+        node: u32,
+    ) -> Result<()> {
+        self.tapes.push(expression, node)?;
+        self.variable.push(variable);
+        self.relation.push(relation);
+        Ok(())
+    }
+}
+
+impl Tapes {
+    /// The number of expressions.
+    pub fn len(&self) -> usize {
+        self.node.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.node.is_empty()
+    }
+
+    /// Appends an expression; an error, and no change, if a code has a wrong number of operands.
+    pub(super) fn push(&mut self, expression: &Expression, node: u32) -> Result<()> {
         let (codes, constants) = (self.opcode.len(), self.constants.len());
         if let Err(error) = self.write(expression) {
             self.opcode.truncate(codes);
@@ -225,7 +282,6 @@ impl Definitions {
             self.constants.truncate(constants);
             return Err(error);
         }
-        self.variable.push(variable);
         self.starts.push(self.opcode.len());
         self.node.push(node);
         Ok(())
@@ -245,6 +301,7 @@ impl Definitions {
                     (Opcode::Constant, u32::try_from(self.constants.len() - 1).unwrap_or(u32::MAX))
                 }
                 Step::Enter(Expression::Variable(variable)) => (Opcode::Variable, variable.0),
+                Step::Enter(Expression::Shared(number)) => (Opcode::Expression, *number),
                 Step::Enter(Expression::Call(opcode, args)) => {
                     let count = u32::try_from(args.len()).unwrap_or(0);
                     let fits = match opcode.arity() {
@@ -267,14 +324,15 @@ impl Definitions {
         Ok(())
     }
 
-    /// The value of expression `i` where the variables have these values.
-    pub fn evaluate(&self, i: usize, values: &[f64]) -> f64 {
+    /// The value of expression `i` where the variables and the expressions that it refers to have these values.
+    pub fn evaluate(&self, i: usize, values: &[f64], expressions: &[f64]) -> f64 {
         let mut stack: Vec<f64> = Vec::new();
         for at in self.starts[i]..self.starts[i + 1] {
             let argument = self.argument[at] as usize;
             let value = match self.opcode[at] {
                 Opcode::Constant => self.constants[argument],
                 Opcode::Variable => values[argument],
+                Opcode::Expression => expressions[argument],
                 opcode => {
                     let args = stack.split_off(stack.len() - argument);
                     opcode.apply(&args)
@@ -298,6 +356,7 @@ impl Definitions {
                     (super::display::number(value), if value < 0.0 { 1 } else { ATOM })
                 }
                 Opcode::Variable => (name(VarId(argument)), ATOM),
+                Opcode::Expression => (format!("e[{argument}]"), ATOM),
                 _ => {
                     let args = stack.split_off(stack.len() - argument as usize);
                     let (level, separator) = match opcode {
@@ -310,8 +369,13 @@ impl Definitions {
                         _ => (ATOM, ", "),
                     };
                     let tight = matches!(opcode, Opcode::Sub | Opcode::Div | Opcode::Pow);
+                    // `-2 x`, but `(a + b) x`.
+                    let negative = |k: usize, text: &str| k == 0 && text.starts_with('-') && !text.contains(' ');
                     let show = |(k, (text, inner)): (usize, &(String, u8))| {
-                        let bare = level == ATOM || *inner > level || (*inner == level && !(tight && k > 0));
+                        let bare = level == ATOM
+                            || *inner > level
+                            || (*inner == level && !(tight && k > 0))
+                            || (opcode == Opcode::Mul && negative(k, text));
                         if bare { text.clone() } else { format!("({text})") }
                     };
                     let parts: Vec<String> = args.iter().enumerate().map(show).collect();
@@ -320,7 +384,19 @@ impl Definitions {
                             let bare = args[0].1 > 1;
                             (if bare { format!("-{}", parts[0]) } else { format!("-({})", parts[0]) }, 1)
                         }
+                        (Opcode::Add, _) => {
+                            let mut sum = parts[0].clone();
+                            for part in &parts[1..] {
+                                match part.strip_prefix('-') {
+                                    Some(rest) => sum.extend([" - ", rest]),
+                                    None => sum.extend([" + ", part]),
+                                }
+                            }
+                            (sum, level)
+                        }
                         (_, ATOM) => (format!("{}({})", opcode.name(), parts.join(separator)), ATOM),
+                        // A sign in front binds like a sum.
+                        (Opcode::Mul, _) if parts[0].starts_with('-') => (parts.join(separator), 1),
                         _ => (parts.join(separator), level),
                     }
                 }

@@ -2,12 +2,17 @@
 
 use super::{
     Block, Complementarities, Cones, Definitions, Domain, Expression, Indicators, LinearRows, NO_NODE, QuadraticRows,
-    Rule, VarId, VariableLists, Variables,
+    Relation, Rule, Tapes, VarId, VariableLists, Variables,
 };
-use crate::{Error, Result, bounds::Interval};
+use crate::{
+    Error, Result,
+    bounds::{Interval, unary_value},
+};
 
 /// An optimisation model of a network: its variables, and rows that hold exactly where the outputs are the network's
 /// values at the inputs. The caller may add variables and rows.
+///
+/// In full space every output is a variable; in reduced space every output is an expression of the inputs.
 ///
 /// All tables are flat arrays. [`Display`](std::fmt::Display) prints the whole of it.
 #[derive(Clone, Debug, Default)]
@@ -21,10 +26,13 @@ pub struct Formulation {
     pub(super) cones: Cones,
     pub(super) complementarities: Complementarities,
     pub(super) definitions: Definitions,
+    pub(super) expressions: Tapes,
     /// What [`Rule`]s refer to.
     pub(super) lists: VariableLists,
     pub(super) inputs: Vec<VarId>,
     pub(super) outputs: Vec<VarId>,
+    pub(super) output_expressions: Vec<u32>,
+    pub(super) output_bounds: Vec<Interval>,
     pub(super) layers: Vec<String>,
 }
 
@@ -54,24 +62,29 @@ impl Formulation {
         &self.indicators
     }
 
-    /// Quadratic rows. No lowering makes any yet.
+    /// Quadratic rows.
     pub fn quadratic(&self) -> &QuadraticRows {
         &self.quadratic
     }
 
-    /// Cones. No lowering makes any yet.
+    /// Cones.
     pub fn cones(&self) -> &Cones {
         &self.cones
     }
 
-    /// Complementary pairs. No lowering makes any yet.
+    /// Complementary pairs.
     pub fn complementarities(&self) -> &Complementarities {
         &self.complementarities
     }
 
-    /// Nonlinear equations.
+    /// Nonlinear equations and inequalities.
     pub fn definitions(&self) -> &Definitions {
         &self.definitions
+    }
+
+    /// In reduced space, expressions that others and the outputs refer to, each after those that it refers to.
+    pub fn expressions(&self) -> &Tapes {
+        &self.expressions
     }
 
     /// The variables of the graph's inputs: each flat and row-major, in signature order.
@@ -80,9 +93,19 @@ impl Formulation {
     }
 
     /// The variables of the graph's outputs: each flat and row-major, in signature order. One variable may stand for
-    /// several outputs, and an input may be an output.
+    /// several outputs, and an input may be an output. Empty in reduced space.
     pub fn outputs(&self) -> &[VarId] {
         &self.outputs
+    }
+
+    /// In reduced space, the number in [`Formulation::expressions`] of every output. Empty in full space.
+    pub fn output_expressions(&self) -> &[u32] {
+        &self.output_expressions
+    }
+
+    /// The bounds of every output.
+    pub fn output_bounds(&self) -> &[Interval] {
+        &self.output_bounds
     }
 
     /// Where the graph's node stands in the model, as errors name it.
@@ -157,16 +180,31 @@ impl Formulation {
         if self.variables.domain[binary.index()] != Domain::Binary {
             return Err(Error::argument(format!("{} switches a row, but is not binary", self.name(binary))));
         }
-        self.indicators.binary.push(binary);
-        self.indicators.active.push(u8::from(active));
-        self.indicators.rows.push(lower, terms, upper, NO_NODE);
+        self.push_indicator(binary, active, (lower, terms, upper), NO_NODE);
         Ok(())
     }
 
-    /// The nonlinear equation `variable == expression`.
-    pub fn add_definition(&mut self, variable: VarId, expression: &Expression) -> Result<()> {
+    /// The nonlinear equation `variable == expression`, or an inequality.
+    pub fn add_definition(&mut self, variable: VarId, relation: Relation, expression: &Expression) -> Result<()> {
         self.check_terms(&[(variable, 1.0)])?;
-        self.definitions.push(variable, expression, NO_NODE)
+        self.definitions.push(variable, relation, expression, NO_NODE)
+    }
+
+    /// The quadratic row `lower <= sum of a v + sum of q v w <= upper`.
+    pub fn add_quadratic_row(
+        &mut self,
+        lower: f64,
+        terms: &[(VarId, f64)],
+        products: &[(VarId, VarId, f64)],
+        upper: f64,
+    ) -> Result<()> {
+        self.check_terms(terms)?;
+        for &(a, b, q) in products {
+            self.check_terms(&[(a, q), (b, q)])?;
+        }
+        check_limits(lower, upper)?;
+        self.quadratic.push(lower, terms, products, upper, NO_NODE);
+        Ok(())
     }
 
     /// Narrows a variable's bounds; an error if nothing is left.
@@ -191,8 +229,12 @@ impl Formulation {
 
     /// A list for [`Rule`]s.
     pub(super) fn add_list(&mut self, entries: &[VarId]) -> u32 {
-        let entries: Vec<_> = entries.iter().map(|&v| (v, 1.0)).collect();
-        self.lists.push(&entries, NO_NODE);
+        self.add_weighted_list(&entries.iter().map(|&v| (v, 1.0)).collect::<Vec<_>>())
+    }
+
+    /// The same with weights.
+    pub(super) fn add_weighted_list(&mut self, entries: &[(VarId, f64)]) -> u32 {
+        self.lists.push(entries, NO_NODE);
         to_u32(self.lists.len() - 1)
     }
 
@@ -218,19 +260,51 @@ impl Formulation {
         Ok(values)
     }
 
+    /// The outputs where the variables have these values.
+    pub fn output_values(&self, values: &[f64]) -> Vec<f64> {
+        if self.output_expressions.is_empty() {
+            return self.outputs.iter().map(|v| values[v.index()]).collect();
+        }
+        let mut expressions = Vec::with_capacity(self.expressions.len());
+        for i in 0..self.expressions.len() {
+            expressions.push(self.expressions.evaluate(i, values, &expressions));
+        }
+        self.output_expressions.iter().map(|&e| expressions[e as usize]).collect()
+    }
+
+    /// The largest difference between outputs that a solver gives for these inputs, and the network's own.
+    pub fn formulation_error(&self, inputs: &[f64], outputs: &[f64]) -> Result<f64> {
+        let own = self.output_values(&self.evaluate(inputs)?);
+        if own.len() != outputs.len() {
+            return Err(Error::argument(format!("{} values were given for {} outputs", outputs.len(), own.len())));
+        }
+        // A NaN must not be lost in a maximum.
+        let difference = own.iter().zip(outputs).map(|(a, b)| (a - b).abs());
+        Ok(difference.fold(0.0, |largest, d| if d > largest || d.is_nan() { d } else { largest }))
+    }
+
     fn rule_value(&self, i: usize, values: &[f64]) -> f64 {
         let entries = |list: u32| self.lists.list(list as usize).map(|(v, _)| values[v.index()]);
         match self.variables.rule[i] {
             Rule::Given => self.variables.start[i],
             Rule::Rows { first, count } => self.row_value(i, first as usize..(first + count) as usize, values),
-            Rule::Definition(d) => self.definitions.evaluate(d as usize, values),
-            Rule::Positive(of) => f64::from(values[of.index()] > 0.0),
-            Rule::Chosen { list, position } => {
+            Rule::Definition(d) => self.definitions.tapes.evaluate(d as usize, values, &[]),
+            Rule::Unary(unary, of) => unary_value(unary, values[of.index()]),
+            Rule::Way { of, from, to } => {
+                let way = if to > from { values[of.index()] - from } else { from - values[of.index()] };
+                way.clamp(0.0, (to - from).abs())
+            }
+            Rule::Within { of, from, to } => f64::from(from < values[of.index()] && values[of.index()] <= to),
+            Rule::Extreme { list, largest: true } => entries(list).fold(f64::NEG_INFINITY, f64::max),
+            Rule::Extreme { list, largest: false } => entries(list).fold(f64::INFINITY, f64::min),
+            Rule::Chosen { list, position, largest } => {
                 let position = position as usize;
-                let own = entries(list).nth(position).unwrap_or(f64::NAN);
-                let beats = |(k, v): (usize, f64)| if k < position { own > v } else { own >= v };
+                let sign = if largest { 1.0 } else { -1.0 };
+                let own = entries(list).nth(position).map_or(f64::NAN, |v| sign * v);
+                let beats = |(k, v): (usize, f64)| if k < position { own > sign * v } else { own >= sign * v };
                 f64::from(entries(list).enumerate().all(beats))
             }
+            Rule::Exp(list) => libm::exp(self.lists.list(list as usize).map(|(v, w)| w * values[v.index()]).sum()),
             Rule::LogSumExp(list) => {
                 let largest = entries(list).fold(f64::NEG_INFINITY, f64::max);
                 largest + libm::log(entries(list).map(|v| libm::exp(v - largest)).sum())
@@ -316,6 +390,18 @@ impl Formulation {
         table.index.push(to_u32(index));
         table.rule.push(rule);
         VarId(to_u32(table.len() - 1))
+    }
+
+    pub(super) fn push_indicator(
+        &mut self,
+        binary: VarId,
+        active: bool,
+        (lower, terms, upper): (f64, &[(VarId, f64)], f64),
+        node: u32,
+    ) {
+        self.indicators.binary.push(binary);
+        self.indicators.active.push(u8::from(active));
+        self.indicators.rows.push(lower, terms, upper, node);
     }
 
     pub(super) fn push_row(&mut self, lower: f64, terms: &[(VarId, f64)], upper: f64, node: u32) -> usize {

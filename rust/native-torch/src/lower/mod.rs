@@ -1,28 +1,35 @@
-//! Lowering: a graph with bounds becomes a solver-neutral [`Formulation`], in full space.
+//! Lowering: a graph with bounds becomes a solver-neutral [`Formulation`].
 //!
-//! | operation | what it becomes |
+//! | operation | what it becomes in full space |
 //! |---|---|
 //! | Linear, (transposed) convolution, average pools, interpolation, sums, differences | equations `z == W x + b` |
-//! | ReLU, LeakyReLU, PReLU | big-M with the bounds of its input; where the sign of the input is certain, no binary |
-//! | maximum pool | big-M with a binary for each element that can be the largest |
+//! | functions of one element that are piecewise linear, maxima | one of the [`Form`]s of [`FORMS`] |
 //! | flatten, cat, padding, permutations, slices | the operand's variables themselves |
-//! | negation, affine functions of an element | equations |
-//! | all other functions of an element, softmax, layer norm, products | nonlinear equations `y == f(z)` |
+//! | all other functions of one element, softmax, layer norm, products | nonlinear equations `y == f(z)` |
 //!
-//! Every variable carries the bounds of its element. An element whose value is a fixed number has no variable.
+//! In full space every variable carries the bounds of its element, and an element whose value is a fixed number has no
+//! variable. In reduced space the inputs are the only variables: the same rules give expressions, which share what they
+//! have in common.
 
+mod check;
 mod display;
 mod expression;
+mod extreme;
+mod forms;
 mod formulation;
+mod options;
+mod partition;
 mod piecewise;
 mod smooth;
 mod tables;
 
-pub use expression::{Definitions, Expression, Opcode};
+pub use expression::{Definitions, Expression, Opcode, Relation, Tapes};
+pub use forms::{FORMS, FormsOf};
 pub use formulation::Formulation;
+pub use options::{Form, Options, Space};
 pub use tables::{
-    Block, Complementarities, Cone, Cones, Domain, Indicators, LinearRows, NO_NODE, QuadraticRows, Rule, VarId,
-    VariableLists, Variables,
+    AffineFunctions, Block, Complementarities, Cone, Cones, Domain, Indicators, LinearRows, NO_NODE, QuadraticRows,
+    Rule, VarId, VariableLists, Variables,
 };
 
 use crate::{
@@ -34,12 +41,16 @@ use crate::{
     graph::{Graph, Node, Op, Source, Unary, ValueId},
 };
 use formulation::to_u32;
+use piecewise::Piecewise;
 
-/// The full-space formulation of a graph, with the bounds of its values ([`bounds::propagate`](crate::bounds::propagate)
-/// or tighter ones).
+/// The formulation of a graph, with the bounds of its values ([`bounds::propagate`](crate::bounds::propagate) or tighter
+/// ones), as the options say.
+///
+/// An error if a layer has no such form, if a form needs bounds that are infinite, or if the options name a layer that is
+/// not there.
 ///
 /// ```
-/// use native_torch::{bounds, graph::{Builder, Dim, Unary}, lower::lower, tensor::Tensor};
+/// use native_torch::{bounds, graph::{Builder, Dim, Unary}, lower::{Options, lower}, tensor::Tensor};
 ///
 /// let mut b = Builder::new();
 /// let x = b.input("x", vec![Dim::Size(2)]);
@@ -52,9 +63,9 @@ use formulation::to_u32;
 /// let graph = b.finish(&[("y", y)])?;
 /// let bounds = bounds::propagate(&graph, &[bounds::Interval::new(-1.0, 1.0); 2])?;
 /// assert_eq!(
-///     lower(&graph, &bounds)?.to_string(),
+///     lower(&graph, &bounds, &Options::default())?.to_string(),
 ///     "\
-/// 6 variables (1 binary), 5 rows, 0 nonlinear equations
+/// 6 variables (1 binary), 5 rows, 0 nonlinear rows
 /// inputs: x[0], x[1]
 /// outputs: layer 1.y[0], layer 0.z[1]
 ///   -1 <= x[0] <= 1
@@ -72,19 +83,47 @@ use formulation::to_u32;
 ///   layer 1.y[0] - 3.5 layer 1.on[0] <= 0
 /// "
 /// );
+///
+/// let reduced = lower(&graph, &bounds, &"space=reduced".parse()?)?;
+/// assert_eq!(
+///     reduced.to_string(),
+///     "\
+/// 2 variables (0 binary), 0 rows, 0 nonlinear rows, 3 expressions
+/// inputs: x[0], x[1]
+/// outputs: e[2], e[1]
+///   -1 <= x[0] <= 1
+///   -1 <= x[1] <= 1
+/// layer `0` (torch.nn.modules.linear.Linear)
+///   e[0] = x[0] - 2 * x[1] + 0.5
+///   e[1] = x[0] + x[1] + 2.25
+/// layer `1` (torch.nn.modules.activation.ReLU)
+///   e[2] = max(e[0], 0)
+/// "
+/// );
 /// # Ok::<(), native_torch::Error>(())
 /// ```
-pub fn lower(graph: &Graph, bounds: &Bounds) -> Result<Formulation> {
+pub fn lower(graph: &Graph, bounds: &Bounds, options: &Options) -> Result<Formulation> {
     graph.check_concrete()?;
+    let paths: Vec<&str> = graph.nodes().iter().filter_map(layer_path).collect();
+    if let Some(missing) = options.layers().find(|path| !paths.contains(path)) {
+        let with_choice = graph.nodes().iter().filter(|node| forms::of(&node.op).forms.len() > 1);
+        let known: Vec<&str> = with_choice.filter_map(layer_path).collect();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        return Err(Error::argument(format!(
+            "a form is chosen for layer `{missing}`, which is not there; layers with a choice of forms: {known}"
+        )));
+    }
     let mut lowering = Lowering {
         graph,
         bounds,
+        options,
         elements: vec![Vec::new(); graph.values().len()],
         formulation: Formulation {
             layers: graph.nodes().iter().map(|node| node.scope.clone()).collect(),
             ..Formulation::default()
         },
-        terms: Vec::new(),
+        row: Vec::new(),
+        parts: Vec::new(),
     };
     for input in graph.inputs() {
         lowering.input(&input.name, input.value);
@@ -92,6 +131,7 @@ pub fn lower(graph: &Graph, bounds: &Bounds) -> Result<Formulation> {
     let used = graph.used_values();
     for (at, node) in graph.nodes().iter().enumerate() {
         if node.outputs.iter().any(|output| used[output.index()]) {
+            lowering.parts.clear();
             lowering.rule(to_u32(at), node)?;
         }
     }
@@ -101,22 +141,32 @@ pub fn lower(graph: &Graph, bounds: &Bounds) -> Result<Formulation> {
     Ok(lowering.formulation)
 }
 
+/// The path of the layer that a node belongs to, if it belongs to one.
+fn layer_path(node: &Node) -> Option<&str> {
+    node.scope.split('`').nth(1)
+}
+
 /// What an element of a value is in the formulation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Element {
     Variable(VarId),
     Constant(f64),
+    /// The expression of this number, in reduced space.
+    Expression(u32),
 }
 
 /// A formulation under construction.
 struct Lowering<'a> {
     graph: &'a Graph,
     bounds: &'a Bounds,
+    options: &'a Options,
     /// The elements of every value seen so far.
     elements: Vec<Vec<Element>>,
     formulation: Formulation,
     /// Reused from row to row.
-    terms: Vec<(VarId, f64)>,
+    row: Vec<(VarId, f64)>,
+    /// The blocks of the node that is being lowered.
+    parts: Vec<(&'static str, u32)>,
 }
 
 impl Lowering<'_> {
@@ -124,11 +174,13 @@ impl Lowering<'_> {
     fn rule(&mut self, at: u32, node: &Node) -> Result<()> {
         let graph = self.graph;
         match &node.op {
-            Op::Unary(Unary::Relu) => self.bent(at, node, |_| 0.0),
-            Op::Unary(Unary::LeakyRelu { slope }) => self.bent(at, node, |_| *slope),
             Op::Unary(Unary::Affine { scale, shift }) => self.scaled(at, node, *scale, *shift),
             Op::Unary(Unary::Neg) => self.scaled(at, node, -1.0, 0.0),
-            Op::Unary(unary) => self.smooth(at, node, *unary),
+            Op::Unary(Unary::Hardswish) => self.hardswish(at, node),
+            Op::Unary(unary) => match Piecewise::of(*unary) {
+                Some(_) => self.piecewise(at, node, |_| *unary),
+                None => self.smooth(at, node, *unary),
+            },
             Op::Add => self.affine(at, node, |emit| form::sum(graph, node, [1.0, 1.0], emit)),
             Op::Sub => self.affine(at, node, |emit| form::sum(graph, node, [1.0, -1.0], emit)),
             Op::Mul => self.product(at, node),
@@ -178,18 +230,29 @@ impl Lowering<'_> {
         }
     }
 
-    /// Every output is a variable, a constant one too.
+    /// In full space every output is a variable, in reduced space every one is an expression, constants too.
     fn output(&mut self, name: &str, value: ValueId) -> Result<()> {
         self.load(value)?;
+        let bounds = self.bounds;
+        self.formulation.output_bounds.extend_from_slice(bounds.of(value));
         let mut block = None;
         for i in 0..self.elements[value.index()].len() {
-            let variable = match self.elements[value.index()][i] {
-                Element::Variable(variable) => variable,
+            let element = self.elements[value.index()][i];
+            if self.options.space == Space::Reduced {
+                let expression = match element {
+                    Element::Expression(expression) => expression,
+                    _ => self.share(NO_NODE, &element.into())?,
+                };
+                self.formulation.output_expressions.push(expression);
+                continue;
+            }
+            let variable = match element {
                 Element::Constant(c) => {
                     let block = *block
                         .get_or_insert_with(|| self.formulation.push_block(name.to_owned(), NO_NODE, Some(value.0)));
                     self.fixed(block, i, c)
                 }
+                _ => self.variable(NO_NODE, element),
             };
             self.formulation.outputs.push(variable);
         }
@@ -204,20 +267,17 @@ impl Lowering<'_> {
         variable
     }
 
-    /// The variables of a list of elements; constants get variables of their own in a block of this name.
-    fn as_variables(&mut self, at: u32, elements: &[Element]) -> Vec<VarId> {
-        let mut block = None;
-        let mut variables = Vec::with_capacity(elements.len());
-        for (i, element) in elements.iter().enumerate() {
-            variables.push(match *element {
-                Element::Variable(variable) => variable,
-                Element::Constant(c) => {
-                    let block = *block.get_or_insert_with(|| self.block(at, "fixed", None));
-                    self.fixed(block, i, c)
-                }
-            });
+    /// The variable of an element in full space; a constant gets one of its own.
+    fn variable(&mut self, at: u32, element: Element) -> VarId {
+        match element {
+            Element::Variable(variable) => variable,
+            Element::Constant(c) => {
+                let block = self.part(at, "fixed");
+                let index = self.formulation.blocks[block as usize].len as usize;
+                self.fixed(block, index, c)
+            }
+            Element::Expression(_) => unreachable!("forms with variables are refused in reduced space"),
         }
-        variables
     }
 
     /// Parameters that are operands like any other become constants.
@@ -241,10 +301,14 @@ impl Lowering<'_> {
         self.elements[node.outputs[0].index()] = elements;
     }
 
-    /// A block of a node's variables: named after the layer, told apart by the node's number where a layer has two.
-    fn block(&mut self, at: u32, what: &str, value: Option<ValueId>) -> u32 {
+    /// The block of the node's variables of this name. It is named after the layer, and told apart by the node's number
+    /// where a layer has two.
+    fn part(&mut self, at: u32, what: &'static str) -> u32 {
+        if let Some(&(_, block)) = self.parts.iter().find(|(name, _)| *name == what) {
+            return block;
+        }
         let node = &self.graph.nodes()[at as usize];
-        let layer = match node.scope.split('`').nth(1) {
+        let layer = match layer_path(node) {
             Some(path) => format!("layer {path}"),
             None => format!("{} {at}", node.op.name()),
         };
@@ -252,7 +316,76 @@ impl Lowering<'_> {
         if self.formulation.blocks.iter().any(|block| block.name == name) {
             name = format!("{layer} #{at}.{what}");
         }
-        self.formulation.push_block(name, at, value.map(|v| v.0))
+        let value = matches!(what, "y" | "z").then_some(node.outputs[0].0);
+        let block = self.formulation.push_block(name, at, value);
+        self.parts.push((what, block));
+        block
+    }
+
+    /// How many variables the node's block of this name has.
+    fn part_len(&self, what: &'static str) -> usize {
+        let block = self.parts.iter().find(|(name, _)| *name == what);
+        block.map_or(0, |&(_, block)| self.formulation.blocks[block as usize].len as usize)
+    }
+
+    /// A variable in the node's block of this name.
+    fn new_variable(
+        &mut self,
+        at: u32,
+        what: &'static str,
+        index: usize,
+        bounds: Interval,
+        domain: Domain,
+        rule: Rule,
+    ) -> VarId {
+        let block = self.part(at, what);
+        self.formulation.push_variable(block, index, bounds, domain, rule)
+    }
+
+    /// A new variable with its nonlinear equation, or an expression.
+    fn define(
+        &mut self,
+        at: u32,
+        what: &'static str,
+        index: usize,
+        bounds: Interval,
+        expression: &Expression,
+    ) -> Result<Element> {
+        if self.options.space == Space::Reduced {
+            return Ok(Element::Expression(self.share(at, expression)?));
+        }
+        let rule = Rule::Definition(to_u32(self.formulation.definitions.len()));
+        let variable = self.new_variable(at, what, index, bounds, Domain::Continuous, rule);
+        self.formulation.definitions.push(variable, Relation::Equal, expression, at)?;
+        Ok(Element::Variable(variable))
+    }
+
+    /// An expression that others may refer to.
+    fn share(&mut self, at: u32, expression: &Expression) -> Result<u32> {
+        self.formulation.expressions.push(expression, at)?;
+        Ok(to_u32(self.formulation.expressions.len() - 1))
+    }
+
+    /// The form of a node. An error where it has no such form.
+    fn form(&self, node: &Node) -> Result<Form> {
+        let form = self.options.form(node);
+        if self.options.space == Space::Reduced && form != Form::Nonlinear {
+            return Err(Error::unsupported(format!(
+                "{}: the form {form} needs variables; in reduced space {} has nonlinear only",
+                node.scope,
+                node.op.name()
+            )));
+        }
+        if forms::of(&node.op).forms.contains(&form.name()) { Ok(form) } else { Err(self.no_such_form(node, form)) }
+    }
+
+    fn no_such_form(&self, node: &Node, form: Form) -> Error {
+        Error::unsupported(format!(
+            "{}: {} has no form `{form}`; it has {}",
+            node.scope,
+            node.op.name(),
+            forms::of(&node.op).forms.join(", ")
+        ))
     }
 
     /// Equations `z == sum of a x + c`, whose rows `rows` hands out.
@@ -267,12 +400,14 @@ impl Lowering<'_> {
             self.operand(node, 1)?;
         }
         self.operand(node, 0)?;
-        let block = self.block(at, "z", Some(node.outputs[0]));
         let bounds = self.bounds.of(node.outputs[0]);
         let mut out = Vec::with_capacity(bounds.len());
+        let mut row = Vec::new();
         rows(&mut |element, terms, constant| {
-            let row = self.collect(node, terms, constant);
-            out.push(self.equation(at, block, element, bounds[element], row));
+            let element_of = |term: &Term| self.elements[node.inputs[term.operand].index()][term.element];
+            row.clear();
+            row.extend(terms.iter().map(|term| (element_of(term), term.coefficient)));
+            out.push(self.equation(at, "z", element, bounds[element], &row, constant));
             Ok(())
         })?;
         self.set(node, out);
@@ -290,33 +425,45 @@ impl Lowering<'_> {
         })
     }
 
-    /// Fills `self.terms` with the variables of a sum; gives its constant part.
-    fn collect(&mut self, node: &Node, terms: &[Term], constant: f64) -> f64 {
-        self.terms.clear();
-        let mut sum = constant;
-        for term in terms {
-            match self.elements[node.inputs[term.operand].index()][term.element] {
-                Element::Variable(variable) if term.coefficient != 0.0 => {
-                    self.terms.push((variable, -term.coefficient));
-                }
-                Element::Variable(_) => {}
-                Element::Constant(value) => sum += term.coefficient * value,
+    /// `z - sum of terms == constant` for a new `z`. Where no variable is left, it is a number.
+    fn equation(
+        &mut self,
+        at: u32,
+        what: &'static str,
+        index: usize,
+        bounds: Interval,
+        terms: &[(Element, f64)],
+        constant: f64,
+    ) -> Element {
+        let mut constant = constant;
+        let mut row = std::mem::take(&mut self.row);
+        row.clear();
+        let mut expression = Vec::new();
+        for &(element, a) in terms {
+            match element {
+                Element::Constant(c) => constant += a * c,
+                _ if a == 0.0 => {}
+                _ if self.options.space == Space::Reduced => expression.push(smooth::scaled(a, element)),
+                _ => row.push((self.variable(at, element), -a)),
             }
         }
-        sum
-    }
-
-    /// `z - sum of terms == constant` for a new `z`, with the terms negated in `self.terms`.
-    fn equation(&mut self, at: u32, block: u32, index: usize, bounds: Interval, constant: f64) -> Element {
-        if self.terms.is_empty() {
-            return Element::Constant(constant);
-        }
-        let row = to_u32(self.formulation.rows.len());
-        let rule = Rule::Rows { first: row, count: 1 };
-        let z = self.formulation.push_variable(block, index, bounds, Domain::Continuous, rule);
-        self.terms.push((z, 1.0));
-        self.formulation.push_row(constant, &self.terms, constant, at);
-        Element::Variable(z)
+        let element = if !expression.is_empty() {
+            if constant != 0.0 {
+                expression.push(constant.into());
+            }
+            let sum = if expression.len() == 1 { expression.remove(0) } else { smooth::sum(expression) };
+            Element::Expression(self.share(at, &sum).expect("sums have operands"))
+        } else if row.is_empty() {
+            Element::Constant(constant)
+        } else {
+            let rule = Rule::Rows { first: to_u32(self.formulation.rows.len()), count: 1 };
+            let z = self.new_variable(at, what, index, bounds, Domain::Continuous, rule);
+            row.push((z, 1.0));
+            self.formulation.push_row(constant, &row, constant, at);
+            Element::Variable(z)
+        };
+        self.row = row;
+        element
     }
 
     /// Elements that are copies of others.
@@ -334,11 +481,20 @@ impl Lowering<'_> {
     }
 
     /// An error about a layer's bounds.
-    fn unbounded(&self, node: &Node, element: usize, bounds: Interval) -> Error {
+    fn unbounded(&self, node: &Node, element: usize, bounds: Interval, form: &str) -> Error {
         Error::argument(format!(
-            "{}: element {element} of its input has the bounds [{}, {}], but big-M needs finite ones; give bounds for \
+            "{}: element {element} of its input has the bounds [{}, {}], but {form} needs finite ones; give bounds for \
              the inputs",
             node.scope, bounds.lower, bounds.upper
+        ))
+    }
+
+    /// An error about a big-M of the caller's.
+    fn small_m(&self, node: &Node, element: usize, m: f64, needed: f64) -> Error {
+        Error::argument(format!(
+            "{}: a big-M of {m} would cut off points: the bounds of its input need {needed} or more at element {element}; \
+             take as much, or leave the number out, or give tighter bounds",
+            node.scope
         ))
     }
 }

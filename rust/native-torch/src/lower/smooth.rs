@@ -1,6 +1,6 @@
-//! Smooth layers as nonlinear equations `variable == expression`.
+//! Nonlinear layers as equations `variable == expression`, or as expressions.
 
-use super::{Domain, Element, Expression, Lowering, Opcode, Rule, VarId, formulation::to_u32};
+use super::{Cone, Domain, Element, Expression, Form, Lowering, Opcode, Relation, Rule, Space, VarId};
 use crate::{
     Error, Result,
     bounds::{self, Interval, form, unary_value},
@@ -36,18 +36,46 @@ impl From<VarId> for Expression {
     }
 }
 
+impl From<Element> for Expression {
+    fn from(element: Element) -> Self {
+        match element {
+            Element::Variable(variable) => Expression::Variable(variable),
+            Element::Constant(c) => Expression::Constant(c),
+            Element::Expression(number) => Expression::Shared(number),
+        }
+    }
+}
+
+/// `a x`.
+pub(super) fn scaled(a: f64, x: Element) -> Expression {
+    if a == 1.0 {
+        x.into()
+    } else if a == -1.0 {
+        call(Opcode::Neg, x)
+    } else {
+        mul(a, x)
+    }
+}
+
+/// A sum of one expression or more.
+pub(super) fn sum(operands: Vec<Expression>) -> Expression {
+    Expression::call(Opcode::Add, operands)
+}
+
 /// What an operation makes of two elements.
 enum Pair {
     Constant(f64),
-    Scaled(f64, VarId),
+    Scaled(f64, Element),
     Expression(Expression),
 }
 
 /// `f(z)`. Sigmoids are written with tanh, which cannot overflow.
-fn expression(unary: Unary, z: VarId, range: Interval) -> Expression {
+pub(super) fn expression(unary: Unary, z: Element, range: Interval) -> Expression {
     match unary {
         Unary::Relu => Expression::call(Opcode::Max, [z.into(), 0.0.into()]),
-        Unary::LeakyRelu { slope } => choose(greater(z, 0.0), z, mul(slope, z)),
+        Unary::LeakyRelu { slope } => {
+            Expression::call(if slope < 1.0 { Opcode::Max } else { Opcode::Min }, [z.into(), mul(slope, z)])
+        }
         Unary::Gelu(GeluKind::Exact) => {
             let erf = call(Opcode::Erf, mul(std::f64::consts::FRAC_1_SQRT_2, z));
             mul(mul(0.5, z), add(1.0, erf))
@@ -97,7 +125,7 @@ fn sigmoid(z: Expression) -> Expression {
 }
 
 /// `right z` above 0, `left (exp(rate z) - 1)` elsewhere; what is not chosen does not overflow.
-fn exponential_unit(z: VarId, range: Interval, [right, left, rate]: [f64; 3]) -> Expression {
+fn exponential_unit(z: Element, range: Interval, [right, left, rate]: [f64; 3]) -> Expression {
     let scaled = |factor: f64, z: Expression| if factor == 1.0 { z } else { mul(factor, z) };
     let negative = if range.upper <= 0.0 { z.into() } else { Expression::call(Opcode::Min, [z.into(), 0.0.into()]) };
     let curve = scaled(left, sub(call(Opcode::Exp, scaled(rate, negative)), 1.0));
@@ -120,7 +148,7 @@ fn clamped(z: Expression, low: f64, high: f64) -> Expression {
 
 /// torch's softplus with its threshold, where the function jumps by `log(1 + exp(-threshold)) / beta`. A branch that
 /// the bounds exclude is left out; the other one is guarded, so that what is not chosen does not overflow.
-fn softplus(beta: f64, threshold: f64, z: VarId, range: Interval) -> Expression {
+fn softplus(beta: f64, threshold: f64, z: Element, range: Interval) -> Expression {
     let scaled = || if beta == 1.0 { Expression::from(z) } else { mul(beta, z) };
     let smooth = |t: Expression| {
         let soft = call(Opcode::Log1p, call(Opcode::Exp, t));
@@ -140,8 +168,8 @@ fn softplus(beta: f64, threshold: f64, z: VarId, range: Interval) -> Expression 
 impl Lowering<'_> {
     /// `y == f(z)`.
     pub(super) fn smooth(&mut self, at: u32, node: &Node, unary: Unary) -> Result<()> {
+        let form = self.form(node)?;
         let inputs = self.operand(node, 0)?.to_vec();
-        let mut block = None;
         let mut out = Vec::with_capacity(inputs.len());
         for (i, element) in inputs.into_iter().enumerate() {
             let (y, z) = (self.bounds.of(node.outputs[0])[i], self.bounds.of(node.inputs[0])[i]);
@@ -151,24 +179,67 @@ impl Lowering<'_> {
                 }
                 (Element::Constant(c), _) => Element::Constant(unary_value(unary, c)),
                 (_, Unary::Softplus { beta, threshold }) if Interval::point(beta).times(z).lower > threshold => element,
-                (Element::Variable(variable), _) => {
-                    let block = *block.get_or_insert_with(|| self.block(at, "y", Some(node.outputs[0])));
-                    Element::Variable(self.define(at, block, i, y, &expression(unary, variable, z))?)
+                (_, Unary::Softplus { beta, threshold }) if form != Form::Nonlinear => {
+                    self.softplus_epigraph(at, node, form, i, element, [beta, threshold])?
                 }
+                _ => self.define(at, "y", i, y, &expression(unary, element, z))?,
             });
         }
         self.set(node, out);
         Ok(())
     }
 
+    /// `y >= log(1 + exp(beta z)) / beta`, as it stands or by two exponential cones: `exp(beta (z - y)) + exp(-beta y) <=
+    /// 1`. The function of which it is the epigraph has no threshold; where torch's falls by more than a solver can
+    /// tell, that is an error.
+    fn softplus_epigraph(
+        &mut self,
+        at: u32,
+        node: &Node,
+        form: Form,
+        i: usize,
+        element: Element,
+        [beta, threshold]: [f64; 2],
+    ) -> Result<Element> {
+        let (bounds, range) = (self.bounds.of(node.outputs[0])[i], self.bounds.of(node.inputs[0])[i]);
+        let drop = libm::log1p(libm::exp(-threshold)) / beta;
+        let reached = Interval::point(beta).times(range).upper > threshold;
+        if beta < 0.0 || (reached && drop > 1e-8) {
+            return Err(Error::unsupported(format!(
+                "{}: softplus with beta = {beta} and threshold = {threshold} is not convex within the bounds of element \
+                 {i}, so that it has no {form}; its other form is nonlinear",
+                node.scope
+            )));
+        }
+        let z = self.variable(at, element);
+        // Above the threshold the epigraph begins by the drop higher than torch's values.
+        let bounds = Interval::new(bounds.lower, bounds.upper + if reached { drop } else { 0.0 });
+        let rule = Rule::Unary(Unary::Softplus { beta, threshold: f64::INFINITY }, z);
+        let y = self.new_variable(at, "y", i, bounds, Domain::Continuous, rule);
+        if form == Form::Epigraph {
+            let smooth = softplus(beta, f64::INFINITY, element, range);
+            self.formulation.definitions.push(y, Relation::AtLeast, &smooth, at)?;
+            return Ok(Element::Variable(y));
+        }
+        let unit = Interval::new(0.0, 1.0);
+        let mut shares = Vec::with_capacity(2);
+        for (name, terms) in [("share", vec![(z, beta), (y, -beta)]), ("rest", vec![(y, -beta)])] {
+            let rule = Rule::Exp(self.formulation.add_weighted_list(&terms));
+            let share = self.new_variable(at, name, i, unit, Domain::Continuous, rule);
+            let members: [(&[(VarId, f64)], f64); 3] = [(&terms, 0.0), (&[], 1.0), (&[(share, 1.0)], 0.0)];
+            self.formulation.cones.push(Cone::Exponential, &members, at);
+            shares.push((share, 1.0));
+        }
+        self.one_sided(-1.0, &shares, 1.0, at);
+        Ok(Element::Variable(y))
+    }
+
     /// `y == a b`; linear where one of them is a number.
     pub(super) fn product(&mut self, at: u32, node: &Node) -> Result<()> {
         self.pairwise(at, node, |pair| match pair {
             (Element::Constant(a), Element::Constant(b)) => Pair::Constant(a * b),
-            (Element::Constant(c), Element::Variable(x)) | (Element::Variable(x), Element::Constant(c)) => {
-                Pair::Scaled(c, x)
-            }
-            (Element::Variable(a), Element::Variable(b)) => Pair::Expression(mul(a, b)),
+            (Element::Constant(c), x) | (x, Element::Constant(c)) => Pair::Scaled(c, x),
+            (a, b) => Pair::Expression(mul(a, b)),
         })
     }
 
@@ -176,21 +247,18 @@ impl Lowering<'_> {
     pub(super) fn quotient(&mut self, at: u32, node: &Node) -> Result<()> {
         self.pairwise(at, node, |pair| match pair {
             (Element::Constant(a), Element::Constant(b)) => Pair::Constant(a / b),
-            (Element::Variable(x), Element::Constant(c)) if (1.0 / c).is_finite() => Pair::Scaled(1.0 / c, x),
-            (Element::Variable(x), Element::Constant(c)) => Pair::Expression(div(x, c)),
-            (Element::Constant(c), Element::Variable(x)) => Pair::Expression(div(c, x)),
-            (Element::Variable(a), Element::Variable(b)) => Pair::Expression(div(a, b)),
+            (x, Element::Constant(c)) if (1.0 / c).is_finite() => Pair::Scaled(1.0 / c, x),
+            (a, b) => Pair::Expression(div(a, b)),
         })
     }
 
-    /// PReLU whose weights are variables.
+    /// PReLU whose weights are not fixed.
     pub(super) fn prelu_of_two(&mut self, at: u32, node: &Node) -> Result<()> {
         self.pairwise(at, node, |pair| match pair {
             (Element::Constant(x), Element::Constant(w)) => Pair::Constant(if x > 0.0 { x } else { w * x }),
-            (Element::Constant(x), Element::Variable(_)) if x > 0.0 => Pair::Constant(x),
-            (Element::Constant(x), Element::Variable(w)) => Pair::Scaled(x, w),
-            (Element::Variable(x), Element::Constant(w)) => Pair::Expression(choose(greater(x, 0.0), x, mul(w, x))),
-            (Element::Variable(x), Element::Variable(w)) => Pair::Expression(choose(greater(x, 0.0), x, mul(w, x))),
+            (Element::Constant(x), _) if x > 0.0 => Pair::Constant(x),
+            (Element::Constant(x), w) => Pair::Scaled(x, w),
+            (x, w) => Pair::Expression(choose(greater(x, 0.0), x, mul(w, x))),
         })
     }
 
@@ -199,21 +267,14 @@ impl Lowering<'_> {
         let a = self.operand(node, 0)?.to_vec();
         let b = self.operand(node, 1)?.to_vec();
         let places = form::broadcasts(self.graph, node);
-        let block = self.block(at, "y", Some(node.outputs[0]));
         let count = self.graph.numel(node.outputs[0]);
         let mut out = Vec::with_capacity(count);
         for i in 0..count {
             let y = self.bounds.of(node.outputs[0])[i];
             out.push(match rule((a[places[0].at(i)], b[places[1].at(i)])) {
                 Pair::Constant(c) => Element::Constant(c),
-                Pair::Scaled(c, x) => {
-                    self.terms.clear();
-                    if c != 0.0 {
-                        self.terms.push((x, -c));
-                    }
-                    self.equation(at, block, i, y, 0.0)
-                }
-                Pair::Expression(expression) => Element::Variable(self.define(at, block, i, y, &expression)?),
+                Pair::Scaled(c, x) => self.equation(at, "y", i, y, &[(x, c)], 0.0),
+                Pair::Expression(expression) => self.define(at, "y", i, y, &expression)?,
             });
         }
         self.set(node, out);
@@ -230,115 +291,90 @@ impl Lowering<'_> {
         let weight = (node.inputs.len() > 1).then(|| form::stored(self.graph, node, 1, "weight")).transpose()?;
         let bias = (node.inputs.len() > 2).then(|| form::stored(self.graph, node, 2, "bias")).transpose()?;
         let affine = weight.is_some() || bias.is_some();
-        let means = centred.then(|| self.block(at, "mean", None));
-        let scales = self.block(at, "scale", None);
-        let normals = self.block(at, "normal", (!affine).then_some(value));
-        let block = if affine { self.block(at, "y", Some(value)) } else { normals };
-        let variables = self.as_variables(at, &inputs);
         let mut out = Vec::with_capacity(inputs.len());
-        for (g, group) in variables.chunks(size).enumerate() {
+        for (g, group) in inputs.chunks(size).enumerate() {
             let ranges = self.bounds.of(node.inputs[0])[g * size..][..size].to_vec();
             let n = size as f64;
-            let mean = match means {
-                None => None,
-                Some(means) => {
-                    self.terms.clear();
-                    self.terms.extend(group.iter().map(|&x| (x, -1.0 / n)));
-                    let Element::Variable(mean) = self.equation(at, means, g, bounds::mean(&ranges), 0.0) else {
-                        continue;
-                    };
-                    Some(mean)
-                }
-            };
-            let from_mean = |x: VarId| mean.map_or(x.into(), |mean| sub(x, mean));
-            let square = |&x: &VarId| Expression::call(Opcode::Pow, [from_mean(x), 2.0.into()]);
-            let squares = Expression::call(Opcode::Add, group.iter().map(square).collect::<Vec<_>>());
-            let (scale_range, normals_range) = if centred {
+            let mean = centred.then(|| {
+                let terms: Vec<(Element, f64)> = group.iter().map(|&x| (x, 1.0 / n)).collect();
+                self.equation(at, "mean", g, bounds::mean(&ranges), &terms, 0.0)
+            });
+            let from_mean = |x: Element| mean.map_or_else(|| x.into(), |mean| sub(x, mean));
+            let square = |&x: &Element| Expression::call(Opcode::Pow, [from_mean(x), 2.0.into()]);
+            let squares = sum(group.iter().map(square).collect());
+            let (scale_range, normals) = if centred {
                 (bounds::deviation_scale(&bounds::deviations(&ranges), eps), bounds::normalised(&ranges, eps))
             } else {
                 (bounds::root_mean_square(&ranges, eps), bounds::scaled_to_one(&ranges, eps))
             };
-            let scale_expression = call(Opcode::Sqrt, add(div(squares, n), eps));
-            let scale = self.define(at, scales, g, scale_range, &scale_expression)?;
-            for (k, (&x, range)) in group.iter().zip(normals_range).enumerate() {
+            let scale = self.define(at, "scale", g, scale_range, &call(Opcode::Sqrt, add(div(squares, n), eps)))?;
+            for (k, (&x, range)) in group.iter().zip(normals).enumerate() {
                 let i = g * size + k;
-                let normal = self.define(at, normals, i, range, &div(from_mean(x), scale))?;
+                let normal = self.define(at, "normal", i, range, &div(from_mean(x), scale))?;
                 if !affine {
-                    out.push(Element::Variable(normal));
+                    out.push(normal);
                     continue;
                 }
-                self.terms.clear();
-                match weight.as_ref().map_or(1.0, |weight| weight[k]) {
-                    0.0 => {}
-                    w => self.terms.push((normal, -w)),
-                }
+                let (w, b) = (weight.as_ref().map_or(1.0, |w| w[k]), bias.as_ref().map_or(0.0, |b| b[k]));
                 let y = self.bounds.of(value)[i];
-                out.push(self.equation(at, block, i, y, bias.as_ref().map_or(0.0, |bias| bias[k])));
+                out.push(self.equation(at, "y", i, y, &[(normal, w)], b));
             }
         }
         self.set(node, out);
         Ok(())
     }
 
-    /// With `shift = log sum exp(x)`: `p == exp(x - shift)` and `sum p == 1`, which determines the shift and keeps
-    /// every exponent below zero.
+    /// In full space, with `shift = log sum exp(x)`: `p == exp(x - shift)` and `sum p == 1`, which determines the shift
+    /// and keeps every exponent below zero. In reduced space `exp(x - shift) / sum exp(x - shift)` with the largest `x`
+    /// as shift.
     pub(super) fn softmax(&mut self, at: u32, node: &Node, dim: usize) -> Result<()> {
         let value = node.outputs[0];
-        self.shifted(at, node, dim, 1.0, |this, block, i, x, shift| {
+        self.shifted(at, node, dim, false, |this, i, x, shift| {
             let y = this.bounds.of(value)[i];
-            let p = this.define(at, block, i, y, &call(Opcode::Exp, sub(x, shift)))?;
+            let p = this.define(at, "y", i, y, &call(Opcode::Exp, sub(x, shift)))?;
             Ok([p, p])
         })
     }
 
-    /// The same with `y == x - shift` and `p == exp(y)`.
+    /// The same with `y == x - shift` and `p == exp(y)`; in reduced space `x - shift - log(sum exp(x - shift))`.
     pub(super) fn log_softmax(&mut self, at: u32, node: &Node, dim: usize) -> Result<()> {
         let value = node.outputs[0];
-        let mut probabilities = None;
-        self.shifted(at, node, dim, 0.0, |this, block, i, x, shift| {
+        self.shifted(at, node, dim, true, |this, i, x, shift| {
             let range = this.bounds.of(value)[i];
-            this.terms.clear();
-            this.terms.extend([(x, -1.0), (shift, 1.0)]);
-            let Element::Variable(y) = this.equation(at, block, i, range, 0.0) else {
-                return Err(Error::internal("an equation of two variables has one more"));
-            };
-            let p_block = *probabilities.get_or_insert_with(|| this.block(at, "p", None));
-            let p = this.define(at, p_block, i, Interval::new(0.0, 1.0), &call(Opcode::Exp, y))?;
+            let y = this.equation(at, "y", i, range, &[(x, 1.0), (Element::Variable(shift), -1.0)], 0.0);
+            let p = this.define(at, "p", i, Interval::new(0.0, 1.0), &call(Opcode::Exp, y))?;
             Ok([y, p])
         })
     }
 
-    /// Groups of elements that share a `shift = log sum exp(x)`. `emit` gives an element's result and a variable of
-    /// which those of a group add up to 1; `alone` is the result of an element that is the only one of its group.
+    /// Groups of elements that share a `shift = log sum exp(x)`. `emit` gives an element's result and what of a group
+    /// adds up to 1; `log` says whether the result is the logarithm of that.
     fn shifted(
         &mut self,
         at: u32,
         node: &Node,
         dim: usize,
-        alone: f64,
-        mut emit: impl FnMut(&mut Self, u32, usize, VarId, VarId) -> Result<[VarId; 2]>,
+        log: bool,
+        mut emit: impl FnMut(&mut Self, usize, Element, VarId) -> Result<[Element; 2]>,
     ) -> Result<()> {
         let inputs = self.operand(node, 0)?.to_vec();
         let groups = form::softmax_groups(self.graph, node, dim);
-        let mut out = vec![Element::Constant(alone); inputs.len()];
-        if groups.iter().all(|group| group.len() == 1) {
-            self.set(node, out);
-            return Ok(());
-        }
-        let variables = self.as_variables(at, &inputs);
-        let shifts = self.block(at, "shift", None);
-        let block = self.block(at, "y", Some(node.outputs[0]));
-        for (g, group) in groups.iter().enumerate() {
+        let mut out = vec![Element::Constant(if log { 0.0 } else { 1.0 }); inputs.len()];
+        for (g, group) in groups.iter().enumerate().filter(|(_, group)| group.len() > 1) {
+            if self.options.space == Space::Reduced {
+                self.softmax_expressions(at, &inputs, group, log, &mut out)?;
+                continue;
+            }
             let ranges: Vec<Interval> = group.iter().map(|&i| self.bounds.of(node.inputs[0])[i]).collect();
-            let members: Vec<VarId> = group.iter().map(|&i| variables[i]).collect();
+            let members: Vec<VarId> = group.iter().map(|&i| self.variable(at, inputs[i])).collect();
             let rule = Rule::LogSumExp(self.formulation.add_list(&members));
             let range = bounds::log_sum_exp(&ranges);
-            let shift = self.formulation.push_variable(shifts, g, range, Domain::Continuous, rule);
+            let shift = self.new_variable(at, "shift", g, range, Domain::Continuous, rule);
             let mut total = Vec::with_capacity(group.len());
             for (&i, &x) in group.iter().zip(&members) {
-                let [y, p] = emit(self, block, i, x, shift)?;
-                out[i] = Element::Variable(y);
-                total.push((p, 1.0));
+                let [y, p] = emit(self, i, Element::Variable(x), shift)?;
+                out[i] = y;
+                total.push((self.variable(at, p), 1.0));
             }
             self.formulation.push_row(1.0, &total, 1.0, at);
         }
@@ -346,18 +382,33 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    /// A new variable with its nonlinear equation.
-    fn define(
+    fn softmax_expressions(
         &mut self,
         at: u32,
-        block: u32,
-        index: usize,
-        bounds: Interval,
-        expression: &Expression,
-    ) -> Result<VarId> {
-        let rule = Rule::Definition(to_u32(self.formulation.definitions.len()));
-        let variable = self.formulation.push_variable(block, index, bounds, Domain::Continuous, rule);
-        self.formulation.definitions.push(variable, expression, at)?;
-        Ok(variable)
+        inputs: &[Element],
+        group: &[usize],
+        log: bool,
+        out: &mut [Element],
+    ) -> Result<()> {
+        let largest = Expression::call(Opcode::Max, group.iter().map(|&i| inputs[i].into()).collect::<Vec<_>>());
+        let shift = self.share(at, &largest)?;
+        let mut exponents = Vec::with_capacity(group.len());
+        let mut exponentials = Vec::with_capacity(group.len());
+        for &i in group {
+            let exponent = self.share(at, &sub(inputs[i], Expression::Shared(shift)))?;
+            exponents.push(exponent);
+            exponentials.push(self.share(at, &call(Opcode::Exp, Expression::Shared(exponent)))?);
+        }
+        let total = sum(exponentials.iter().map(|&e| Expression::Shared(e)).collect());
+        let total = self.share(at, &if log { call(Opcode::Log, total) } else { total })?;
+        for (k, &i) in group.iter().enumerate() {
+            let result = if log {
+                sub(Expression::Shared(exponents[k]), Expression::Shared(total))
+            } else {
+                div(Expression::Shared(exponentials[k]), Expression::Shared(total))
+            };
+            out[i] = Element::Expression(self.share(at, &result)?);
+        }
+        Ok(())
     }
 }

@@ -1,5 +1,7 @@
 //! The tables of a formulation: flat arrays, one entry per variable or row, as the C ABI hands them out.
 
+use crate::graph::Unary;
+
 /// A variable of a formulation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
@@ -40,19 +42,49 @@ pub enum Rule {
         /// How many.
         count: u32,
     },
-    /// The value of the nonlinear definition of this number.
+    /// The value of the nonlinear definition of this number, which is an equation.
     Definition(u32),
-    /// 1 where the variable is positive, else 0.
-    Positive(VarId),
-    /// 1 where the entry at `position` is the first largest of the list, else 0.
+    /// A function of a variable.
+    Unary(Unary, VarId),
+    /// How far a variable has come on its way from one place to another: between 0 and their distance, which may be
+    /// infinite.
+    Way {
+        /// The variable.
+        of: VarId,
+        /// Where the way begins.
+        from: f64,
+        /// Where it ends.
+        to: f64,
+    },
+    /// 1 where `from < variable <= to`, else 0.
+    Within {
+        /// The variable.
+        of: VarId,
+        /// The largest value that does not count.
+        from: f64,
+        /// The largest that does.
+        to: f64,
+    },
+    /// The largest entry of a list, or the smallest.
+    Extreme {
+        /// One of the lists of variables that rules refer to.
+        list: u32,
+        /// Whether it is the largest.
+        largest: bool,
+    },
+    /// 1 where the entry at `position` is the first largest of the list, or the first smallest, else 0.
     Chosen {
         /// One of the lists of variables that rules refer to.
         list: u32,
         /// The place in it.
         position: u32,
+        /// Whether it is the largest.
+        largest: bool,
     },
     /// `log(sum exp)` of the list's entries.
     LogSumExp(u32),
+    /// The exponential of the sum of the list's entries with their weights.
+    Exp(u32),
 }
 
 /// The variables, column by column.
@@ -246,6 +278,46 @@ pub struct QuadraticRows {
     pub coefficient: Vec<f64>,
 }
 
+impl QuadraticRows {
+    /// The number of rows.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The products of a row: two factors and a coefficient.
+    pub fn products(&self, i: usize) -> impl Iterator<Item = (VarId, VarId, f64)> + Clone + '_ {
+        (self.starts[i]..self.starts[i + 1]).map(|k| (self.first[k], self.second[k], self.coefficient[k]))
+    }
+
+    /// The value of a row where the variables have these values.
+    pub fn value(&self, i: usize, values: &[f64]) -> f64 {
+        let product = |(a, b, q): (VarId, VarId, f64)| q * values[a.index()] * values[b.index()];
+        self.rows.value(i, values) + self.products(i).map(product).sum::<f64>()
+    }
+
+    pub(super) fn push(
+        &mut self,
+        lower: f64,
+        terms: &[(VarId, f64)],
+        products: &[(VarId, VarId, f64)],
+        upper: f64,
+        node: u32,
+    ) {
+        for &(a, b, q) in products {
+            self.first.push(a);
+            self.second.push(b);
+            self.coefficient.push(q);
+        }
+        self.starts.push(self.first.len());
+        self.rows.push(lower, terms, upper, node);
+    }
+}
+
 impl Default for QuadraticRows {
     fn default() -> Self {
         Self {
@@ -258,7 +330,7 @@ impl Default for QuadraticRows {
     }
 }
 
-/// The cones that a list of variables may lie in.
+/// The cones that a list of numbers may lie in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 #[non_exhaustive]
@@ -269,13 +341,81 @@ pub enum Cone {
     SecondOrder = 1,
 }
 
-/// Lists of variables that lie in cones.
-#[derive(Clone, Debug, Default)]
+/// Affine functions `a'x + c` in compressed form, as [`LinearRows`].
+#[derive(Clone, Debug)]
+pub struct AffineFunctions {
+    /// Where the entries of each begin, and the end of the last.
+    pub starts: Vec<usize>,
+    /// The variables of the entries.
+    pub variable: Vec<VarId>,
+    /// The coefficients of the entries.
+    pub coefficient: Vec<f64>,
+    /// The constant of each.
+    pub constant: Vec<f64>,
+}
+
+impl Default for AffineFunctions {
+    fn default() -> Self {
+        Self { starts: vec![0], variable: Vec::new(), coefficient: Vec::new(), constant: Vec::new() }
+    }
+}
+
+impl AffineFunctions {
+    /// The entries of a function.
+    pub fn terms(&self, i: usize) -> impl ExactSizeIterator<Item = (VarId, f64)> + Clone + '_ {
+        let entries = self.starts[i]..self.starts[i + 1];
+        self.variable[entries.clone()].iter().copied().zip(self.coefficient[entries].iter().copied())
+    }
+
+    /// The value of a function where the variables have these values.
+    pub fn value(&self, i: usize, values: &[f64]) -> f64 {
+        self.constant[i] + self.terms(i).map(|(v, a)| a * values[v.index()]).sum::<f64>()
+    }
+
+    fn push(&mut self, terms: &[(VarId, f64)], constant: f64) {
+        self.variable.extend(terms.iter().map(|term| term.0));
+        self.coefficient.extend(terms.iter().map(|term| term.1));
+        self.starts.push(self.variable.len());
+        self.constant.push(constant);
+    }
+}
+
+/// Lists of affine functions that lie in cones: cone `i` has the members `starts[i] .. starts[i + 1]`.
+#[derive(Clone, Debug)]
 pub struct Cones {
     /// The kind of each.
     pub cone: Vec<Cone>,
-    /// The variables of each.
-    pub members: VariableLists,
+    /// Where the members of each begin, and the end of the last.
+    pub starts: Vec<usize>,
+    /// The members of all.
+    pub members: AffineFunctions,
+    /// The graph's node of each, or [`NO_NODE`].
+    pub node: Vec<u32>,
+}
+
+impl Default for Cones {
+    fn default() -> Self {
+        Self { cone: Vec::new(), starts: vec![0], members: AffineFunctions::default(), node: Vec::new() }
+    }
+}
+
+impl Cones {
+    /// The number of cones.
+    pub fn len(&self) -> usize {
+        self.cone.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.cone.is_empty()
+    }
+
+    pub(super) fn push(&mut self, cone: Cone, members: &[(&[(VarId, f64)], f64)], node: u32) {
+        members.iter().for_each(|(terms, constant)| self.members.push(terms, *constant));
+        self.cone.push(cone);
+        self.starts.push(self.members.constant.len());
+        self.node.push(node);
+    }
 }
 
 /// Pairs of variables, neither negative, of which one is zero.
@@ -287,4 +427,22 @@ pub struct Complementarities {
     pub second: Vec<VarId>,
     /// The graph's node of each pair, or [`NO_NODE`].
     pub node: Vec<u32>,
+}
+
+impl Complementarities {
+    /// The number of pairs.
+    pub fn len(&self) -> usize {
+        self.first.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.first.is_empty()
+    }
+
+    pub(super) fn push(&mut self, first: VarId, second: VarId, node: u32) {
+        self.first.push(first);
+        self.second.push(second);
+        self.node.push(node);
+    }
 }

@@ -212,13 +212,16 @@ fn check_supported(formulation: &Formulation) -> Result<()> {
             formulation.layer(node)
         )))
     };
-    if let Some(&node) = formulation.definitions().node.first() {
+    if !formulation.output_expressions().is_empty() {
+        return Err(Error::unsupported("the formulation is in reduced space; take one in full space to solve it here"));
+    }
+    if let Some(&node) = formulation.definitions().tapes.node.first() {
         return refused(node, "nonlinear");
     }
     if let Some(&node) = formulation.quadratic().rows.node.first() {
         return refused(node, "quadratic");
     }
-    if let Some(&node) = formulation.cones().members.node.first() {
+    if let Some(&node) = formulation.cones().node.first() {
         return refused(node, "conic");
     }
     if let Some(&node) = formulation.complementarities().node.first() {

@@ -8,10 +8,10 @@ use super::{
 };
 use crate::{
     Error, Result,
-    bounds::{Interval, propagate},
+    bounds::{self, Bounds, Interval, propagate},
     eval::{Function, Workspace},
     graph::Graph,
-    lower::lower,
+    lower::{self, lower},
     tensor::DType,
 };
 use std::time::{Duration, Instant};
@@ -56,6 +56,8 @@ pub struct Problem<'a> {
     graph: &'a Graph,
     forward: Function,
     bounds: Vec<Interval>,
+    /// Of all values over the whole box.
+    known: Option<Bounds>,
     x0: Option<Vec<f64>>,
     margin: f64,
     sense: Sense,
@@ -101,6 +103,7 @@ impl<'a> Problem<'a> {
             graph,
             forward,
             bounds,
+            known: None,
             x0: None,
             margin: 1e-6,
             sense: Sense::Minimize,
@@ -143,7 +146,26 @@ impl<'a> Problem<'a> {
         if !value.is_finite() {
             return Err(Error::argument(format!("x[{i}] is to be fixed to {value}")));
         }
+        if !bounds.contains(value) {
+            self.known = None;
+        }
         *bounds = Interval::point(value);
+        Ok(())
+    }
+
+    /// The box of the inputs.
+    pub fn bounds(&self) -> &[Interval] {
+        &self.bounds
+    }
+
+    /// Gives bounds of all the network's values over the box, as [`network_bounds`](crate::tighten::network_bounds)
+    /// finds them. They, and linear relaxation in what is left of the box, then narrow the formulations that are solved.
+    /// An input that is fixed outside the box afterwards makes them void.
+    pub fn set_known(&mut self, known: Bounds) -> Result<()> {
+        if !known.fits(self.graph) {
+            return Err(Error::argument("the bounds are those of another network"));
+        }
+        self.known = Some(known);
         Ok(())
     }
 
@@ -454,8 +476,11 @@ impl Search<'_> {
         if !ranges.x.iter().all(|x| x.is_valid()) {
             return Ok(None);
         }
-        let bounds = propagate(problem.graph, &ranges.x)?;
-        let mut embedding = Embedding::new(lower(problem.graph, &bounds)?);
+        let bounds = match &problem.known {
+            None => propagate(problem.graph, &ranges.x)?,
+            Some(known) => bounds::linear(problem.graph, &ranges.x, 0)?.intersection(known),
+        };
+        let mut embedding = Embedding::new(lower(problem.graph, &bounds, &lower::Options::default())?);
         for (expr, equal) in requirements {
             embedding.require(expr, *equal)?;
         }

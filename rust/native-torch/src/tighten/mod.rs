@@ -20,7 +20,8 @@ use std::{
 use crate::{
     Error, Result,
     bounds::{self, Backward, Bounds, Interval, Sum},
-    graph::{Graph, Source, ValueId},
+    graph::{Graph, Node, Source, ValueId},
+    lower::{Formulation, VarId},
     solve::{self, Objective, Sense, Solver, Status},
 };
 use prefix::Prefix;
@@ -172,6 +173,34 @@ pub fn network_bounds(
     options: &Options,
     progress: &mut dyn FnMut(Progress) -> bool,
 ) -> Result<(Bounds, Report)> {
+    network_bounds_by(graph, inputs, method, options, None, progress)
+}
+
+/// The programs of the elements of one layer, for a solver of the caller's.
+#[derive(Clone, Copy, Debug)]
+pub struct Program<'a> {
+    /// The part of the network before the layer, with the bounds found so far.
+    pub model: &'a Formulation,
+    /// The variables whose smallest and largest values are asked for.
+    pub elements: &'a [VarId],
+    /// Whether binaries are meant as such; otherwise they may have any value from 0 to 1.
+    pub integer: bool,
+}
+
+/// A solver of the caller's: for each element a range that it is certain not to leave but for tolerances, infinite where
+/// that is not known; `None` ends the work.
+pub type ProgramSolver<'a> = dyn FnMut(Program) -> Option<Vec<Interval>> + 'a;
+
+/// [`network_bounds`] with a solver of the caller's, if there is one. Its ranges are moved outward as those that rest on a
+/// solver's word are; the options' solver, threads and time limit are not used.
+pub fn network_bounds_by(
+    graph: &Graph,
+    inputs: &[Interval],
+    method: Method,
+    options: &Options,
+    mut solver: Option<&mut ProgramSolver>,
+    progress: &mut dyn FnMut(Progress) -> bool,
+) -> Result<(Bounds, Report)> {
     check_rows(&options.rows, inputs.len())?;
     let inputs = contract(inputs, &options.rows)?;
     let mut report = Report::default();
@@ -181,11 +210,33 @@ pub fn network_bounds(
     };
     for (pass, integer) in [(Method::Lp, false), (Method::Mip, true)] {
         if method >= pass && !report.cancelled {
-            let own = Work { graph, options, integer }.run(&mut bounds, progress)?;
+            let own = Work { graph, options, integer }.run(&mut bounds, solver.as_deref_mut(), progress)?;
             report.add(own);
         }
     }
     Ok((bounds, report))
+}
+
+/// A value with bounds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The value.
+    pub value: ValueId,
+    /// The input's name, or where the operation stands in the model, as errors name it.
+    pub name: String,
+    /// The operation's name in ATen; empty for inputs.
+    pub operation: &'static str,
+}
+
+/// The values that bounds are reported for: the inputs, and the results that outputs depend on, in the order in which
+/// they are computed.
+pub fn entries(graph: &Graph) -> Vec<Entry> {
+    let used = graph.used_values();
+    let inputs =
+        graph.inputs().iter().map(|input| Entry { value: input.value, name: input.name.clone(), operation: "" });
+    let results = graph.nodes().iter().filter(|node| used[node.outputs[0].index()]);
+    let of = |node: &Node| Entry { value: node.outputs[0], name: node.scope.clone(), operation: node.op.name() };
+    inputs.chain(results.map(of)).collect()
 }
 
 fn check_rows(rows: &[InputRow], n: usize) -> Result<()> {
@@ -236,7 +287,12 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    fn run(&self, bounds: &mut Bounds, progress: &mut dyn FnMut(Progress) -> bool) -> Result<Report> {
+    fn run(
+        &self,
+        bounds: &mut Bounds,
+        mut solver: Option<&mut ProgramSolver>,
+        progress: &mut dyn FnMut(Progress) -> bool,
+    ) -> Result<Report> {
         let mut report = Report::default();
         let mut backward = Backward::new(self.graph, self.options.threads);
         for (at, node) in self.graph.nodes().iter().enumerate() {
@@ -251,7 +307,10 @@ impl Work<'_> {
                 continue;
             }
             match Prefix::new(self.graph, bounds, value, self.integer, &self.options.rows) {
-                Ok(prefix) => report.add(self.elements(&prefix, bounds, value, &node.scope, &open, progress)),
+                Ok(prefix) => report.add(match solver.as_deref_mut() {
+                    Some(solver) => self.given(&prefix, bounds, value, &node.scope, &open, solver, progress),
+                    None => self.elements(&prefix, bounds, value, &node.scope, &open, progress),
+                }),
                 // Where a layer before it is unbounded, for one, there is no program.
                 Err(error) => {
                     report.failed += 2 * open.len();
@@ -321,6 +380,45 @@ impl Work<'_> {
         bounds.intersect(value, &ranges);
         let mut report = report.into_inner().unwrap_or_default();
         report.cancelled = cancelled.into_inner();
+        report
+    }
+
+    /// Takes over the ranges that the caller's solver finds.
+    #[allow(clippy::too_many_arguments)]
+    fn given(
+        &self,
+        prefix: &Prefix,
+        bounds: &mut Bounds,
+        value: ValueId,
+        layer: &str,
+        open: &[usize],
+        solver: &mut ProgramSolver,
+        progress: &mut dyn FnMut(Progress) -> bool,
+    ) -> Report {
+        let mut report = Report::default();
+        let elements: Vec<VarId> = open.iter().map(|&e| prefix.elements[e]).collect();
+        let found = solver(Program { model: &prefix.model, elements: &elements, integer: self.integer });
+        let Some(found) = found.filter(|found| found.len() == open.len()) else {
+            return Report { cancelled: true, ..report };
+        };
+        let mut ranges = bounds.of(value).to_vec();
+        for (&e, range) in open.iter().zip(&found) {
+            let known = ranges[e];
+            let margin = MARGIN * known.magnitude().max(1.0);
+            let range = Interval::new(range.lower - margin, range.upper + margin);
+            let proven = [range.lower, range.upper].into_iter().filter(|end| end.is_finite()).count();
+            report.solved += proven;
+            report.timed_out += 2 - proven;
+            if range.is_valid() && known.lower <= range.upper && range.lower <= known.upper {
+                ranges[e] = known.intersect(range);
+            } else {
+                report.failed += 1;
+                report.failure.get_or_insert(format!("the solver's bounds contradict what is known of {layer}"));
+            }
+        }
+        bounds.intersect(value, &ranges);
+        let now = Progress { layer, done: open.len(), total: open.len(), integer: self.integer };
+        report.cancelled = !progress(now);
         report
     }
 

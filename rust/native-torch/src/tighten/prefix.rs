@@ -12,7 +12,7 @@ use crate::{
         relax::{Planes, Relaxation, relax},
     },
     graph::{Graph, Node, Op, Unary, ValueId},
-    lower::{Formulation, VarId, lower},
+    lower::{Formulation, Options, VarId, lower},
 };
 
 /// Where, as fractions of the operands' intervals, planes are close to a node that is cut out.
@@ -61,13 +61,13 @@ impl Prefix {
         let mut cut = none;
         let mut model = loop {
             let part = graph.cut(&cut, values.iter().copied());
-            let model = lower(&part, &wide)?;
+            let model = lower(&part, &wide, &Options::default())?;
             let kept: Vec<usize> = (0..nodes.len()).filter(|&at| !cut[at]).collect();
-            let nonlinear = &model.definitions().node;
+            let nonlinear = [&model.definitions().tapes.node[..], &model.quadratic().rows.node].concat();
             if nonlinear.is_empty() {
                 break model;
             }
-            nonlinear.iter().for_each(|&node| cut[kept[node as usize]] = true);
+            nonlinear.into_iter().for_each(|node| cut[kept[node as usize]] = true);
         };
         let mut left = model.outputs().to_vec();
         let mut variables = vec![Vec::new(); graph.values().len()];
