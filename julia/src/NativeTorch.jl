@@ -14,7 +14,13 @@ module NativeTorch
 
 include("binding.jl")
 include("library.jl")
+include("layer.jl")
 include("predictors.jl")
+include("bounds.jl")
+include("library_layers.jl")
+include("other_layers.jl")
+include("build.jl")
+include("add_predictor.jl")
 
 function __init__()
     _find_library()

@@ -3,7 +3,7 @@
 
 import Libdl
 
-const _ABI_VERSION = 2
+const _ABI_VERSION = 3
 
 # The addresses of the library's functions, by the names in the header; NULL until the library is loaded. A library that
 # is chosen at run time cannot be named in a `ccall`.
@@ -28,6 +28,12 @@ mutable struct _Functions
     nt_value_tensor_integers::Ptr{Cvoid}
     nt_value_verify::Ptr{Cvoid}
     nt_model_destroy::Ptr{Cvoid}
+    nt_model_submodule::Ptr{Cvoid}
+    nt_model_layer::Ptr{Cvoid}
+    nt_model_chain::Ptr{Cvoid}
+    nt_model_tensors::Ptr{Cvoid}
+    nt_model_tensor_values::Ptr{Cvoid}
+    nt_model_attributes::Ptr{Cvoid}
     nt_model_modules::Ptr{Cvoid}
     nt_model_input_shape::Ptr{Cvoid}
     nt_model_inputs::Ptr{Cvoid}
@@ -48,7 +54,11 @@ mutable struct _Functions
     nt_function_hessian::Ptr{Cvoid}
     nt_function_hvp::Ptr{Cvoid}
     nt_function_bounds::Ptr{Cvoid}
+    nt_bounds_create::Ptr{Cvoid}
+    nt_bounds_destroy::Ptr{Cvoid}
+    nt_bounds_tables::Ptr{Cvoid}
     nt_formulation_create::Ptr{Cvoid}
+    nt_formulation_create_bounded::Ptr{Cvoid}
     nt_formulation_destroy::Ptr{Cvoid}
     nt_formulation_tables::Ptr{Cvoid}
 
@@ -192,6 +202,14 @@ end
 Base.cconvert(::Type{_Integers}, x::Vector{Int64}) = x
 Base.unsafe_convert(::Type{_Integers}, x::Vector{Int64}) = _Integers(pointer(x), length(x))
 
+struct _Models
+    data::Ptr{Ptr{Cvoid}}
+    len::Csize_t
+end
+
+Base.cconvert(::Type{_Models}, x::Vector{Ptr{Cvoid}}) = x
+Base.unsafe_convert(::Type{_Models}, x::Vector{Ptr{Cvoid}}) = _Models(pointer(x), length(x))
+
 struct _Strings
     text::Ptr{UInt8}
     offsets::Ptr{Csize_t}
@@ -244,6 +262,14 @@ struct _Inputs
     has_shape::Ptr{UInt8}
     shape_starts::Ptr{Csize_t}
     sizes::Ptr{Csize_t}
+end
+
+struct _Attributes
+    count::Csize_t
+    names::_Strings
+    kinds::_Strings
+    values::_Strings
+    numbers::Ptr{Cdouble}
 end
 
 struct _Sizes
@@ -320,9 +346,20 @@ struct _QuadraticRows
     coefficients::Ptr{Cdouble}
 end
 
+struct _AffineFunctions
+    count::Csize_t
+    starts::Ptr{Csize_t}
+    variables::Ptr{UInt32}
+    coefficients::Ptr{Cdouble}
+    constants::Ptr{Cdouble}
+end
+
 struct _Cones
+    count::Csize_t
     kinds::Ptr{UInt8}
-    members::_Lists
+    starts::Ptr{Csize_t}
+    members::_AffineFunctions
+    layers::Ptr{UInt32}
 end
 
 struct _Complementarities
@@ -332,15 +369,20 @@ struct _Complementarities
     layers::Ptr{UInt32}
 end
 
-struct _Definitions
+struct _Tapes
     count::Csize_t
-    variables::Ptr{UInt32}
     starts::Ptr{Csize_t}
     codes::Ptr{UInt8}
     arguments::Ptr{UInt32}
     constant_count::Csize_t
     constants::Ptr{Cdouble}
     layers::Ptr{UInt32}
+end
+
+struct _Definitions
+    variables::Ptr{UInt32}
+    relations::Ptr{UInt8}
+    tapes::_Tapes
 end
 
 struct _Tables
@@ -353,12 +395,48 @@ struct _Tables
     cones::_Cones
     complementarities::_Complementarities
     definitions::_Definitions
+    expressions::_Tapes
     input_count::Csize_t
     inputs::Ptr{UInt32}
     output_count::Csize_t
     outputs::Ptr{UInt32}
+    output_expressions::Ptr{UInt32}
+    output_lower::Ptr{Cdouble}
+    output_upper::Ptr{Cdouble}
     layer_count::Csize_t
     layers::_Strings
+end
+
+struct _BoundsOptions
+    threads::Csize_t
+    time_limit::Cdouble
+    solver::Cstring
+    row_starts::_Shape
+    row_elements::_Shape
+    row_coefficients::_Slice
+    row_lower::_Slice
+    row_upper::_Slice
+    progress::Ptr{Cvoid}
+    solve::Ptr{Cvoid}
+    data::Ptr{Cvoid}
+end
+
+struct _BoundsTables
+    count::Csize_t
+    names::_Strings
+    operations::_Strings
+    shape_starts::Ptr{Csize_t}
+    sizes::Ptr{Csize_t}
+    starts::Ptr{Csize_t}
+    lower::Ptr{Cdouble}
+    upper::Ptr{Cdouble}
+    output_count::Csize_t
+    outputs::Ptr{Csize_t}
+    solved::Csize_t
+    timed_out::Csize_t
+    failed::Csize_t
+    cancelled::UInt8
+    failure::Cstring
 end
 
 # A copy of `count` entries of a table, as `T`.
@@ -398,6 +476,70 @@ function _value_model(value)
 end
 
 _model_destroy(model::Ptr{Cvoid}) = ccall(_NT.nt_model_destroy, Cint, (Ptr{Cvoid},), model)
+
+function _model_submodule(model, path::String)
+    out = Ref{Ptr{Cvoid}}(C_NULL)
+    @_call nt_model_submodule(model::Ptr{Cvoid}, path::Cstring, out::Ptr{Ptr{Cvoid}})
+    return out[]
+end
+
+# A layer of its attributes, as Python writes them; `nothing` for a parameter that is not there. Numbers are row-major.
+function _model_layer(kind::String, attributes::String, weight_shape, weight, bias_shape, bias)
+    out = Ref{Ptr{Cvoid}}(C_NULL)
+    @_call nt_model_layer(
+        kind::Cstring,
+        attributes::Cstring,
+        weight_shape::_Shape,
+        weight::_Slice,
+        bias_shape::_Shape,
+        bias::_Slice,
+        out::Ptr{Ptr{Cvoid}},
+    )
+    return out[]
+end
+
+# Models one after another, each with the path by which errors and formulations name it.
+function _model_chain(models::Vector, paths::Vector{String})
+    out = Ref{Ptr{Cvoid}}(C_NULL)
+    GC.@preserve models begin
+        handles = Ptr{Cvoid}[Base.unsafe_convert(Ptr{Cvoid}, model) for model in models]
+        text = join(paths, "\n")
+        @_call nt_model_chain(handles::_Models, text::Cstring, out::Ptr{Ptr{Cvoid}})
+    end
+    return out[]
+end
+
+# The names and sizes of parameters and buffers, and why one is not supported.
+function _model_tensors(model)
+    GC.@preserve model begin
+        out = Ref{_Tensors}()
+        @_call nt_model_tensors(model::Ptr{Cvoid}, out::Ptr{_Tensors})
+        table = out[]
+        count = Int(table.count)
+        names, reasons = _copy(table.names, count), _copy(table.reasons, count)
+        starts = _copy(Int, table.shape_starts, count + 1)
+        sizes = _copy(Int, table.sizes, starts[end])
+    end
+    return [(name = names[i], size = Tuple(sizes[starts[i]+1:starts[i+1]]), reason = reasons[i]) for i in 1:count]
+end
+
+# The numbers of the tensor at this place of `_model_tensors`, from 1.
+function _model_tensor_values(model, index::Integer, values)
+    return @_call nt_model_tensor_values(model::Ptr{Cvoid}, (index - 1)::Csize_t, values::_Slice)
+end
+
+# The attributes of the model's own module: what each is in Python's words, as text, and as a number if it is one.
+function _model_attributes(model)
+    GC.@preserve model begin
+        out = Ref{_Attributes}()
+        @_call nt_model_attributes(model::Ptr{Cvoid}, out::Ptr{_Attributes})
+        table = out[]
+        count = Int(table.count)
+        names, kinds, values = _copy(table.names, count), _copy(table.kinds, count), _copy(table.values, count)
+        numbers = _copy(Float64, table.numbers, count)
+    end
+    return [(name = names[i], kind = kinds[i], value = values[i], number = numbers[i]) for i in 1:count]
+end
 
 # The modules in the file's order, each in front of those in it.
 function _model_modules(model)
@@ -673,7 +815,8 @@ function _function_bounds(f, lower, upper, y_lower, y_upper)
     )
 end
 
-function _formulation_create(model, shape, lower, upper, start)
+# `options` are choices of forms, as the header describes them.
+function _formulation_create(model, shape, lower, upper, start, options::String)
     out = Ref{Ptr{Cvoid}}(C_NULL)
     @_call nt_formulation_create(
         model::Ptr{Cvoid},
@@ -681,6 +824,19 @@ function _formulation_create(model, shape, lower, upper, start)
         lower::_Slice,
         upper::_Slice,
         start::_Slice,
+        options::Cstring,
+        out::Ptr{Ptr{Cvoid}},
+    )
+    return out[]
+end
+
+# The formulation with bounds that were found before.
+function _formulation_create_bounded(bounds, start, options::String)
+    out = Ref{Ptr{Cvoid}}(C_NULL)
+    @_call nt_formulation_create_bounded(
+        bounds::Ptr{Cvoid},
+        start::_Slice,
+        options::Cstring,
         out::Ptr{Ptr{Cvoid}},
     )
     return out[]
@@ -692,6 +848,38 @@ _formulation_destroy(formulation::Ptr{Cvoid}) = ccall(_NT.nt_formulation_destroy
 function _formulation_tables(formulation)
     out = Ref{_Tables}()
     @_call nt_formulation_tables(formulation::Ptr{Cvoid}, out::Ptr{_Tables})
+    return out[]
+end
+
+# Bounds of all values. Functions of Julia's are called back on this thread, so that it stays one that the garbage collector
+# waits for.
+function _bounds_create(model, shape, lower, upper, method::Integer, options::_BoundsOptions)
+    out = Ref{Ptr{Cvoid}}(C_NULL)
+    data = Ref(options)
+    GC.@preserve model shape lower upper data begin
+        status = ccall(
+            _NT.nt_bounds_create,
+            Cint,
+            (Ptr{Cvoid}, _Shape, _Slice, _Slice, UInt32, Ptr{_BoundsOptions}, Ptr{Ptr{Cvoid}}),
+            Base.unsafe_convert(Ptr{Cvoid}, model),
+            shape,
+            lower,
+            upper,
+            method,
+            data,
+            out,
+        )
+    end
+    _check(status)
+    return out[]
+end
+
+_bounds_destroy(bounds::Ptr{Cvoid}) = ccall(_NT.nt_bounds_destroy, Cint, (Ptr{Cvoid},), bounds)
+
+# The pointers of the result are valid as long as the bounds.
+function _bounds_tables(bounds)
+    out = Ref{_BoundsTables}()
+    @_call nt_bounds_tables(bounds::Ptr{Cvoid}, out::Ptr{_BoundsTables})
     return out[]
 end
 

@@ -86,7 +86,7 @@ function _set_threads(workspace::Workspace, threads::Integer)
 end
 
 # Calls `use` with a workspace of so many threads that no other call is using.
-function _borrow(use, f::CompiledFunction, threads::Integer)
+function _borrow(use, f::CompiledFunction, threads::Integer = 1)
     workspace = lock(f.lock) do
         return isempty(f.idle) ? nothing : pop!(f.idle)
     end

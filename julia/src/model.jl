@@ -20,6 +20,8 @@ mutable struct Model
     end
 end
 
+Model(handle::Ptr{Cvoid}, path::String) = Model(handle, nothing, path)
+
 Base.unsafe_convert(::Type{Ptr{Cvoid}}, model::Model) = model.handle
 
 function _free(model::Model)

@@ -1,20 +1,23 @@
-# Predictors: models as parts of optimisation models. What is here needs no modelling language; the methods that add a
-# predictor to a JuMP model are in ext/NativeTorchJuMPExt, which is loaded with JuMP.
+# The interface of predictors. What is here needs no modelling language; the methods that add a predictor to a JuMP model
+# are in ext/NativeTorchJuMPExt, which is loaded with JuMP.
 
 """
     abstract type AbstractPredictor end
 
-What can be added to an optimisation model by [`add_predictor`](@ref). A subtype of your own needs one method:
+What can be added to an optimisation model by [`add_predictor`](@ref). A subtype of your own needs one method, and may then
+stand anywhere in a [`Pipeline`](@ref):
 
 ```julia
 struct Square <: NativeTorch.AbstractPredictor end
 
-function NativeTorch.add_predictor(model, ::Square, x; kwargs...)
+function NativeTorch.add_predictor(model::JuMP.AbstractModel, predictor::Square, x::Vector; kwargs...)
     y = @variable(model, [1:length(x)])
     constraints = @constraint(model, y .== x .^ 2)
-    return y, NativeTorch.Formulation(Square(), y, constraints)
+    return y, NativeTorch.Formulation(predictor, y, constraints)
 end
 ```
+
+Where it changes the size of an image it needs a method of [`output_size`](@ref) too.
 """
 abstract type AbstractPredictor end
 
@@ -23,6 +26,7 @@ abstract type AbstractFormulation end
 
 """
     Formulation(predictor, variables, constraints)
+    Formulation(predictor)
 
 What a predictor added to a model: the fields `predictor`, `variables` and `constraints`, the bounds of the new variables
 among these. Prints as a tree.
@@ -31,11 +35,38 @@ struct Formulation{P<:AbstractPredictor} <: AbstractFormulation
     predictor::P
     variables::Vector{Any}
     constraints::Vector{Any}
+    # The networks that it contains, for `formulation_error`.
+    networks::Vector{Any}
 
-    function Formulation(predictor::P, variables, constraints) where {P<:AbstractPredictor}
-        return new{P}(predictor, collect(Any, variables), collect(Any, constraints))
+    function Formulation(predictor::P, variables = [], constraints = []; networks = []) where {P<:AbstractPredictor}
+        return new{P}(predictor, collect(Any, variables), collect(Any, constraints), collect(Any, networks))
     end
 end
+
+"""
+    PipelineFormulation(predictor, layers)
+
+What a [`Pipeline`](@ref) added to a model: the formulations of its `layers`. Prints them one after another. Its properties
+`variables` and `constraints` are those of all layers.
+"""
+struct PipelineFormulation{P<:AbstractPredictor} <: AbstractFormulation
+    predictor::P
+    layers::Vector{Any}
+    networks::Vector{Any}
+
+    function PipelineFormulation(predictor::P, layers; networks = []) where {P<:AbstractPredictor}
+        return new{P}(predictor, collect(Any, layers), collect(Any, networks))
+    end
+end
+
+function Base.getproperty(formulation::PipelineFormulation, name::Symbol)
+    if name === :variables || name === :constraints
+        return reduce(vcat, (getproperty(layer, name) for layer in formulation.layers); init = Any[])
+    end
+    return getfield(formulation, name)
+end
+
+Base.propertynames(::PipelineFormulation) = (:predictor, :layers, :variables, :constraints)
 
 function Base.show(io::IO, formulation::Formulation)
     print(io, formulation.predictor)
@@ -43,6 +74,8 @@ function Base.show(io::IO, formulation::Formulation)
     _show_branch(io, "└ ", "  ", "constraints", formulation.constraints)
     return
 end
+
+Base.show(io::IO, formulation::PipelineFormulation) = join(io, formulation.layers, "\n")
 
 function _show_branch(io::IO, own::String, below::String, name::String, items::Vector{Any})
     print(io, "\n", own, name, " [", length(items), "]")
@@ -64,37 +97,61 @@ struct PytorchModel
 end
 
 """
-    FullSpace(model::Model; input_size = nothing) <: AbstractPredictor
+    ReducedSpace(predictor::AbstractPredictor) <: AbstractPredictor
 
-A model in full space: a variable for each element of each layer, linear rows, big-M constraints for ReLU, LeakyReLU and
-max pools, with bounds by interval propagation from those of the input, and nonlinear equations for smooth layers. It is
-what [`build_predictor`](@ref) makes without `gray_box`.
-
-# Example
-A LeakyReLU of the variables `-1 <= x[1:2] <= 1`, the second one as `x[2] + 2`:
-```text
-FullSpace("leakyrelu.pt")
-├ variables [3]
-│ ├ input[2]
-│ ├ layer_0.y[1]
-│ └ layer_0.on[1]
-└ constraints [8]
-  ├ -x[2] + input[2] = 2
-  ├ layer_0.y[1] ≥ -0.010000000000000023
-  ├ layer_0.y[1] ≤ 1.0000000000000022
-  ├ layer_0.on[1] binary
-  ├ -x[1] + layer_0.y[1] ≥ 0
-  ├ -0.01 x[1] + layer_0.y[1] ≥ 0
-  ├ -x[1] + layer_0.y[1] + 0.9900000000000004 layer_0.on[1] ≤ 0.9900000000000004
-  └ -0.01 x[1] + layer_0.y[1] - 0.9900000000000004 layer_0.on[1] ≤ 0
-```
-The second element is never negative: it needs no variable of its own.
+The predictor without variables and constraints of its own where that can be: its outputs are expressions of its inputs.
+`add_predictor` with `reduced_space = true` makes it.
 """
-struct FullSpace <: AbstractPredictor
-    model::Model
-    input_size::Union{Nothing,Dims}
+struct ReducedSpace{P<:AbstractPredictor} <: AbstractPredictor
+    predictor::P
 
-    FullSpace(model::Model; input_size = nothing) = new(model, _check_input_size(input_size))
+    ReducedSpace(predictor::P) where {P<:AbstractPredictor} = new{P}(predictor)
+end
+
+ReducedSpace(predictor::ReducedSpace) = predictor
+
+Base.show(io::IO, predictor::ReducedSpace) = print(io, "ReducedSpace(", predictor.predictor, ")")
+
+"""
+    Pipeline(layers...) <: AbstractPredictor
+    Pipeline(layers::Vector; input_size = nothing)
+
+Predictors one after another; the field `layers` may be changed. `input_size` is that of [`add_predictor`](@ref).
+
+Neighbouring layers that the library knows are formulated together: bounds are propagated through all of them, an element
+whose value is certain takes no variable, and a neuron whose sign is certain no binary.
+"""
+struct Pipeline <: AbstractPredictor
+    layers::Vector{AbstractPredictor}
+    input_size::Union{Nothing,Dims}
+    # Where the layers stand in a file, for messages and names; each beside the layer, which may have been replaced.
+    paths::Vector{Pair{AbstractPredictor,String}}
+
+    function Pipeline(layers::Vector; input_size = nothing, paths = String[])
+        own = convert(Vector{AbstractPredictor}, layers)
+        named = Pair{AbstractPredictor,String}[layer => path for (layer, path) in zip(own, paths)]
+        return new(own, _check_input_size(input_size), named)
+    end
+end
+
+# What the i-th layer is called.
+function _layer_name(pipeline::Pipeline, i::Integer)
+    layer = pipeline.layers[i]
+    if i <= length(pipeline.paths) && pipeline.paths[i].first === layer
+        return pipeline.paths[i].second
+    end
+    return _layer_name(layer)
+end
+
+function Pipeline(layers::AbstractPredictor...)
+    flat(layer) = layer isa Pipeline ? layer.layers : [layer]
+    return Pipeline(AbstractPredictor[inner for layer in layers for inner in flat(layer)])
+end
+
+function Base.show(io::IO, predictor::Pipeline)
+    print(io, "Pipeline with layers:")
+    foreach(layer -> print(io, "\n * ", layer), predictor.layers)
+    return
 end
 
 """
@@ -133,7 +190,6 @@ struct GrayBox <: AbstractPredictor
     end
 end
 
-Base.show(io::IO, predictor::FullSpace) = print(io, "FullSpace(", repr(predictor.model.path), ")")
 Base.show(io::IO, predictor::GrayBox) = print(io, "GrayBox(", repr(predictor.model.path), ")")
 
 function _check_input_size(input_size)
@@ -146,91 +202,14 @@ function _check_input_size(input_size)
 end
 
 """
-    build_predictor(predictor::Union{PytorchModel,Model}; kwargs...) -> AbstractPredictor
+    output_size(predictor::AbstractPredictor, input_size)
 
-The predictor that [`add_predictor`](@ref) adds: a [`FullSpace`](@ref) or a [`GrayBox`](@ref). The keywords are those of
-`add_predictor`, without `reduced_space`. The file is read here.
+The size of what the predictor gives for an input of this size: `(height, width, channels)` for images, `(n,)` for vectors,
+`nothing` where it is not known. A predictor of your own that changes sizes needs a method.
 """
-build_predictor(predictor::PytorchModel; kwargs...) = build_predictor(load(predictor.filename); kwargs...)
+output_size(::AbstractPredictor, ::Any) = nothing
+output_size(predictor::ReducedSpace, input_size) = output_size(predictor.predictor, input_size)
 
-function build_predictor(
-    model::Model;
-    config::AbstractDict = Dict{Any,Any}(),
-    gray_box::Bool = false,
-    hessian::Bool = true,
-    device::AbstractString = "cpu",
-    input_size = nothing,
-)
-    if device != "cpu"
-        throw(UnsupportedError("device is $(repr(device)), but models are evaluated on \"cpu\" alone"))
-    end
-    if !isempty(config)
-        key = repr(first(keys(config)))
-        reason = gray_box ? "a gray box has no layers to configure" :
-                 "ReLU and max pools are formulated by big-M, smooth layers by nonlinear equations, and nothing else is " *
-                 "there yet"
-        throw(UnsupportedError("config has the key $key, but no key is known: $reason; leave config out"))
-    end
-    return gray_box ? GrayBox(model; hessian = hessian, input_size = input_size) :
-           FullSpace(model; input_size = input_size)
-end
-
-"""
-    y, formulation = add_predictor(model, predictor, x; kwargs...)
-
-Add variables and constraints to `model` such that `y = predictor(x)`. Needs JuMP.
-
-`predictor` is a [`PytorchModel`](@ref), a [`Model`](@ref) (read once for several calls), what [`build_predictor`](@ref)
-made of one, or an [`AbstractPredictor`](@ref) of your own.
-
-`x` may mix numbers, variables and expressions. What is no variable, or stands in `x` twice, gets a variable of its own and
-a constraint that fixes it. `y` is a vector. Bounds of `x` become bounds of all variables; where all of `x` has start values,
-the forward pass gives start values to all variables.
-
-# Order
- * A vector `x` of length n is torch's `[n]`, or `[1, n]` where the model does not take that.
- * An array is an image, H x W x C, and a matrix H x W: torch's `[1, C, H, W]`, or `[C, H, W]` where the model does not take
-   that. Then outputs that are images are `vec` of an H x W x C array too; after a Flatten `y` is in torch's order.
- * A vector with `input_size = (H, W, C)` or `(H, W)` is `vec` of such an array.
-
-Values are always torch's.
-
-# Keywords
- * `gray_box = false`: if true, the model is one vector-valued oracle (`MOI.VectorNonlinearOracle`) with exact derivatives,
-   for nonlinear solvers such as Ipopt. Otherwise it is formulated in full space: a mixed-integer linear model where all
-   layers are piecewise linear, nonlinear equations for smooth ones.
- * `hessian = true`: with `gray_box`, whether the oracle gives the Hessian of the Lagrangian.
- * `device = "cpu"`: nothing else is there yet.
- * `input_size = nothing`: the size of an image that `x` holds as a vector.
- * `config = Dict()`: no key is known yet.
- * `reduced_space = false`: not there yet.
-
-# Errors
-[`InvalidArgumentError`](@ref) if `x` does not fit the model, or if a big-M is unbounded (the message names the layer; give
-`x` bounds); [`UnsupportedError`](@ref) for a layer that is custom or not supported and for keywords that are not there yet;
-the errors of [`load`](@ref).
-
-# Example
-```julia
-using JuMP, HiGHS
-import NativeTorch
-model = Model(HiGHS.Optimizer)
-@variable(model, 0 <= x[1:64] <= 1)
-predictor = NativeTorch.PytorchModel("docs/examples/digits/digits.pt")
-y, formulation = NativeTorch.add_predictor(model, predictor, x)
-@objective(model, Max, y[4])
-optimize!(model)
-```
-"""
-function add_predictor(model, predictor, x; kwargs...)
-    kind = typeof(predictor)
-    if predictor isa Union{PytorchModel,Model,FullSpace,GrayBox}
-        throw(InvalidArgumentError("a PyTorch model can be added to a JuMP.Model, after `import JuMP`, for an array x; here " *
-                                   "are a $(typeof(model)) and a $(typeof(x))"))
-    elseif predictor isa AbstractPredictor
-        throw(InvalidArgumentError("$kind has no method for these arguments; define " *
-                                   "NativeTorch.add_predictor(model, predictor::$kind, x; kwargs...)"))
-    end
-    throw(InvalidArgumentError("a $kind cannot be added to a model; a NativeTorch.PytorchModel, or a subtype of " *
-                               "NativeTorch.AbstractPredictor with its own method of add_predictor, can"))
+function output_size(predictor::Pipeline, input_size)
+    return foldl((size, layer) -> output_size(layer, size), predictor.layers; init = input_size)
 end

@@ -2,8 +2,8 @@
 #
 #     julia --project=julia julia/test/runtests.jl
 #
-# The binding is tested on Julia 1.5 too, where its files are included. The JuMP suite runs where JuMP, HiGHS and Ipopt
-# load. The last line counts: `N passed, M failed, K skipped`.
+# The binding is tested on Julia 1.5 too, where its files are included. The JuMP suite runs where JuMP, HiGHS, Ipopt and
+# SCS load. The last line counts: `N passed, M failed, K skipped`.
 
 include("julia15.jl")
 include("support.jl")
@@ -22,10 +22,17 @@ suite("threads")
 
 if VERSION < v"1.10"
     push!(SKIPPED, "JuMP suite (Julia $VERSION is older than 1.10)")
-elseif all(package -> Base.find_package(package) !== nothing, ["JuMP", "HiGHS", "Ipopt"])
+elseif all(package -> Base.find_package(package) !== nothing, ["JuMP", "HiGHS", "Ipopt", "SCS"])
     suite("jump")
+    suite("doctests")
+    if Base.find_package("MathOptAI") === nothing
+        push!(SKIPPED, "MathOptAI suite (MathOptAI does not load)")
+    else
+        suite("mathoptai")
+    end
+    suite("tutorials")
 else
-    push!(SKIPPED, "JuMP suite (JuMP, HiGHS, Ipopt do not load)")
+    push!(SKIPPED, "JuMP suite (JuMP, HiGHS, Ipopt, SCS do not load)")
 end
 
 foreach(name -> println("skipped: ", name), SKIPPED)

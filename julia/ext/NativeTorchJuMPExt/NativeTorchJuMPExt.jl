@@ -2,16 +2,23 @@
 
 module NativeTorchJuMPExt
 
+import Distributed
 import JuMP
 import JuMP: MOI
 import NativeTorch
-import NativeTorch: FullSpace, GrayBox, InvalidArgumentError, UnsupportedError
+import NativeTorch: GCNConv, GrayBox, InvalidArgumentError, Permutation, Pipeline, ReducedSpace, Scale, TAGConv, UnsupportedError
 
 include("bounds.jl")
 include("inputs.jl")
 include("variables.jl")
-include("full_space.jl")
+include("pipeline.jl")
+include("tighten.jl")
+include("tapes.jl")
+include("formulate.jl")
+include("reduce.jl")
+include("others.jl")
 include("gray_box.jl")
+include("formulations.jl")
 include("add_predictor.jl")
 
 end # module

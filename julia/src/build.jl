@@ -1,0 +1,190 @@
+# Files to predictors: one for each layer, chosen by `config`.
+
+"""
+    build_predictor(predictor::Union{PytorchModel,Model,Layer}; kwargs...) -> AbstractPredictor
+
+The predictor that [`add_predictor`](@ref) adds: a [`Pipeline`](@ref) of layers, a [`GrayBox`](@ref), or what a callback made
+of a custom layer. The file is read here.
+
+# Keywords
+ * `config = Dict()`: how layers are formulated. The keys are `:ReLU`, `:MaxPool2d`, `:GELU`, `:LayerNorm`, `:Sigmoid`,
+   `:SoftMax`, `:SoftPlus`, `:Tanh`, and the names of custom classes, `"custom_model.Skip"`, or Julia types of the same name.
+   The value of a symbol is called to make the predictor of such a layer: a type such as [`ReLUSOS1`](@ref), or a function
+   such as `() -> ReLUBigM(100.0)`; for `:MaxPool2d` with the size of the window and keywords, `(k; kwargs...) ->
+   MaxPool2dBigM(k; M = 10.0, kwargs...)`; `:SoftPlus` gets the keywords `beta` and `threshold`, `:GELU` `approximate` and
+   `:SoftMax` `dim` if it takes them. `:ReLU` also chooses how LeakyReLU and its kin are formulated.
+   The value of a class is a callback `(layer::Layer; input_size, config, kwargs...)` that returns a predictor; it is called
+   for classes of torch's own, too.
+ * `gray_box = false`: if true, the model is one vector-valued oracle.
+ * `hessian = gray_box`: whether the oracle gives the Hessian of the Lagrangian.
+ * `input_size = nothing`: the size of an image, `(height, width, channels)` or `(height, width)`.
+ * `device = "cpu"`: models are evaluated there.
+ * `backend = "native"`: what evaluates the gray box.
+
+Throws [`InvalidArgumentError`](@ref) for a key that is not known, [`UnsupportedError`](@ref) for a layer that is not supported.
+"""
+function build_predictor(predictor; kwargs...)
+    throw(InvalidArgumentError("no predictor can be built of a $(typeof(predictor)); a NativeTorch.PytorchModel, a " *
+                               "NativeTorch.Model and a NativeTorch.Layer are known"))
+end
+
+build_predictor(predictor::AbstractPredictor; kwargs...) = predictor
+build_predictor(predictor::PytorchModel; kwargs...) = build_predictor(load(predictor.filename); kwargs...)
+
+function build_predictor(
+    model::Model;
+    config::AbstractDict = Dict{Any,Any}(),
+    gray_box::Bool = false,
+    hessian::Bool = gray_box,
+    device::AbstractString = "cpu",
+    backend::AbstractString = "native",
+    input_size = nothing,
+)
+    if device != "cpu"
+        throw(UnsupportedError("device is $(repr(device)), but models are evaluated on \"cpu\" alone"))
+    elseif backend != "native"
+        throw(UnsupportedError("backend is $(repr(backend)), but \"native\" is the only one that is there"))
+    end
+    if gray_box
+        if !isempty(config)
+            key = repr(first(keys(config)))
+            throw(UnsupportedError("config has the key $key, but a gray box has no layers to configure; leave config out"))
+        end
+        return GrayBox(model; hessian = hessian, input_size = input_size)
+    end
+    return build_predictor(Layer(model); config = config, input_size = input_size)
+end
+
+function build_predictor(layer::Layer; config::AbstractDict = Dict{Any,Any}(), input_size = nothing, kwargs...)
+    foreach(_check_key, keys(config))
+    input_size = _check_input_size(input_size)
+    if _kind(layer) !== :sequential || _callback(layer, config) !== nothing
+        return _predictor(layer, config, input_size)
+    end
+    predictors, paths, size = AbstractPredictor[], String[], input_size
+    for inner in _steps(layer)
+        _short_class(inner) in _IDENTITIES && _kind(inner) === :standard && continue
+        predictor = _predictor(inner, config, size)
+        # Only what `config` calls wants to know it.
+        size = isempty(config) ? nothing : output_size(predictor, size)
+        push!(predictors, predictor)
+        push!(paths, _path(inner))
+    end
+    return Pipeline(predictors; input_size = input_size, paths = paths)
+end
+
+# Layers that give what they get where a model is evaluated.
+const _IDENTITIES = ("Identity", "Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout", "FeatureAlphaDropout")
+
+# The symbols that `config` may have, and the classes of torch's that each stands for.
+const _CONFIG = (
+    :ReLU => ("ReLU",),
+    :MaxPool2d => ("MaxPool2d",),
+    :GELU => ("GELU",),
+    :LayerNorm => ("LayerNorm",),
+    :Sigmoid => ("Sigmoid",),
+    :SoftMax => ("Softmax",),
+    :SoftPlus => ("Softplus",),
+    :Tanh => ("Tanh",),
+)
+
+function _check_key(key)
+    if key isa Symbol && !any(entry -> entry[1] === key, _CONFIG)
+        known = join((repr(entry[1]) for entry in _CONFIG), ", ")
+        throw(InvalidArgumentError("config has the key $(repr(key)); known are $known, and names of classes such as " *
+                                   "\"custom_model.Skip\""))
+    elseif !(key isa Union{Symbol,AbstractString,Type})
+        throw(InvalidArgumentError("config has the key $(repr(key)) of type $(typeof(key)); symbols, names of classes " *
+                                   "such as \"custom_model.Skip\", and Julia types of the same name are known"))
+    end
+    return
+end
+
+# The layers that a Sequential calls one after another.
+function _steps(layer::Layer)
+    _kind(layer) === :sequential || return [layer]
+    return [step for child in _children(layer) for step in _steps(child)]
+end
+
+# The callback for a layer's class, or `nothing`.
+function _callback(layer::Layer, config)
+    for (key, value) in config
+        if key isa AbstractString && key == _class(layer) || key isa Type && string(nameof(key)) == _short_class(layer)
+            return value
+        end
+    end
+    return nothing
+end
+
+function _predictor(layer::Layer, config, input_size)
+    callback = _callback(layer, config)
+    callback === nothing || return _checked(callback(layer; input_size = input_size, config = config), layer)
+    if _kind(layer) === :custom
+        throw(UnsupportedError("$(_place(layer)): torch does not define this class, and the file does not hold its forward; " *
+                               "give config = Dict($(repr(_class(layer))) => callback), where callback(layer; input_size, " *
+                               "config, kwargs...) returns a predictor"))
+    elseif _kind(layer) === :unsupported
+        throw(UnsupportedError("$(_place(layer)): $(getfield(layer, :reason))"))
+    end
+    class = _short_class(layer)
+    class == "Linear" && return _affine(layer)
+    entry = findfirst(entry -> class in entry[2] && haskey(config, entry[1]), _CONFIG)
+    entry === nothing && return TorchLayer(layer; relu = _relu(layer, config))
+    key = _CONFIG[entry][1]
+    make = config[key]
+    return _checked(_construct(make, layer, Val(key), input_size), layer)
+end
+
+_checked(predictor::AbstractPredictor, ::Layer) = predictor
+
+function _checked(found, layer::Layer)
+    throw(InvalidArgumentError("$(_place(layer)): config made a $(typeof(found)) of it; an AbstractPredictor is expected"))
+end
+
+# How the kinks of a layer are formulated, where `config` says it.
+function _relu(layer::Layer, config)
+    (haskey(config, :ReLU) && _short_class(layer) in _BENT) || return nothing
+    relu = _checked(config[:ReLU](), layer)
+    if !(relu isa _ReLUs)
+        throw(UnsupportedError("$(_place(layer)): config's :ReLU makes a $(typeof(relu)), which can take the place of a ReLU " *
+                               "but not of this layer; give config = Dict($(repr(_class(layer))) => callback) too"))
+    end
+    return relu
+end
+
+# Layers whose kinks are formulated like those of ReLU.
+const _BENT = (
+    "LeakyReLU", "PReLU", "RReLU", "ReLU6", "Hardtanh", "Hardsigmoid", "Hardswish", "Hardshrink", "Softshrink", "Threshold",
+    "MaxPool1d", "MaxPool3d", "AdaptiveMaxPool1d", "AdaptiveMaxPool2d", "AdaptiveMaxPool3d",
+)
+
+_construct(make, ::Layer, ::Val, ::Any) = make()
+_construct(make, layer::Layer, ::Val{:GELU}, ::Any) = _with(make; approximate = layer.approximate)
+_construct(make, layer::Layer, ::Val{:SoftMax}, ::Any) = _with(make; dim = layer.dim)
+_construct(make, layer::Layer, ::Val{:SoftPlus}, ::Any) = _with(make; beta = layer.beta, threshold = layer.threshold)
+
+function _construct(make, layer::Layer, ::Val{:LayerNorm}, input_size)
+    return make(layer.normalized_shape; input_size = input_size, eps = layer.eps, weight = layer.weight, bias = layer.bias)
+end
+
+function _construct(make, layer::Layer, ::Val{:MaxPool2d}, input_size)
+    kernel, stride, padding = _pair(layer.kernel_size), _pair(layer.stride), _pair(layer.padding)
+    more = (dilation = _pair(layer.dilation), ceil_mode = layer.ceil_mode)
+    # MathOptAI's keywords, and those of torch's that it does not know where they matter.
+    plain = more == (dilation = (1, 1), ceil_mode = false)
+    size = input_size === nothing || length(input_size) != 2 ? input_size : (input_size..., 1)
+    return make(kernel; input_size = size, stride = stride, padding = padding, (plain ? (;) : more)...)
+end
+
+# Calls with those keywords that can be given.
+function _with(make; kwargs...)
+    taken = filter(name -> hasmethod(make, Tuple{}, (name,)), keys(kwargs))
+    return make(; (name => kwargs[name] for name in taken)...)
+end
+
+function _affine(layer::Layer)
+    values = _own_values(layer)
+    weight = values[:weight]
+    bias = get(values, :bias, nothing)
+    return Affine(weight, bias isa Vector ? bias : zeros(size(weight, 1)); name = isempty(_path(layer)) ? "Linear" : _path(layer))
+end
