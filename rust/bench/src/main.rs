@@ -264,7 +264,16 @@ fn main() {
     for unary in [Unary::Tanh, Unary::Sigmoid, Unary::Gelu(GeluKind::Exact), Unary::Relu] {
         precisions(&mut report, peak, &nets::elements(10_000, unary), &[(Call::Value, None)]);
     }
-    precisions(&mut report, peak, &nets::softmax(100, 100), &[(Call::Value, None)]);
+    for case in [
+        nets::softmax(100, 100),
+        nets::pools(28, 2, 2),
+        nets::pools(56, 3, 2),
+        nets::convolution(1, 16, 28),
+        nets::convolution(64, 64, 56),
+    ] {
+        let operations = Some(case.operations).filter(|&operations| operations > 0.0);
+        precisions(&mut report, peak, &case, &[(Call::Value, operations)]);
+    }
 
     report.table("f against a copy of its weights", &["net", "us, copy", "us, f", "copy / f"]);
     let case = nets::layers(&[784, 512, 512, 10], Unary::Tanh, None);

@@ -176,6 +176,29 @@ pub fn elements(count: usize, unary: Unary) -> Case {
     net.finish(&format!("{} of {count}", unary.name()), y)
 }
 
+/// Maximum pooling of 16 planes, of windows of this size that stand so far apart.
+pub fn pools(size: usize, kernel: usize, stride: usize) -> Case {
+    let mut net = Net::new();
+    let x = net.b.input("x", sizes(&[1, 16, size, size]));
+    let pool = MaxPool {
+        kernel: vec![kernel; 2],
+        stride: vec![stride; 2],
+        padding: vec![kernel / 2 * (kernel % 2); 2],
+        dilation: vec![1; 2],
+        ceil_mode: false,
+    };
+    let y = net.b.node(Op::MaxPool(pool), &[x]).expect("an image has planes");
+    net.finish(&format!("max pool {kernel} / {stride} of 16 x {size} x {size}"), y)
+}
+
+/// One convolution with a kernel of 3 x 3.
+pub fn convolution(channels: usize, out: usize, size: usize) -> Case {
+    let mut net = Net::new();
+    let x = net.b.input("x", sizes(&[1, channels, size, size]));
+    let y = net.conv(x, out, 3, 1);
+    net.finish(&format!("convolution {channels} to {out}, {size} x {size}"), y)
+}
+
 /// Softmax of rows.
 pub fn softmax(rows: usize, length: usize) -> Case {
     let mut net = Net::new();

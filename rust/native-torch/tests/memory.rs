@@ -50,6 +50,8 @@ fn activations_share_their_memory_and_images_are_not_unfolded() {
             let weight = b.parameter("weight", random.tensor(&[channels, input, 3, 3]));
             let conv = Conv { stride: vec![1; 2], padding: vec![(1, 1); 2], dilation: vec![1; 2], groups: 1 };
             let z = b.node(Op::Conv(conv), &[h, weight]).unwrap();
+            let scale = b.parameter("scale", random.tensor(&[channels, 1, 1]));
+            let z = b.node(Op::Mul, &[z, scale]).unwrap();
             let z = b.unary(Unary::Relu, z).unwrap();
             h = if i == 0 { z } else { b.add(z, h).unwrap() };
         }

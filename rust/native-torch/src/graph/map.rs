@@ -151,16 +151,34 @@ fn adaptive(sizes: &[Option<usize>], plane: &[usize]) -> Windows {
 
 /// From elements of a result to those of an operand that is repeated to the result's sizes.
 #[derive(Clone, Debug)]
-pub struct Broadcast(Option<Vec<u32>>);
+pub struct Broadcast(Repetition);
+
+#[derive(Clone, Debug)]
+enum Repetition {
+    /// Every element stands for itself.
+    None,
+    /// Each of so many elements stands for `inner` elements of the result, all of them again and again.
+    Block { inner: usize, length: usize },
+    /// The operand's element for each one of the result.
+    Table(Vec<u32>),
+}
 
 impl Broadcast {
     /// The rule for an operand of these sizes: its dimensions stand under the result's last ones, and a size of 1 is
     /// repeated.
     pub fn new(operand: &[usize], result: &[usize]) -> Self {
         if operand == result {
-            return Self(None);
+            return Self(Repetition::None);
         }
         let missing = result.len() - operand.len();
+        let whole = |dim: usize| dim >= missing && operand[dim - missing] == result[dim];
+        let wide = |dim: &usize| *dim >= missing && operand[*dim - missing] != 1;
+        let first = (0..result.len()).find(wide).unwrap_or(result.len());
+        let end = (0..result.len()).rfind(wide).map_or(first, |last| last + 1);
+        if (first..end).all(whole) {
+            let product = |sizes: &[usize]| sizes.iter().product::<usize>().max(1);
+            return Self(Repetition::Block { inner: product(&result[end..]), length: product(&result[first..end]) });
+        }
         let mut strides = vec![0; result.len()];
         let mut stride = 1;
         for (dim, &size) in operand.iter().enumerate().rev() {
@@ -173,18 +191,31 @@ impl Broadcast {
         super::for_each_index(result, |index| {
             elements.push(index.iter().zip(&strides).map(|(i, stride)| i * stride).sum::<usize>() as u32);
         });
-        Self(Some(elements))
+        Self(Repetition::Table(elements))
     }
 
     /// Whether every element stands for itself.
     pub fn is_identity(&self) -> bool {
-        self.0.is_none()
+        matches!(self.0, Repetition::None)
+    }
+
+    /// For an operand whose elements are repeated as a block: for how many elements of the result in a row each of them
+    /// stands, and how many there are.
+    pub fn block(&self) -> Option<(usize, usize)> {
+        match self.0 {
+            Repetition::Block { inner, length } => Some((inner, length)),
+            _ => None,
+        }
     }
 
     /// The operand's element that stands for an element of the result.
     #[inline]
     pub fn at(&self, element: usize) -> usize {
-        self.0.as_ref().map_or(element, |elements| elements[element] as usize)
+        match &self.0 {
+            Repetition::None => element,
+            Repetition::Block { inner, length } => element / inner % length,
+            Repetition::Table(elements) => elements[element] as usize,
+        }
     }
 }
 
@@ -201,6 +232,9 @@ mod tests {
         assert_eq!(all(&[2, 1], &[2, 3]), [0, 0, 0, 1, 1, 1]);
         assert_eq!(all(&[3], &[2, 3]), [0, 1, 2, 0, 1, 2]);
         assert_eq!(all(&[], &[2]), [0, 0]);
+        assert_eq!(all(&[2, 1], &[2, 2, 2]), [0, 0, 1, 1, 0, 0, 1, 1]);
+        assert_eq!(all(&[2, 1, 2], &[2, 2, 2]), [0, 1, 0, 1, 2, 3, 2, 3]);
+        assert_eq!(Broadcast::new(&[2, 1, 1], &[3, 2, 4, 5]).block(), Some((20, 2)));
         assert!(Broadcast::new(&[2, 3], &[2, 3]).is_identity());
     }
 }

@@ -4,7 +4,7 @@ use super::{
     At, Kernel, Operands, Scratch, Write,
     unary::{scale_points, scale_rows},
 };
-use crate::{graph::Broadcast, tensor::Real};
+use crate::{eval::simd::multiversion, graph::Broadcast, tensor::Real};
 
 /// A function of two elements.
 #[derive(Clone, Copy, PartialEq)]
@@ -86,9 +86,20 @@ impl Binary {
         let points = x.points;
         let ((a, a_constant), (b, b_constant)) = (x.get(0), x.get(1));
         let steps = [if a_constant { 1 } else { points }, if b_constant { 1 } else { points }];
-        if self.places.iter().all(Broadcast::is_identity) && steps == [points; 2] {
-            out.iter_mut().zip(a.iter().zip(b)).for_each(|(out, (&a, &b))| *out = f(a, b));
-            return;
+        if self.places[0].is_identity() && !a_constant {
+            if self.places[1].is_identity() && steps[1] == points {
+                return combine(a, b, out, f);
+            }
+            // Lines of the result that read one element of `b`, or all of them one after another.
+            if let (Some((inner, length)), 1) = (self.places[1].block(), steps[1]) {
+                let line = inner * points;
+                if line == 1 {
+                    let pairs = a.chunks_exact(length).zip(out.chunks_exact_mut(length));
+                    return pairs.for_each(|(a, out)| combine(a, b, out, &f));
+                }
+                let pairs = a.chunks_exact(line).zip(out.chunks_exact_mut(line)).enumerate();
+                return pairs.for_each(|(i, (a, out))| combine_each(a, b[i % length], out, &f));
+            }
         }
         for (e, out) in out.chunks_exact_mut(points).enumerate() {
             let (i, j) = (self.places[0].at(e) * steps[0], self.places[1].at(e) * steps[1]);
@@ -96,6 +107,18 @@ impl Binary {
                 *out = f(a[if a_constant { i } else { i + p }], b[if b_constant { j } else { j + p }]);
             }
         }
+    }
+}
+
+multiversion! {
+    fn combine<T: Real, F: Fn(T, T) -> T>(a: &[T], b: &[T], out: &mut [T], f: F) {
+        out.iter_mut().zip(a.iter().zip(b)).for_each(|(out, (&a, &b))| *out = f(a, b));
+    }
+}
+
+multiversion! {
+    fn combine_each<T: Real, F: Fn(T, T) -> T>(a: &[T], b: T, out: &mut [T], f: F) {
+        out.iter_mut().zip(a).for_each(|(out, &a)| *out = f(a, b));
     }
 }
 
