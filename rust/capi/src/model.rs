@@ -18,7 +18,7 @@ use crate::{
 use engine::{
     Error, Result,
     graph::{Dim, Graph},
-    load::{self, Checkpoint, Layer, Module, ModuleInput, ModuleTensor, NamedTensor, TensorInfo},
+    load::{self, Checkpoint, Layer, Model, Module, ModuleInput, ModuleTensor, NamedTensor, Program, TensorInfo},
     tensor::Tensor,
 };
 
@@ -27,8 +27,8 @@ use engine::{
 pub struct NtModel {
     /// The files that its tensors are in.
     files: Vec<Arc<Checkpoint>>,
-    root: Arc<Module>,
-    /// Of the part, below the root.
+    root: Arc<Model>,
+    /// Of the part of a module, below the root.
     path: String,
     /// The graph, if the inputs were given.
     graph: Option<Arc<Graph>>,
@@ -39,7 +39,8 @@ pub struct NtModel {
     input: OnceLock<Result<Vec<usize>>>,
 }
 
-/// What a module computes: `NT_MODULE_SEQUENTIAL`, `NT_MODULE_STANDARD`, `NT_MODULE_CUSTOM` or `NT_MODULE_UNSUPPORTED`.
+/// What a module computes: `NT_MODULE_SEQUENTIAL`, `NT_MODULE_STANDARD`, `NT_MODULE_CUSTOM`, `NT_MODULE_UNSUPPORTED` or
+/// `NT_MODULE_PROGRAM`.
 pub type NtModuleKind = u32;
 /// The modules in it, one after another.
 pub const NT_MODULE_SEQUENTIAL: NtModuleKind = 0;
@@ -49,6 +50,8 @@ pub const NT_MODULE_STANDARD: NtModuleKind = 1;
 pub const NT_MODULE_CUSTOM: NtModuleKind = 2;
 /// Something that cannot be used; the reason says why.
 pub const NT_MODULE_UNSUPPORTED: NtModuleKind = 3;
+/// A program that torch.export.save wrote: operations instead of layers. It is the only module of its model.
+pub const NT_MODULE_PROGRAM: NtModuleKind = 4;
 
 /// The modules of a model, each in front of those in it; the first is the model itself. All arrays have `count`
 /// entries.
@@ -149,15 +152,19 @@ struct Attributes {
 impl NtModel {
     /// The module of a file, at its root or elsewhere in it.
     pub fn of_file(file: Arc<Checkpoint>, module: Module) -> Self {
-        Self::new(vec![file], Arc::new(module), String::new())
+        Self::new(vec![file], Model::Module(module))
     }
 
     fn root(file: Arc<Checkpoint>) -> Result<Self> {
-        let module = file.module()?;
-        Ok(Self::of_file(file, module))
+        let model = file.model()?;
+        Ok(Self::new(vec![file], model))
     }
 
-    fn new(files: Vec<Arc<Checkpoint>>, root: Arc<Module>, path: String) -> Self {
+    fn new(files: Vec<Arc<Checkpoint>>, root: Model) -> Self {
+        Self::part(files, Arc::new(root), String::new())
+    }
+
+    fn part(files: Vec<Arc<Checkpoint>>, root: Arc<Model>, path: String) -> Self {
         Self {
             files,
             root,
@@ -173,18 +180,34 @@ impl NtModel {
 
     /// The same model for inputs of these shapes and with these integers.
     fn with_inputs(&self, shapes: &[Vec<Dim>], integers: &[i64]) -> Result<Self> {
-        let graph = self.module().graph_of(shapes)?.with_integers(integers)?;
-        let model = Self::new(self.files.clone(), Arc::clone(&self.root), self.path.clone());
-        Ok(Self { graph: Some(Arc::new(graph)), ..model })
+        let graph = match self.kind() {
+            Kind::Module(module) => module.graph_of(shapes)?,
+            Kind::Program(program) => program.graph_of(shapes)?,
+        };
+        let model = Self::part(self.files.clone(), Arc::clone(&self.root), self.path.clone());
+        Ok(Self { graph: Some(Arc::new(graph.with_integers(integers)?)), ..model })
     }
 
-    fn module(&self) -> &Module {
-        self.root.submodule(&self.path).expect("the path was found when the part was made")
+    fn kind(&self) -> Kind<'_> {
+        match &*self.root {
+            Model::Module(root) => {
+                Kind::Module(root.submodule(&self.path).expect("the path was found when the part was made"))
+            }
+            Model::Program(program) => Kind::Program(program),
+        }
+    }
+
+    /// The module; an error for a program.
+    fn module(&self) -> Result<&Module> {
+        self.root.expect_module("layers")?;
+        match self.kind() {
+            Kind::Module(module) => Ok(module),
+            Kind::Program(_) => Err(Error::internal("a program is no module")),
+        }
     }
 
     /// The concrete graph for an input of this shape; without one, for the default shape with one example in its batch.
     pub fn graph(&self, shape: Option<&[usize]>) -> Result<Graph> {
-        let module = self.module();
         if let Some(graph) = &self.graph {
             return match shape {
                 None => Ok(Graph::clone(graph)),
@@ -193,26 +216,23 @@ impl NtModel {
                 }
             };
         }
-        if let Some(shape) = shape {
-            let dims: Vec<Dim> = shape.iter().map(|&size| Dim::Size(size)).collect();
-            return module.graph(Some(&dims));
-        }
-        let graph = module.graph(None)?;
-        let shapes: Option<Vec<Vec<usize>>> =
-            graph.inputs().iter().map(|i| one_example(&graph.ty(i.value).shape)).collect();
-        match shapes {
-            Some(shapes) => graph.specialize(&shapes),
-            None => {
-                let first = graph.nodes().first().map(|node| node.scope.clone()).unwrap_or_default();
-                graph.check_concrete().map_err(|error| error.at(first)).map(|()| graph)
-            }
+        let shape = shape.map(|shape| shape.iter().map(|&size| Dim::Size(size)).collect::<Vec<_>>());
+        match (self.kind(), shape) {
+            (Kind::Module(module), Some(shape)) => module.graph(Some(&shape)),
+            (Kind::Program(program), Some(shape)) => program.graph_of(&[shape]),
+            (Kind::Module(module), None) => module.example(),
+            (Kind::Program(program), None) => program.example(),
         }
     }
 
     fn modules(&self) -> &Modules {
         self.modules.get_or_init(|| {
-            let all: Vec<&Module> = self.module().modules().collect();
-            let mut blocking = self.module().unsupported().into_iter().peekable();
+            let root = match self.kind() {
+                Kind::Module(module) => module,
+                Kind::Program(program) => return Modules::of_program(program),
+            };
+            let all: Vec<&Module> = root.modules().collect();
+            let mut blocking = root.unsupported().into_iter().peekable();
             let reasons: Vec<String> = all
                 .iter()
                 .map(|module| {
@@ -241,16 +261,22 @@ impl NtModel {
                 let info = TensorInfo { is_parameter: tensor.is_parameter, ..tensor.info.clone() };
                 NamedTensor { name, info, tensor: tensor.tensor.clone() }
             };
-            let modules = self.module().modules();
-            Tensors::new(modules.flat_map(|module| module.tensors().iter().map(move |t| named(module, t))).collect())
+            let root = match self.kind() {
+                Kind::Module(module) => module,
+                Kind::Program(program) => return Tensors::new(program.tensors().cloned().collect()),
+            };
+            Tensors::new(root.modules().flat_map(|module| module.tensors().iter().map(move |t| named(module, t))).collect())
         })
     }
 
     fn attributes(&self) -> &Attributes {
         self.attributes.get_or_init(|| {
-            let all = match self.module().layer() {
-                Layer::Custom(custom) => custom.attributes(),
-                _ => self.module().other_attributes(),
+            let all = match self.kind() {
+                Kind::Program(_) => &[],
+                Kind::Module(module) => match module.layer() {
+                    Layer::Custom(custom) => custom.attributes(),
+                    _ => module.other_attributes(),
+                },
             };
             let number = |value: &load::Value| value.as_f64().or(value.as_bool().map(f64::from)).unwrap_or(f64::NAN);
             Attributes {
@@ -266,7 +292,10 @@ impl NtModel {
         self.inputs.get_or_init(|| {
             let all = match &self.graph {
                 Some(graph) => ModuleInput::of(graph),
-                None => self.module().inputs(),
+                None => match self.kind() {
+                    Kind::Module(module) => module.inputs(),
+                    Kind::Program(program) => program.inputs(),
+                },
             };
             let shapes: Vec<Vec<usize>> =
                 all.iter().map(|input| sizes(input.shape.as_deref().unwrap_or(&[]))).collect();
@@ -282,16 +311,40 @@ impl NtModel {
 
     fn input(&self) -> Result<&[usize]> {
         let shape = self.input.get_or_init(|| {
-            let graph = match &self.graph {
-                Some(graph) => Graph::clone(graph),
-                None => self.module().graph(None)?,
+            let inputs = match (&self.graph, self.kind()) {
+                (Some(graph), _) => ModuleInput::of(graph),
+                (None, Kind::Module(module)) => ModuleInput::of(&module.graph(None)?),
+                (None, Kind::Program(program)) => program.inputs(),
             };
-            match graph.inputs() {
-                [input] => Ok(sizes(&graph.ty(input.value).shape)),
+            match &inputs[..] {
+                [input] => Ok(sizes(input.shape.as_deref().unwrap_or(&[]))),
                 all => Err(Error::argument(format!("the model has {} inputs; nt_model_inputs lists them", all.len()))),
             }
         });
         shape.as_deref().map_err(Error::clone)
+    }
+}
+
+/// What a model is: a part of a module, or a program.
+enum Kind<'a> {
+    Module(&'a Module),
+    Program(&'a Program),
+}
+
+impl Modules {
+    /// The one entry that stands for a program.
+    fn of_program(program: &Program) -> Self {
+        let reasons = program.unsupported().iter().map(|(name, places)| format!("{name}: not supported ({places})"));
+        let reasons: Vec<String> = reasons.collect();
+        let class = program.class();
+        Self {
+            kinds: vec![NT_MODULE_PROGRAM],
+            paths: [""].into_iter().collect(),
+            classes: [class].into_iter().collect(),
+            descriptions: [class.rsplit('.').next().unwrap_or(class)].into_iter().collect(),
+            reasons: [reasons.join("\n")].into_iter().collect(),
+            parameters: vec![program.parameter_count()],
+        }
     }
 }
 
@@ -317,16 +370,8 @@ fn kind(layer: &Layer) -> NtModuleKind {
     }
 }
 
-/// The sizes with 1 for the batch, which is a symbol in front; `None` if others are not known.
-fn one_example(shape: &[Dim]) -> Option<Vec<usize>> {
-    let size = |(axis, dim): (usize, &Dim)| match dim {
-        Dim::Symbol(_) if axis == 0 && shape.len() > 1 => Some(1),
-        dim => dim.size(),
-    };
-    shape.iter().enumerate().map(size).collect()
-}
-
-/// Opens a file that `torch.save(model, path)` wrote with any version of torch, without Python.
+/// Opens a file that `torch.save(model, path)`, with any version of torch, or `torch.export.save(program, path)` wrote,
+/// without Python and whatever the file is called.
 ///
 /// What the file claims is checked before memory is taken; nothing that it names is called. The numbers of its tensors are
 /// read when they are first used, so the file must not be changed in place while the model lives. Layers that are not
@@ -392,12 +437,12 @@ pub extern "C" fn nt_model_submodule(
     construct(out, || {
         let model = required(model, "model")?;
         let path = text(path, "path")?;
-        if model.module().submodule(path).is_none() {
+        if model.module()?.submodule(path).is_none() {
             return Err(Error::argument(format!(
                 "there is no module `{path}`; the paths are those of nt_model_modules"
             )));
         }
-        Ok(NtModel::new(model.files.clone(), Arc::clone(&model.root), path.to_owned()))
+        Ok(NtModel::part(model.files.clone(), Arc::clone(&model.root), path.to_owned()))
     })
 }
 
@@ -428,7 +473,7 @@ pub extern "C" fn nt_model_layer(
         // Layers without parameters have no such entries.
         let given = if tensors[0].1.is_some() { &tensors[..] } else { &[] };
         let module = Module::layer_of(text(kind, "kind")?, text(attributes, "attributes")?, given)?;
-        Ok(NtModel::new(Vec::new(), Arc::new(module), String::new()))
+        Ok(NtModel::new(Vec::new(), Model::Module(module)))
     })
 }
 
@@ -463,10 +508,11 @@ pub extern "C" fn nt_model_chain(
         if paths.len() != models.len() {
             return Err(Error::argument(format!("{} paths are given for {} models", paths.len(), models.len())));
         }
-        let parts: Vec<(&str, &Module)> = paths.into_iter().zip(models.iter().map(|model| model.module())).collect();
+        let modules = models.iter().map(|model| model.module()).collect::<Result<Vec<&Module>>>()?;
+        let parts: Vec<(&str, &Module)> = paths.into_iter().zip(modules).collect();
         let mut files: Vec<Arc<Checkpoint>> = models.iter().flat_map(|model| model.files.iter().cloned()).collect();
         files.dedup_by(|a, b| Arc::ptr_eq(a, b));
-        Ok(NtModel::new(files, Arc::new(Module::chain(&parts)?), String::new()))
+        Ok(NtModel::new(files, Model::Module(Module::chain(&parts)?)))
     })
 }
 

@@ -121,9 +121,9 @@ impl NtValue {
         Self { file, value, kind, number, data, children: OnceLock::new(), tensors: OnceLock::new() }
     }
 
-    fn root(file: Arc<Checkpoint>) -> Self {
-        let root = file.root();
-        Self::new(file, root)
+    fn root(file: Arc<Checkpoint>) -> Result<Self> {
+        let root = file.root()?;
+        Ok(Self::new(file, root))
     }
 
     fn children(&self) -> &Children {
@@ -204,7 +204,7 @@ fn rounded(bytes: &[u8]) -> f64 {
 #[unsafe(no_mangle)]
 #[must_use]
 pub extern "C" fn nt_value_open(path: NtStr, out: Option<&mut MaybeUninit<Option<Box<NtValue>>>>) -> NtStatus {
-    construct(out, || source::open(path).map(NtValue::root))
+    construct(out, || source::open(path).and_then(NtValue::root))
 }
 
 /// The same for a file in memory: `bytes`, which are not copied and must stay as they are until `release` is called with
@@ -219,7 +219,7 @@ pub extern "C" fn nt_value_open_bytes(
     out: Option<&mut MaybeUninit<Option<Box<NtValue>>>>,
 ) -> NtStatus {
     let file = || source::open_bytes(bytes, release, context);
-    source::opened(file, out, |file| Ok(NtValue::root(file)))
+    source::opened(file, out, NtValue::root)
 }
 
 /// The same for a file behind a reader, which is called whenever a part of the file is needed, and is released when the
@@ -230,7 +230,7 @@ pub extern "C" fn nt_value_open_reader(
     reader: Option<&NtReader>,
     out: Option<&mut MaybeUninit<Option<Box<NtValue>>>>,
 ) -> NtStatus {
-    source::opened(|| source::open_reader(reader), out, |file| Ok(NtValue::root(file)))
+    source::opened(|| source::open_reader(reader), out, NtValue::root)
 }
 
 /// Frees a value; NULL is allowed. Pointers that the value gave out are then invalid.

@@ -17,7 +17,7 @@ use crate::{input, output};
 /// What is evaluated, where, and how it is printed.
 #[derive(Args)]
 pub struct Arguments {
-    /// The model, as torch.save(model) wrote it
+    /// The model, as torch.save(model) or torch.export.save(program) wrote it
     file: PathBuf,
     /// The model's input; repeated for several
     #[arg(long, required = true, allow_hyphen_values = true, value_name = "IN", help = format!("The model's input, once for each in the order of `info`, of integers where they index a table: {}", input::ARRAY))]
@@ -72,7 +72,7 @@ impl Arguments {
         if self.input.iter().filter(|input| *input == "-").count() > 1 {
             return Err(Error::argument("standard input can be read once"));
         }
-        let module = load::open(&self.file)?.module()?;
+        let model = load::open(&self.file)?.model()?;
         let mut arrays = Vec::new();
         for (i, argument) in self.input.iter().enumerate() {
             let array = input::read(argument)?;
@@ -82,7 +82,7 @@ impl Arguments {
             });
         }
         let (mut x, mut integers) = (Vec::new(), Vec::new());
-        for (array, input) in arrays.iter().zip(module.inputs()) {
+        for (array, input) in arrays.iter().zip(model.inputs()) {
             if input.dtype.is_float() {
                 x.extend(&array.data);
             } else {
@@ -94,7 +94,7 @@ impl Arguments {
             Precision::F32 => DType::F32,
             Precision::F64 => DType::F64,
         };
-        let graph = module.graph_of(&shapes).and_then(|graph| graph.with_integers(&integers));
+        let graph = model.graph_of(&shapes).and_then(|graph| graph.with_integers(&integers));
         let compiled = graph.and_then(|graph| Function::compile(&graph, dtype));
         let function = compiled.map_err(|e| e.at(self.file.display()))?;
         let mut workspace = function.workspace();

@@ -16,7 +16,7 @@ use crate::{input, output};
 /// What is shown of which file.
 #[derive(Args)]
 pub struct Arguments {
-    /// The file, as torch.save wrote it
+    /// The file, as torch.save or torch.export.save wrote it
     file: PathBuf,
     /// Read the whole file and check every record's CRC-32
     #[arg(long)]
@@ -37,14 +37,14 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
     let shapes: Vec<Vec<usize>> = arguments.shape.iter().map(|shape| input::shape(shape)).collect::<Result<_>>()?;
     let shapes: Vec<Vec<Dim>> = shapes.into_iter().map(|shape| shape.into_iter().map(Dim::Size).collect()).collect();
-    let model = match checkpoint.module() {
-        Ok(module) => {
-            let graph = if shapes.is_empty() { module.graph(None) } else { module.graph_of(&shapes) };
+    let model = match checkpoint.model() {
+        Ok(model) => {
+            let graph = if shapes.is_empty() { model.graph(None) } else { model.graph_of(&shapes) };
             // A shape that the user gave must fit; what the model itself lacks is only told.
-            if let (Err(error), true, true) = (&graph, !shapes.is_empty(), module.unsupported().is_empty()) {
+            if let (Err(error), true, true) = (&graph, !shapes.is_empty(), model.unsupported().is_empty()) {
                 return Err(error.clone());
             }
-            Ok(Model { module, graph })
+            Ok(Model { model, graph })
         }
         Err(error) => Err(error),
     };
@@ -67,26 +67,27 @@ fn verify(checkpoint: &Checkpoint) -> Result<()> {
 }
 
 struct Model {
-    module: Module,
+    model: load::Model,
     graph: Result<Graph>,
 }
 
 impl Model {
     /// The inputs, with the shapes of the graph if there is one.
     fn inputs(&self) -> Vec<ModuleInput> {
-        self.graph.as_ref().map_or_else(|_| self.module.inputs(), ModuleInput::of)
+        self.graph.as_ref().map_or_else(|_| self.model.inputs(), ModuleInput::of)
     }
 
-    /// The shape behind each layer, in the order of the layers; `None` where it is not known.
-    fn shapes(&self) -> Vec<Option<&Type>> {
+    /// The layers of a module in order, each with the shape behind it; `None` where that is not known.
+    fn layers(&self) -> Vec<(&Module, Option<&Type>)> {
+        let Some(module) = self.model.module() else { return Vec::new() };
         let mut current = self.graph.as_ref().ok().map(|graph| graph.ty(graph.inputs()[0].value));
-        let layers = self.module.layers().map(|layer| {
+        let layers = module.layers().map(|layer| {
             if let Ok(graph) = &self.graph {
                 // A layer without operations, like Dropout, passes its input on.
                 let node = graph.nodes().iter().rev().find(|node| node.scope == layer.place());
                 current = node.map(|node| graph.ty(node.outputs[0])).or(current);
             }
-            current
+            (layer, current)
         });
         layers.collect()
     }
@@ -126,8 +127,7 @@ impl Report<'_> {
         )];
         match &self.model {
             Ok(model) => {
-                parts[0] +=
-                    &format!("\n{}, {} parameters", model.module.describe(), model.module.total_parameter_count());
+                parts[0] += &format!("\n{}, {} parameters", model.model.describe(), model.model.parameter_count());
                 for input in model.inputs() {
                     let integers = if input.dtype.is_float() { "" } else { " of integers" };
                     let shape = input.shape.as_deref().map_or_else(|| "?".to_owned(), format_shape);
@@ -142,15 +142,22 @@ impl Report<'_> {
                     Err(error) => parts[0] += &format!("\nno graph: {error}"),
                 }
                 let rows: Vec<Vec<String>> = model
-                    .module
                     .layers()
-                    .zip(model.shapes())
+                    .into_iter()
                     .map(|(layer, ty)| {
                         let count = layer.parameter_count().to_string();
                         vec![layer.path().to_owned(), layer.describe(), shape(ty), count, kind(layer).to_owned()]
                     })
                     .collect();
-                parts.push(output::table(&["path", "layer", "output shape", "parameters", "kind"], &rows));
+                if model.model.module().is_some() {
+                    parts.push(output::table(&["path", "layer", "output shape", "parameters", "kind"], &rows));
+                }
+                if let Some(program) = model.model.program() {
+                    let calls = program.operations().into_iter();
+                    let rows: Vec<Vec<String>> =
+                        calls.map(|(name, count)| vec![name.to_owned(), count.to_string()]).collect();
+                    parts.push(output::table(&["operation", "calls"], &rows));
+                }
             }
             Err(error) => parts.push(format!("no model: {error}")),
         }
@@ -178,8 +185,7 @@ impl Report<'_> {
     }
 
     fn unsupported(&self) -> Vec<(String, String)> {
-        let modules = self.model.iter().flat_map(|model| model.module.unsupported());
-        modules.map(|(module, reason)| (module.place(), reason)).collect()
+        self.model.iter().flat_map(|model| model.model.unsupported()).collect()
     }
 
     fn json(&self) -> Value {
@@ -190,7 +196,7 @@ impl Report<'_> {
         let model = self.model.as_ref().ok();
         let layers: Vec<Value> = model
             .iter()
-            .flat_map(|model| model.module.layers().zip(model.shapes()))
+            .flat_map(|model| model.layers())
             .map(|(layer, ty)| {
                 json!({
                     "path": layer.path(),
@@ -201,6 +207,12 @@ impl Report<'_> {
                     "parameters": layer.parameter_count(),
                 })
             })
+            .collect();
+        let operations: Vec<Value> = model
+            .and_then(|model| model.model.program())
+            .iter()
+            .flat_map(|program| program.operations())
+            .map(|(name, calls)| json!({ "name": name, "calls": calls }))
             .collect();
         let inputs = model.map_or_else(Vec::new, Model::inputs).into_iter();
         let inputs: Vec<Value> = inputs
@@ -233,8 +245,9 @@ impl Report<'_> {
             "verified": self.arguments.verify,
             "inputs": inputs,
             "outputs": outputs,
-            "parameters": model.map(|model| model.module.total_parameter_count()),
+            "parameters": model.map(|model| model.model.parameter_count()),
             "layers": layers,
+            "operations": operations,
             "tensors": tensors,
             "unsupported": unsupported,
             "error": error,

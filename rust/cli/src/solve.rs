@@ -42,7 +42,7 @@ bounds. The status is optimal, infeasible, unbounded or time_limit; the bound is
 #[command(after_long_help = LANGUAGE, after_help = LANGUAGE)]
 #[command(group = ArgGroup::new("objective").required(true).args(["minimize", "maximize"]))]
 pub struct Arguments {
-    /// The model, as torch.save(model) wrote it
+    /// The model, as torch.save(model) or torch.export.save(program) wrote it
     file: PathBuf,
     /// What is to be as small as possible
     #[arg(long, allow_hyphen_values = true, value_name = "EXPR")]

@@ -24,13 +24,16 @@ pub fn use_up(bytes: Vec<u8>) {
             let _ = (tensor.to_vec::<f64>(), tensor.to_vec::<i64>(), tensor.to_complex_vec::<f32>());
         }
     }
-    walk(&checkpoint.root());
-    let Ok(module) = checkpoint.module() else { return };
-    for layer in module.layers() {
+    if let Ok(root) = checkpoint.root() {
+        walk(&root);
+    }
+    let Ok(model) = checkpoint.model() else { return };
+    let _ = (model.describe(), model.parameter_count(), model.unsupported(), model.inputs(), model.example());
+    for layer in model.module().iter().flat_map(|module| module.layers()) {
         let _ = (layer.describe(), layer.parameter_count());
     }
     for shape in [None, Some([2, 3].map(Dim::Size).to_vec()), Some([1, 1, 4, 5].map(Dim::Size).to_vec())] {
-        if let Err(error) = module.graph(shape.as_deref()) {
+        if let Err(error) = model.graph(shape.as_deref()) {
             assert_ne!(error.kind(), ErrorKind::Internal, "{error}");
         }
     }

@@ -54,7 +54,7 @@ impl Api for Native {
     fn root(source: Source) -> Outcome<Json> {
         let checkpoint = checkpoint(source).map_err(failure)?;
         checkpoint.verify(&mut |_, _| {}).map_err(failure)?;
-        described(&checkpoint.root()).map_err(failure)
+        checkpoint.root().and_then(|root| described(&root)).map_err(failure)
     }
 }
 

@@ -554,8 +554,12 @@ fn flatten(start: usize, end: usize, x: &Type) -> Result<Vec<Dim>> {
                 .try_fold(1usize, |n, &d| n.checked_mul(d))
                 .ok_or_else(|| Error::argument("the flattened size overflows"))?,
         ),
-        None if start == end => x.shape[start].clone(),
-        None => Dim::Unknown,
+        None => {
+            // A symbol stays one beside dimensions of one.
+            let mut others = x.shape[start..=end].iter().filter(|dim| dim.size() != Some(1));
+            let first = others.next().cloned();
+            first.filter(|_| others.next().is_none()).unwrap_or(Dim::Unknown)
+        }
     };
     let mut shape = x.shape[..start].to_vec();
     shape.push(joined);
@@ -582,7 +586,11 @@ fn unflatten(dim: usize, sizes: &[Option<usize>], x: &Type) -> Result<Vec<Dim>> 
     if sizes.is_empty() || !fits {
         return Err(wrong());
     }
-    let rest = size.size().map_or(Dim::Unknown, |size| Dim::Size(size / product.max(1)));
+    let rest = match size.size() {
+        Some(size) => Dim::Size(size / product.max(1)),
+        None if product == 1 => size.clone(),
+        None => Dim::Unknown,
+    };
     let mut shape = x.shape[..dim].to_vec();
     shape.extend(sizes.iter().map(|size| size.map_or(rest.clone(), Dim::Size)));
     shape.extend_from_slice(&x.shape[dim + 1..]);

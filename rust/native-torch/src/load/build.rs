@@ -70,6 +70,21 @@ impl Module {
         }
     }
 
+    /// The graph of [`Module::graph`] without a shape, with one example in the batch. Where the first layers leave other
+    /// sizes open, the error names what needs them.
+    pub fn example(&self) -> Result<Graph> {
+        let graph = self.graph(None)?;
+        let shapes: Option<Vec<Vec<usize>>> =
+            graph.inputs().iter().map(|input| one_example(&graph.ty(input.value).shape)).collect();
+        match shapes {
+            Some(shapes) => graph.specialize(&shapes),
+            None => {
+                let first = graph.nodes().first().map(|node| node.scope.clone()).unwrap_or_default();
+                graph.check_concrete().map_err(|error| error.at(first)).map(|()| graph)
+            }
+        }
+    }
+
     /// What the model takes, in the order of its shapes, whether or not its layers are supported.
     pub fn inputs(&self) -> Vec<ModuleInput> {
         let steps = self.steps();
@@ -157,6 +172,15 @@ fn takes_integers(steps: &[&Module]) -> bool {
     };
     let first = steps.iter().map(expects).find(|expects| !matches!(expects, Expects::Any));
     matches!(first, Some(Expects::Integers))
+}
+
+/// The sizes with 1 for the batch, which is a symbol in front; `None` if others are not known.
+fn one_example(shape: &[Dim]) -> Option<Vec<usize>> {
+    let size = |(axis, dim): (usize, &Dim)| match dim {
+        Dim::Symbol(_) if axis == 0 && shape.len() > 1 => Some(1),
+        dim => dim.size(),
+    };
+    shape.iter().enumerate().map(size).collect()
 }
 
 fn refusal(module: &Module, reason: &str) -> Error {

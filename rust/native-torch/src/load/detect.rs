@@ -1,6 +1,6 @@
 //! Other formats, recognised by their first bytes or their records so that their refusal says what they are.
 
-use super::{Format, archive::Archive, legacy, tar};
+use super::{Format, archive::Archive, exported, legacy, tar};
 use crate::{Error, Result, tensor::Source};
 
 /// What to do about a file that is not what `torch.save` writes.
@@ -63,13 +63,16 @@ fn is_onnx(start: &[u8]) -> bool {
     matches!(start, [0x08, 1..=32, 0x12 | 0x1a | 0x22 | 0x28 | 0x32 | 0x3a | 0x42 | 0x72, ..])
 }
 
-/// An error that names what a zip archive holds unless it is a pickled model.
-pub(crate) fn expect_model(archive: &Archive) -> Result<()> {
+/// What a zip archive holds, a pickle or a program; an error that names anything else.
+pub(crate) fn archive(archive: &Archive) -> Result<Format> {
     if let Some(error) = other_archive(archive.names().map(str::to_owned)) {
         return Err(error);
     }
+    if archive.names().any(exported::is_record_of_program) {
+        return Ok(Format::Exported);
+    }
     if archive.record("data.pkl").is_some() {
-        return Ok(());
+        return Ok(Format::Zip);
     }
     Err(Error::format(
         "the zip archive has no record `data.pkl`, so torch.save did not write it; save the model with \
@@ -84,11 +87,13 @@ pub(crate) fn other_archive(names: impl Iterator<Item = String>) -> Option<Error
     let refusal = if any(&|name| name == "constants.pkl" || name.starts_with("code/")) {
         "this is a TorchScript archive, which is not read yet; save the module itself with torch.save(model, path), \
          before torch.jit.script or torch.jit.trace"
-    } else if any(&|name| name == "data.pkl") {
+    } else if any(&|name| name == "data.pkl" || exported::is_record_of_program(name)) {
         return None;
-    } else if any(&|name| matches!(name, "archive_format" | "serialized_exported_program.json" | "models/model.json")) {
-        "this is a .pt2 archive of torch.export, which is not read yet; save the module itself with \
-         torch.save(model, path)"
+    } else if any(&exported::is_record_of_package) {
+        "this is a package of AOTInductor: machine code for one kind of processor, with no graph in it; save the exported \
+         program itself with torch.export.save(program, path)"
+    } else if any(&|name| name == "archive_format") {
+        "this is a .pt2 archive without an exported program; write one with torch.export.save(program, path)"
     } else if any(&|name| name.ends_with(".npy")) {
         "this is a NumPy .npz archive; torch.save(model, path) makes the files read here"
     } else {

@@ -1,9 +1,9 @@
-//! Bytes to modules, modules to graphs: reading what `torch.save` writes, without Python.
+//! Bytes to models, models to graphs: reading what `torch.save` and `torch.export.save` write, without Python.
 //!
 //! ```no_run
 //! let checkpoint = native_torch::load::open("model.pt")?;
-//! let module = checkpoint.module()?;
-//! let graph = module.graph(None)?;
+//! let model = checkpoint.model()?;
+//! let graph = model.graph(None)?;
 //! # Ok::<(), native_torch::Error>(())
 //! ```
 //!
@@ -11,14 +11,18 @@
 //! claims are checked before memory is taken, and nothing recurses over what a file nests.
 
 mod archive;
+mod aten;
 mod build;
+mod compose;
 mod contents;
 mod detect;
+mod exported;
 mod fields;
 mod input;
 mod kinds;
 mod layers;
 mod legacy;
+mod model;
 mod module;
 mod pickle;
 mod records;
@@ -43,7 +47,9 @@ use std::{
 pub use build::{CustomForward, ModuleInput};
 use contents::{Contents, Stored};
 use input::Input;
+pub use exported::Program;
 pub use layers::Standard;
+pub use model::Model;
 pub use module::{Custom, Layer, Module, ModuleTensor};
 use records::{Pickle, RecordId};
 pub use tensors::TensorInfo;
@@ -57,15 +63,20 @@ use crate::{
     tensor::{Source, Storage},
 };
 
-/// A file that `torch.save` wrote: its records, checked but for the numbers of the tensors, which are read when they are
-/// first used.
+/// A file that `torch.save` or `torch.export.save` wrote: what it holds, checked but for the numbers of the tensors, which
+/// are read when they are first used.
 pub struct Checkpoint {
     /// What the file is called in error messages.
     origin: String,
-    records: Arc<Records>,
+    content: Content,
     format: Format,
     folder: String,
     big_endian: bool,
+}
+
+enum Content {
+    Pickle(Arc<Records>),
+    Program(Arc<exported::Archived>),
 }
 
 /// The form of a file.
@@ -77,6 +88,8 @@ pub enum Format {
     Legacy,
     /// The tar archive of torch before 0.1.10.
     Tar,
+    /// The `.pt2` archive of `torch.export.save`.
+    Exported,
 }
 
 impl fmt::Display for Format {
@@ -85,13 +98,14 @@ impl fmt::Display for Format {
             Format::Zip => "zip archive of torch.save",
             Format::Legacy => "legacy stream of torch.save before 1.6",
             Format::Tar => "tar archive of torch.save before 0.1.10",
+            Format::Exported => "archive of torch.export.save",
         })
     }
 }
 
-/// Opens a file that `torch.save` wrote, of any version of torch.
+/// Opens a file that `torch.save`, of any version of torch, or `torch.export.save` wrote, whatever it is called.
 ///
-/// Checks the archive's directory, the pickle, and the size of every storage and tensor, and reads no more than that: the
+/// Checks the archive's directory, the pickle or the program, and the size of every storage and tensor, and reads no more than that: the
 /// numbers of a tensor are read, and their CRC-32 is checked, when they are first used. Fails with
 /// [`ErrorKind::Format`](crate::ErrorKind) on a damaged file and with [`ErrorKind::Unsupported`](crate::ErrorKind) on
 /// another format, saying which it is and what to do. The file must not be changed in place while it is in use.
@@ -181,21 +195,28 @@ impl Checkpoint {
 
     fn read(source: &Arc<Source>) -> Result<Self> {
         let format = detect::format(source)?;
-        let (pickle, contents, folder, big_endian) = match format {
-            Format::Zip => {
-                let zip = zip::read(source)?;
-                (zip.pickle, zip.contents, zip.folder, zip.big_endian)
-            }
-            Format::Legacy => {
-                let (pickle, contents) = legacy::read(source)?;
-                (pickle, contents, String::new(), false)
-            }
-            Format::Tar => {
-                let (pickle, contents) = tar::read(source)?;
-                (pickle, contents, String::new(), false)
-            }
+        let (pickle, contents) = match format {
+            Format::Zip | Format::Exported => return Self::read_zip(source),
+            Format::Legacy => legacy::read(source)?,
+            Format::Tar => tar::read(source)?,
         };
-        Ok(Self { origin: String::new(), records: assemble(pickle, contents)?, format, folder, big_endian })
+        let content = Content::Pickle(assemble(pickle, contents)?);
+        Ok(Self { origin: String::new(), content, format, folder: String::new(), big_endian: false })
+    }
+
+    /// Reads a zip archive, which holds a pickle or a program.
+    fn read_zip(source: &Arc<Source>) -> Result<Self> {
+        let archive = archive::Archive::open(source)?;
+        let format = detect::archive(&archive)?;
+        let folder = archive.folder().to_owned();
+        let big_endian = zip::big_endian(&archive)?;
+        let content = if format == Format::Exported {
+            Content::Program(Arc::new(exported::read(source, archive, big_endian)?))
+        } else {
+            let (pickle, contents) = zip::read(archive, big_endian)?;
+            Content::Pickle(assemble(pickle, contents)?)
+        };
+        Ok(Self { origin: String::new(), content, format, folder, big_endian })
     }
 
     /// The form of the file.
@@ -214,31 +235,55 @@ impl Checkpoint {
         self.big_endian
     }
 
-    /// The value that was saved.
-    pub fn root(&self) -> Value {
-        Value::new(&self.records, self.records.root())
+    /// The value that was saved; an error for a program, which is no value of Python's.
+    pub fn root(&self) -> Result<Value> {
+        match &self.content {
+            Content::Pickle(records) => Ok(Value::new(records, records.root())),
+            Content::Program(_) => Err(Error::unsupported(
+                "the file holds a program of torch.export.save, not a saved value; its model and its tensors can be read",
+            )
+            .at(&self.origin)),
+        }
+    }
+
+    fn records(&self) -> &[Arc<Storage>] {
+        match &self.content {
+            Content::Pickle(records) => records.tensors.records(),
+            Content::Program(archived) => &archived.records,
+        }
     }
 
     /// The names and sizes in bytes of the archive's records.
     pub fn archive_records(&self) -> impl Iterator<Item = (&str, usize)> {
-        self.records.tensors.records().iter().map(|storage| (storage.name(), storage.len()))
+        self.records().iter().map(|storage| (storage.name(), storage.len()))
     }
 
     /// The tensors in the file's order, under the names that a state dict gives them; in other containers, the keys that
     /// lead to them joined by dots. Those that cannot be used are among them, with an error in place of the tensor. Fails
     /// on a container that contains itself or nests too deep.
     pub fn tensors(&self) -> Result<Vec<NamedTensor>> {
-        self.root().tensors().map_err(|e| e.at(&self.origin))
+        match &self.content {
+            Content::Pickle(_) => self.root()?.tensors().map_err(|e| e.at(&self.origin)),
+            Content::Program(archived) => Ok(archived.program.tensors().cloned().collect()),
+        }
+    }
+
+    /// The model that was saved, a module or a program; an error that says what the file holds if that is something else.
+    pub fn model(&self) -> Result<Model> {
+        match &self.content {
+            Content::Pickle(_) => self.module().map(Model::Module),
+            Content::Program(archived) => Ok(Model::Program(archived.program.clone())),
+        }
     }
 
     /// The module that was saved; an error that says what the file holds if that is something else.
     pub fn module(&self) -> Result<Module> {
-        self.root().module().map_err(|e| e.at(&self.origin))
+        self.root()?.module().map_err(|e| e.at(&self.origin))
     }
 
     /// Reads every part of the file and checks its CRC-32, where the format has one; `progress` is told the bytes done and the bytes in all.
     pub fn verify(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
-        let records = self.records.tensors.records();
+        let records = self.records();
         let total = records.iter().map(|storage| storage.len() as u64).sum();
         let mut done = 0;
         progress(done, total);
@@ -253,6 +298,9 @@ impl Checkpoint {
 
 impl fmt::Debug for Checkpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Checkpoint(`{}`, {})", self.folder, self.root())
+        match self.root() {
+            Ok(root) => write!(f, "Checkpoint(`{}`, {root})", self.folder),
+            Err(_) => write!(f, "Checkpoint(`{}`, {})", self.folder, self.format),
+        }
     }
 }

@@ -5,39 +5,25 @@ use std::{collections::HashMap, sync::Arc};
 use super::{
     archive::Archive,
     contents::{Contents, Stored},
-    detect,
     input::Input,
     pickle,
     records::Pickle,
 };
-use crate::{Error, Result, tensor::Source};
+use crate::{Error, Result};
 
-/// The pickle and the records of a model's archive.
-pub(super) struct Zip {
-    pub pickle: Pickle,
-    pub contents: Contents,
-    /// The top folder.
-    pub folder: String,
-    pub big_endian: bool,
-}
-
-pub(super) fn read(source: &Arc<Source>) -> Result<Zip> {
-    let archive = Archive::open(source)?;
-    detect::expect_model(&archive)?;
+/// The pickle of a model's archive, and what it refers to.
+pub(super) fn read(archive: Archive, big_endian: bool) -> Result<(Pickle, Contents)> {
     check_version(&archive)?;
-    let big_endian = big_endian(&archive)?;
     let data = archive.record("data.pkl").ok_or_else(|| Error::internal("there is no data.pkl"))?;
     data.verify()?;
     let (source, range) = data.location();
     let pickle = pickle::read(&mut Input::new(source, range), "data.pkl")?;
-    let folder = archive.folder().to_owned();
     let records: Vec<_> =
         archive.into_records().into_iter().map(|record| Arc::new(record.with_big_endian(big_endian))).collect();
     let storages: HashMap<_, _> = (records.iter())
         .filter_map(|record| Some((record.name().strip_prefix("data/")?.to_owned(), Stored::whole(record.clone()))))
         .collect();
-    let contents = Contents { place: "data/", records, storages, ..Contents::default() };
-    Ok(Zip { pickle, contents, folder, big_endian })
+    Ok((pickle, Contents { place: "data/", records, storages, ..Contents::default() }))
 }
 
 /// The versions of the archive that torch 2.13 reads.
@@ -57,7 +43,8 @@ fn check_version(archive: &Archive) -> Result<()> {
     }
 }
 
-fn big_endian(archive: &Archive) -> Result<bool> {
+/// Whether the archive's numbers are stored most significant byte first.
+pub(super) fn big_endian(archive: &Archive) -> Result<bool> {
     match archive.short("byteorder")?.as_deref() {
         None | Some(b"little") => Ok(false),
         Some(b"big") => Ok(true),

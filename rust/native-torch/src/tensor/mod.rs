@@ -75,6 +75,12 @@ impl Tensor {
         self
     }
 
+    /// The same storage seen through other sizes, strides and another offset; an error if that reaches beyond it.
+    pub fn viewed(&self, shape: Vec<usize>, strides: Vec<usize>, offset: usize) -> Result<Self> {
+        let view = Self::new(self.dtype, shape, strides, offset, self.storage.clone())?;
+        Ok(view.with_signs(self.conjugate, self.negative))
+    }
+
     /// A contiguous tensor of its own storage.
     ///
     /// # Panics
@@ -194,7 +200,8 @@ mod tests {
         let base = Tensor::from_slice(&[2, 3], &[0.0f32, 1.0, 2.0, 3.0, 4.0, 5.0]);
         let transposed = Tensor::new(DType::F32, vec![3, 2], vec![1, 3], 0, base.storage().clone()).unwrap();
         assert_eq!(transposed.to_vec::<f64>().unwrap(), [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);
-        let row = Tensor::new(DType::F32, vec![3], vec![1], 3, base.storage().clone()).unwrap();
+        let row = base.viewed(vec![3], vec![1], 3).unwrap();
+        assert!(base.viewed(vec![3], vec![1], 4).is_err());
         assert_eq!(row.to_vec::<f32>().unwrap(), [3.0, 4.0, 5.0]);
         let expanded = Tensor::new(DType::F32, vec![2, 2], vec![0, 1], 4, base.storage().clone()).unwrap();
         assert_eq!(expanded.to_vec::<f32>().unwrap(), [4.0, 5.0, 4.0, 5.0]);

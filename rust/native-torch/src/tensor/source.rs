@@ -25,6 +25,8 @@ enum Kind {
     File(File),
     Memory(Box<dyn AsRef<[u8]> + Send + Sync>),
     Reader(Mutex<Box<dyn Reader>>),
+    /// A range of another source, which begins at this byte of it.
+    Part(Arc<Source>, usize),
 }
 
 trait Reader: Read + Seek + Send {}
@@ -58,6 +60,15 @@ impl Source {
         Self::new(Kind::Reader(Mutex::new(Box::new(reader))), length)
     }
 
+    /// A range of a source as a source of its own: a file within a file.
+    ///
+    /// Fails with [`ErrorKind::Format`](crate::ErrorKind) where the range is empty or reaches beyond the end.
+    pub fn part(source: &Arc<Self>, range: Range<usize>) -> Result<Arc<Self>> {
+        source.check(&range)?;
+        let length = range.len() as u64;
+        Self::new(Kind::Part(source.clone(), range.start), length)
+    }
+
     fn new(kind: Kind, length: u64) -> Result<Arc<Self>> {
         if length == 0 {
             return Err(Error::format("the file is empty"));
@@ -84,16 +95,11 @@ impl Source {
     /// Fails with [`ErrorKind::Format`](crate::ErrorKind) where the range reaches beyond the end, with
     /// [`ErrorKind::Io`](crate::ErrorKind) where the bytes cannot be read.
     pub fn read<'a>(&'a self, range: Range<usize>, buffer: &'a mut Vec<u8>) -> Result<&'a [u8]> {
-        let beyond = || {
-            let Range { start, end } = range;
-            Error::format(format!("bytes {start} to {end} of {} are asked for; the file is truncated", self.length))
-        };
-        if range.start > range.end || range.end > self.length {
-            return Err(beyond());
-        }
+        self.check(&range)?;
         let (start, length) = (range.start as u64, range.len());
         let done = match &self.kind {
-            Kind::Memory(bytes) => return (**bytes).as_ref().get(range.clone()).ok_or_else(beyond),
+            Kind::Memory(bytes) => return (**bytes).as_ref().get(range.clone()).ok_or_else(|| self.beyond(&range)),
+            Kind::Part(source, at) => return source.read(at + range.start..at + range.end, buffer),
             Kind::File(file) => {
                 buffer.resize(length, 0);
                 file.read_exact_at(buffer, start)
@@ -115,6 +121,17 @@ impl Source {
         }
     }
 
+    fn check(&self, range: &Range<usize>) -> Result<()> {
+        if range.start > range.end || range.end > self.length {
+            return Err(self.beyond(range));
+        }
+        Ok(())
+    }
+
+    fn beyond(&self, Range { start, end }: &Range<usize>) -> Error {
+        Error::format(format!("bytes {start} to {end} of {} are asked for; the file is truncated", self.length))
+    }
+
     /// Calls `visit` with the bytes of a range, piece by piece, so that a long one takes little memory.
     pub(super) fn pieces(&self, range: Range<usize>, visit: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
         let mut buffer = Vec::new();
@@ -134,6 +151,7 @@ impl fmt::Debug for Source {
             Kind::File(_) => "file",
             Kind::Memory(_) => "memory",
             Kind::Reader(_) => "reader",
+            Kind::Part(..) => "part",
         };
         write!(f, "Source({kind}, {} bytes)", self.length)
     }
@@ -166,6 +184,11 @@ mod tests {
             let beyond = source.read(2..source.len() + 1, &mut buffer).unwrap_err();
             assert_eq!(beyond.kind(), crate::ErrorKind::Format);
         }
+        let whole = Source::from_bytes(b"0123456789").unwrap();
+        let part = Source::part(&whole, 2..6).unwrap();
+        assert_eq!((part.len(), part.read(1..3, &mut Vec::new()).unwrap()), (4, &b"34"[..]));
+        assert!(part.read(1..5, &mut Vec::new()).is_err());
+        assert!(Source::part(&whole, 2..11).is_err());
         // A file that shrinks is an error, not a signal.
         let source = Source::open(&path).unwrap();
         std::fs::write(&path, b"short").unwrap();

@@ -4,8 +4,8 @@
 use super::{Expects, Fields, Place, Rule, Standard, python_bool};
 use crate::{
     Error, Result,
-    graph::{Dim, Op, Unary, ValueId},
-    load::value::python_float,
+    graph::{Dim, Op, ValueId},
+    load::{compose, value::python_float},
     tensor::Tensor,
 };
 
@@ -87,29 +87,12 @@ fn read(fields: &Fields, kind: Kind, spatial: usize) -> Result<Standard> {
 }
 
 impl ChannelNorm {
-    /// `scale x + shift` with `scale = w / sqrt(variance + eps)` and `shift = b - scale mean`, as torch computes it.
     fn with_statistics(&self, x: ValueId, [mean, variance]: &[Tensor; 2], place: &mut Place) -> Result<ValueId> {
-        let variance = place.parameter("running_var", variance);
-        let variance = place.builder.unary(Unary::Affine { scale: 1.0, shift: self.eps }, variance)?;
-        let mut scale = place.builder.unary(Unary::Rsqrt, variance)?;
-        if let Some(weight) = &self.weight {
-            let weight = place.parameter("weight", weight);
-            scale = place.builder.node(Op::Mul, &[scale, weight])?;
-        }
-        let mean = place.parameter("running_mean", mean);
-        let shift = place.builder.node(Op::Mul, &[mean, scale])?;
-        let shift = match &self.bias {
-            Some(bias) => {
-                let bias = place.parameter("bias", bias);
-                place.builder.node(Op::Sub, &[bias, shift])?
-            }
-            None => place.builder.unary(Unary::Neg, shift)?,
-        };
+        let statistics = [place.parameter("running_mean", mean), place.parameter("running_var", variance)];
+        let weight = self.weight.as_ref().map(|weight| place.parameter("weight", weight));
+        let bias = self.bias.as_ref().map(|bias| place.parameter("bias", bias));
         let trailing = self.trailing(x, place);
-        let scale = place.before_dimensions(scale, trailing)?;
-        let shift = place.before_dimensions(shift, trailing)?;
-        let scaled = place.builder.node(Op::Mul, &[x, scale])?;
-        place.builder.add(scaled, shift)
+        compose::with_statistics(place.builder, x, statistics, weight, bias, self.eps, trailing)
     }
 
     /// The dimensions behind the channels.
@@ -132,14 +115,7 @@ impl ChannelNorm {
         }
         let normal = match self.kind {
             Kind::Instance => place.builder.node(Op::LayerNorm { axes: trailing, eps: self.eps }, &[x])?,
-            Kind::Batch => {
-                // Channels come first, so that all that is normalised together stands behind them.
-                let mut dims: Vec<usize> = (0..rank).collect();
-                dims.swap(0, 1);
-                let turned = place.builder.node(Op::Permute { dims: dims.clone() }, &[x])?;
-                let normal = place.builder.node(Op::LayerNorm { axes: rank - 1, eps: self.eps }, &[turned])?;
-                place.builder.node(Op::Permute { dims }, &[normal])?
-            }
+            Kind::Batch => compose::over_batch(place.builder, x, self.eps)?,
         };
         place.affine_per_channel(normal, trailing, self.weight.as_ref(), self.bias.as_ref())
     }

@@ -15,10 +15,10 @@ mod upsample;
 
 use std::{fmt, sync::Arc};
 
-use super::{fields::Fields, records::Global};
+use super::{compose, fields::Fields, records::Global};
 use crate::{
     Error, Result,
-    graph::{Builder, Dim, Op, ValueId, format_shape},
+    graph::{Builder, Dim, ValueId, format_shape},
     tensor::Tensor,
 };
 
@@ -198,15 +198,6 @@ impl Place<'_> {
         self.builder.parameter(&name, tensor.clone())
     }
 
-    /// One number for each channel, ready to be repeated along the dimensions behind them.
-    pub fn before_dimensions(&mut self, channels: ValueId, behind: usize) -> Result<ValueId> {
-        if behind == 0 {
-            return Ok(channels);
-        }
-        let sizes = std::iter::once(None).chain(std::iter::repeat_n(Some(1), behind)).collect();
-        self.builder.node(Op::Unflatten { dim: 0, sizes }, &[channels])
-    }
-
     /// `w x + b` with the layer's `weight` and `bias` of one number for each channel, where it has them.
     pub fn affine_per_channel(
         &mut self,
@@ -215,15 +206,9 @@ impl Place<'_> {
         weight: Option<&Tensor>,
         bias: Option<&Tensor>,
     ) -> Result<ValueId> {
-        let mut x = x;
-        for (name, tensor, op) in [("weight", weight, Op::Mul), ("bias", bias, Op::Add)] {
-            if let Some(tensor) = tensor {
-                let parameter = self.parameter(name, tensor);
-                let parameter = self.before_dimensions(parameter, behind)?;
-                x = self.builder.node(op, &[x, parameter])?;
-            }
-        }
-        Ok(x)
+        let weight = weight.map(|tensor| self.parameter("weight", tensor));
+        let bias = bias.map(|tensor| self.parameter("bias", tensor));
+        compose::affine_per_channel(self.builder, x, behind, weight, bias)
     }
 
     /// The number of dimensions of a value.

@@ -4,7 +4,7 @@ use super::{Expects, Fields, Place, Rule, Standard, python_bool, python_tuple};
 use crate::{
     Error, Result,
     graph::{AvgPool, Dim, Op, Padding, Unary, ValueId},
-    load::value::python_float,
+    load::{compose, value::python_float},
     tensor::Tensor,
 };
 
@@ -146,10 +146,7 @@ impl Rule for GroupNorm {
         if each == 1 && others.all(|(_, size)| *size == Dim::Size(1)) {
             return Err(place.wrong_input(x, "but torch refuses a group of one element; give it more than one"));
         }
-        let sizes = vec![Some(self.groups), Some(each)];
-        let grouped = place.builder.node(Op::Unflatten { dim: 1, sizes }, &[x])?;
-        let normal = place.builder.node(Op::LayerNorm { axes: rank - 1, eps: self.eps }, &[grouped])?;
-        let joined = place.builder.node(Op::Flatten { start: 1, end: 2 }, &[normal])?;
+        let joined = compose::over_groups(place.builder, x, self.groups, self.channels, self.eps)?;
         place.affine_per_channel(joined, rank - 2, self.weight.as_ref(), self.bias.as_ref())
     }
 }

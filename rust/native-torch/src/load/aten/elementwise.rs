@@ -1,0 +1,654 @@
+//! Functions of each element, of two tensors' elements, and of numbers.
+
+use super::{
+    call::Call,
+    constant::{Array, kept},
+    shape::{expand, known},
+    value::{Context, Item, Operand},
+};
+use crate::{
+    Error, Result,
+    graph::{Dim, GeluKind, Op, Unary},
+    tensor::DType,
+};
+
+/// The value of a function of the graph, for known tensors.
+fn apply(call: &mut Call, unary: Unary) -> Result<Item> {
+    let x = call.tensor("self")?;
+    floats(call.context, &x)?;
+    call.unary(unary, &x).map(Item::Tensor)
+}
+
+/// Refuses integers that functions of floating-point numbers cannot take.
+fn floats(context: &Context, x: &Operand) -> Result<()> {
+    let dtype = context.dtype(x);
+    if dtype.is_float() {
+        return Ok(());
+    }
+    Err(Error::unsupported(format!("a tensor of {}; floating-point numbers are computed with", dtype.name())))
+}
+
+macro_rules! plain {
+    ($($name:ident: $unary:expr;)*) => {
+        $(pub(super) fn $name(call: &mut Call) -> Result<Item> {
+            apply(call, $unary)
+        })*
+    };
+}
+
+plain! {
+    exp: Unary::Exp;
+    hardsigmoid: Unary::Hardsigmoid;
+    hardswish: Unary::Hardswish;
+    log: Unary::Log;
+    log_sigmoid: Unary::LogSigmoid;
+    mish: Unary::Mish;
+    reciprocal: Unary::Reciprocal;
+    relu: Unary::Relu;
+    relu6: Unary::RELU6;
+    rsqrt: Unary::Rsqrt;
+    selu: Unary::SELU;
+    sigmoid: Unary::Sigmoid;
+    silu: Unary::Silu;
+    softsign: Unary::Softsign;
+    sqrt: Unary::Sqrt;
+    tanh: Unary::Tanh;
+    tanhshrink: Unary::Tanhshrink;
+}
+
+macro_rules! with_numbers {
+    ($($name:ident($($argument:ident),*): $unary:expr;)*) => {
+        $(pub(super) fn $name(call: &mut Call) -> Result<Item> {
+            $(let $argument = call.float(stringify!($argument))?;)*
+            apply(call, $unary)
+        })*
+    };
+}
+
+with_numbers! {
+    celu(alpha): Unary::Celu { alpha };
+    hardshrink(lambd): Unary::Hardshrink { lambd };
+    hardtanh(min_val, max_val): Unary::Hardtanh { min: min_val, max: max_val };
+    leaky_relu(negative_slope): Unary::LeakyRelu { slope: negative_slope };
+    softplus(beta, threshold): Unary::Softplus { beta, threshold };
+    softshrink(lambd): Unary::Softshrink { lambd };
+    threshold(threshold, value): Unary::Threshold { threshold, value };
+}
+
+/// ELU, whose input scale only SELU and CELU use.
+pub(super) fn elu(call: &mut Call) -> Result<Item> {
+    let (alpha, scale, input_scale) = (call.float("alpha")?, call.float("scale")?, call.float("input_scale")?);
+    if input_scale == 1.0 {
+        return apply(call, Unary::Elu { alpha, scale });
+    }
+    // alpha (exp(s x) - 1) is CELU's with the limit 1 / s, times alpha; x above 0 stays.
+    if alpha * input_scale == 1.0 && scale == 1.0 {
+        return apply(call, Unary::Celu { alpha });
+    }
+    Err(Error::unsupported("an ELU whose input_scale is neither 1 nor 1 / alpha"))
+}
+
+pub(super) fn gelu(call: &mut Call) -> Result<Item> {
+    let kind = match &*call.text("approximate")? {
+        "none" => GeluKind::Exact,
+        "tanh" => GeluKind::Tanh,
+        other => return Err(Error::format(format!("argument `approximate` is '{}'", other.escape_debug()))),
+    };
+    apply(call, Unary::Gelu(kind))
+}
+
+/// Logarithms and powers to another base.
+pub(super) fn log2(call: &mut Call) -> Result<Item> {
+    to_base(call, std::f64::consts::LN_2)
+}
+
+pub(super) fn log10(call: &mut Call) -> Result<Item> {
+    to_base(call, std::f64::consts::LN_10)
+}
+
+fn to_base(call: &mut Call, ln: f64) -> Result<Item> {
+    let Item::Tensor(y) = apply(call, Unary::Log)? else { return Err(Error::internal("a tensor")) };
+    call.unary(Unary::Affine { scale: 1.0 / ln, shift: 0.0 }, &y).map(Item::Tensor)
+}
+
+pub(super) fn exp2(call: &mut Call) -> Result<Item> {
+    let x = call.tensor("self")?;
+    let y = call.unary(Unary::Affine { scale: std::f64::consts::LN_2, shift: 0.0 }, &x)?;
+    call.unary(Unary::Exp, &y).map(Item::Tensor)
+}
+
+/// A function of each element that known tensors of any type have, too.
+fn of_any(call: &mut Call, unary: Unary, f: fn(f64) -> f64) -> Result<Item> {
+    let x = call.tensor("self")?;
+    match x.constant() {
+        Some(constant) => {
+            let array = Array::of(constant)?;
+            let dtype = if array.dtype == DType::Bool { DType::I64 } else { array.dtype };
+            Ok(Item::Tensor(call.constant(array.map(dtype, f))))
+        }
+        None => call.unary(unary, &x).map(Item::Tensor),
+    }
+}
+
+pub(super) fn abs(call: &mut Call) -> Result<Item> {
+    of_any(call, Unary::Abs, f64::abs)
+}
+
+pub(super) fn neg(call: &mut Call) -> Result<Item> {
+    if let Some(number) = number(call)? {
+        return Ok(Item::Int(-number));
+    }
+    of_any(call, Unary::Neg, |v| -v)
+}
+
+/// The argument `self` of a function of sizes, where it is one.
+fn number(call: &Call) -> Result<Option<i64>> {
+    let at = call.parameters.iter().position(|&parameter| parameter == "self");
+    match at.and_then(|at| call.arguments.get(at)) {
+        Some(Item::Int(value)) => Ok(Some(*value)),
+        _ => Ok(None),
+    }
+}
+
+pub(super) fn square(call: &mut Call) -> Result<Item> {
+    of_any(call, Unary::Square, |v| v * v)
+}
+
+/// Functions of which only known tensors have a value: they have no derivative or none that is used.
+macro_rules! known_only {
+    ($($name:ident: $dtype:expr, $f:expr;)*) => {
+        $(pub(super) fn $name(call: &mut Call) -> Result<Item> {
+            let x = call.tensor("self")?;
+            let array = known_array(&x)?;
+            let dtype: Option<DType> = $dtype;
+            let dtype = dtype.unwrap_or(array.dtype);
+            Ok(Item::Tensor(call.constant(array.map(dtype, $f))))
+        })*
+    };
+}
+
+fn known_array(x: &Operand) -> Result<Array> {
+    let constant = x.constant();
+    let constant = constant.ok_or_else(|| Error::unsupported("a function of computed values that has no derivative"));
+    Array::of(constant?)
+}
+
+/// 1 or 0.
+fn truth(value: bool) -> f64 {
+    f64::from(u8::from(value))
+}
+
+known_only! {
+    ceil: None, f64::ceil;
+    floor: None, f64::floor;
+    round: None, f64::round_ties_even;
+    sign: None, |v| if v == 0.0 { 0.0 } else { v.signum() };
+    sin: Some(DType::F64), f64::sin;
+    cos: Some(DType::F64), f64::cos;
+    trunc: None, f64::trunc;
+}
+
+pub(super) fn logical_not(call: &mut Call) -> Result<Item> {
+    let x = call.tensor("self")?;
+    let array = known_array(&x)?;
+    Ok(Item::Tensor(call.constant(array.map(DType::Bool, |v| truth(v == 0.0)))))
+}
+
+/// A function of two elements.
+#[derive(Clone, Copy, PartialEq)]
+enum Binary {
+    Add,
+    Sub,
+    Mul,
+    Div,
+}
+
+impl Binary {
+    fn value(self, a: f64, b: f64) -> f64 {
+        match self {
+            Binary::Add => a + b,
+            Binary::Sub => a - b,
+            Binary::Mul => a * b,
+            Binary::Div => a / b,
+        }
+    }
+
+    fn op(self) -> Op {
+        match self {
+            Binary::Add => Op::Add,
+            Binary::Sub => Op::Sub,
+            Binary::Mul => Op::Mul,
+            Binary::Div => Op::Div,
+        }
+    }
+}
+
+/// The type that a function of two tensors gives.
+fn promoted(a: DType, b: DType) -> DType {
+    match (kept(a), kept(b)) {
+        (DType::F64, _) | (_, DType::F64) => DType::F64,
+        (DType::Bool, DType::Bool) => DType::Bool,
+        _ => DType::I64,
+    }
+}
+
+/// The one number that a known tensor without dimensions is.
+fn single(x: &Operand) -> Result<Option<f64>> {
+    let Some(constant) = x.constant() else { return Ok(None) };
+    if !constant.tensor.shape().is_empty() {
+        return Ok(None);
+    }
+    Ok(Array::of(constant)?.data.first().copied())
+}
+
+fn binary(call: &mut Call, function: Binary, a: &Operand, b: &Operand) -> Result<Operand> {
+    if let (Some(x), Some(y)) = (a.constant(), b.constant()) {
+        let (x, y) = (Array::of(x)?, Array::of(y)?);
+        let dtype = match (function, promoted(x.dtype, y.dtype)) {
+            (Binary::Div, _) => DType::F64,
+            (Binary::Mul, dtype) => dtype,
+            (Binary::Add, DType::Bool) => DType::Bool,
+            (_, dtype) => dtype,
+        };
+        let sum = x.zip(&y, dtype, |a, b| function.value(a, b))?;
+        let sum = if sum.dtype == DType::Bool { sum.map(DType::Bool, |v| truth(v != 0.0)) } else { sum };
+        return Ok(call.constant(sum));
+    }
+    // Numbers need no parameters.
+    let affine = match (function, single(a)?, single(b)?) {
+        (Binary::Add, _, Some(c)) => Some((a, 1.0, c)),
+        (Binary::Add, Some(c), _) => Some((b, 1.0, c)),
+        (Binary::Sub, _, Some(c)) => Some((a, 1.0, -c)),
+        (Binary::Sub, Some(c), _) => Some((b, -1.0, c)),
+        (Binary::Mul, _, Some(c)) => Some((a, c, 0.0)),
+        (Binary::Mul, Some(c), _) => Some((b, c, 0.0)),
+        (Binary::Div, _, Some(c)) if (1.0 / c).is_normal() => Some((a, 1.0 / c, 0.0)),
+        _ => None,
+    };
+    match affine {
+        Some((x, 1.0, 0.0)) => return Ok(x.clone()),
+        Some((x, scale, shift)) if scale.is_finite() && shift.is_finite() => {
+            return call.unary(Unary::Affine { scale, shift }, x);
+        }
+        _ => {}
+    }
+    let [x, y] = [a, b].map(|operand| as_float(call, operand));
+    let sum = call.node(function.op(), &[&x?, &y?])?;
+    if function == Binary::Add {
+        note_infinite(call.context, [a, b], &sum)?;
+    }
+    Ok(sum)
+}
+
+/// A tensor as an operand of the graph, where known integers count as floating-point numbers.
+fn as_float(call: &Call, x: &Operand) -> Result<Operand> {
+    match x.constant() {
+        Some(constant) if !constant.tensor.dtype().is_float() => {
+            Ok(Array::of(constant)?.map(DType::F64, |v| v).into_operand(&constant.name))
+        }
+        Some(_) => Ok(x.clone()),
+        None => floats(call.context, x).map(|()| x.clone()),
+    }
+}
+
+/// Remembers where a sum has an infinite term.
+fn note_infinite(context: &mut Context, terms: [&Operand; 2], sum: &Operand) -> Result<()> {
+    let Operand::Computed(value) = sum else { return Ok(()) };
+    let Some(shape) = context.builder.ty(*value).sizes() else { return Ok(()) };
+    let mut places: Option<Array> = None;
+    for term in terms {
+        let own = match term {
+            Operand::Computed(value) => context.infinite.get(value).cloned(),
+            Operand::Constant(constant) => {
+                let array = Array::of(constant)?.map(DType::Bool, |v| truth(v == f64::NEG_INFINITY));
+                Some(array).filter(|array| array.data.contains(&1.0))
+            }
+        };
+        let Some(own) = own else { continue };
+        let own = own.repeated(&shape)?;
+        places = Some(match places {
+            Some(places) => places.zip(&own, DType::Bool, f64::max)?,
+            None => own,
+        });
+    }
+    if let Some(places) = places {
+        context.infinite.insert(*value, places);
+    }
+    Ok(())
+}
+
+/// `b` times the number `alpha`.
+fn scaled(call: &mut Call, b: Operand) -> Result<Operand> {
+    let alpha = call.scalar("alpha")?;
+    if alpha == 1.0 {
+        return Ok(b);
+    }
+    let dtype = if alpha.fract() == 0.0 && !call.context.dtype(&b).is_float() { DType::I64 } else { DType::F64 };
+    let alpha = call.constant(Array::new(&[], vec![alpha], dtype));
+    binary(call, Binary::Mul, &b, &alpha)
+}
+
+pub(super) fn add(call: &mut Call) -> Result<Item> {
+    let (a, b) = (call.tensor("self")?, call.tensor("other")?);
+    let b = scaled(call, b)?;
+    binary(call, Binary::Add, &a, &b).map(Item::Tensor)
+}
+
+pub(super) fn sub(call: &mut Call) -> Result<Item> {
+    let (a, b) = (call.tensor("self")?, call.tensor("other")?);
+    let b = scaled(call, b)?;
+    binary(call, Binary::Sub, &a, &b).map(Item::Tensor)
+}
+
+/// `other - alpha self`.
+pub(super) fn rsub(call: &mut Call) -> Result<Item> {
+    let (a, b) = (call.tensor("self")?, call.tensor("other")?);
+    let a = scaled(call, a)?;
+    binary(call, Binary::Sub, &b, &a).map(Item::Tensor)
+}
+
+pub(super) fn mul(call: &mut Call) -> Result<Item> {
+    let (a, b) = (call.tensor("self")?, call.tensor("other")?);
+    product(call, &a, &b).map(Item::Tensor)
+}
+
+/// The element-wise product.
+pub(super) fn product(call: &mut Call, a: &Operand, b: &Operand) -> Result<Operand> {
+    binary(call, Binary::Mul, a, b)
+}
+
+/// The sum.
+pub(super) fn sum(call: &mut Call, a: &Operand, b: &Operand) -> Result<Operand> {
+    binary(call, Binary::Add, a, b)
+}
+
+/// The difference.
+pub(super) fn difference(call: &mut Call, a: &Operand, b: &Operand) -> Result<Operand> {
+    binary(call, Binary::Sub, a, b)
+}
+
+/// A tensor times a number.
+pub(super) fn times(call: &mut Call, x: &Operand, factor: f64) -> Result<Operand> {
+    let factor = call.constant(Array::new(&[], vec![factor], DType::F64));
+    binary(call, Binary::Mul, x, &factor)
+}
+
+pub(super) fn div(call: &mut Call) -> Result<Item> {
+    let (a, b) = (call.tensor("self")?, call.tensor("other")?);
+    let rounding = if call.is_none("rounding_mode")? { None } else { Some(call.text("rounding_mode")?) };
+    let Some(rounding) = rounding else { return binary(call, Binary::Div, &a, &b).map(Item::Tensor) };
+    let round: fn(f64) -> f64 = match &*rounding {
+        "floor" => f64::floor,
+        "trunc" => f64::trunc,
+        other => return Err(Error::format(format!("argument `rounding_mode` is '{}'", other.escape_debug()))),
+    };
+    fold(call, |a, b| round(a / b))
+}
+
+/// A function of two known tensors.
+fn fold(call: &mut Call, f: impl Fn(f64, f64) -> f64) -> Result<Item> {
+    let (a, b) = (known_array(&call.tensor("self")?)?, known_array(&call.tensor("other")?)?);
+    let result = a.zip(&b, promoted(a.dtype, b.dtype), f)?;
+    Ok(Item::Tensor(call.constant(result)))
+}
+
+pub(super) fn floor_divide(call: &mut Call) -> Result<Item> {
+    fold(call, |a, b| (a / b).floor())
+}
+
+/// The rest of a division rounded towards 0.
+pub(super) fn fmod(call: &mut Call) -> Result<Item> {
+    fold(call, |a, b| a % b)
+}
+
+/// The rest of a division rounded down.
+pub(super) fn remainder(call: &mut Call) -> Result<Item> {
+    fold(call, |a, b| a - (a / b).floor() * b)
+}
+
+/// Comparisons. Computed values are compared with infinity only, which no finite number is.
+fn compare(call: &mut Call, f: fn(f64, f64) -> bool) -> Result<Item> {
+    let (a, b) = (call.tensor("self")?, call.tensor("other")?);
+    if let (Some(a), Some(b)) = (a.constant(), b.constant()) {
+        let result = Array::of(a)?.zip(&Array::of(b)?, DType::Bool, |a, b| truth(f(a, b)))?;
+        return Ok(Item::Tensor(call.constant(result)));
+    }
+    if let (Operand::Computed(value), Some(number)) = (&a, single(&b)?)
+        && number.is_infinite()
+    {
+        let sizes = call.context.sizes(&a, "a comparison")?;
+        let places = match call.context.infinite.get(value) {
+            Some(places) => places.clone(),
+            None => Array::full(&sizes, 0.0, DType::Bool)?,
+        };
+        let result = places.map(DType::Bool, |place| truth(f(if place != 0.0 { f64::NEG_INFINITY } else { 0.0 }, number)));
+        return Ok(Item::Tensor(call.constant(result)));
+    }
+    Err(Error::unsupported("a comparison of values that depend on the input"))
+}
+
+macro_rules! comparisons {
+    ($($name:ident: $f:expr;)*) => {
+        $(pub(super) fn $name(call: &mut Call) -> Result<Item> {
+            compare(call, $f)
+        })*
+    };
+}
+
+comparisons! {
+    eq: |a, b| a == b;
+    ne: |a, b| a != b;
+    gt: |a, b| a > b;
+    ge: |a, b| a >= b;
+    lt: |a, b| a < b;
+    le: |a, b| a <= b;
+    logical_and: |a, b| a != 0.0 && b != 0.0;
+    logical_or: |a, b| a != 0.0 || b != 0.0;
+    logical_xor: |a, b| (a != 0.0) != (b != 0.0);
+}
+
+pub(super) fn pow(call: &mut Call) -> Result<Item> {
+    let (x, exponent) = (call.tensor("self")?, call.tensor("exponent")?);
+    if let (Some(x), Some(exponent)) = (x.constant(), exponent.constant()) {
+        let (x, exponent) = (Array::of(x)?, Array::of(exponent)?);
+        let result = x.zip(&exponent, promoted(x.dtype, exponent.dtype), f64::powf)?;
+        return Ok(Item::Tensor(call.constant(result)));
+    }
+    let exponent = single(&exponent)?;
+    let exponent = exponent.ok_or_else(|| Error::unsupported("a power whose exponent is no number"))?;
+    let unary = match exponent {
+        1.0 => return Ok(Item::Tensor(x)),
+        2.0 => Unary::Square,
+        0.5 => Unary::Sqrt,
+        -0.5 => Unary::Rsqrt,
+        -1.0 => Unary::Reciprocal,
+        exponent => Unary::Pow { exponent },
+    };
+    call.unary(unary, &x).map(Item::Tensor)
+}
+
+pub(super) fn clamp(call: &mut Call) -> Result<Item> {
+    let x = call.tensor("self")?;
+    let bound = |call: &Call, name: &str, missing: f64| match call.has(name) {
+        true => Ok(call.optional_float(name)?.unwrap_or(missing)),
+        false => Ok(missing),
+    };
+    let (min, max) = (bound(call, "min", f64::NEG_INFINITY)?, bound(call, "max", f64::INFINITY)?);
+    if let Some(constant) = x.constant() {
+        let array = Array::of(constant)?;
+        let dtype = array.dtype;
+        return Ok(Item::Tensor(call.constant(array.map(dtype, |v| v.max(min).min(max)))));
+    }
+    if (min, max) == (f64::NEG_INFINITY, f64::INFINITY) {
+        return Ok(Item::Tensor(x));
+    }
+    call.unary(Unary::Clamp { min, max }, &x).map(Item::Tensor)
+}
+
+/// The greater or the smaller of two, which share the derivative where they are equal.
+fn extremum(call: &mut Call, sign: f64) -> Result<Item> {
+    let (a, b) = (call.tensor("self")?, call.tensor("other")?);
+    if a.constant().is_some() && b.constant().is_some() {
+        return fold(call, |a, b| if sign > 0.0 { a.max(b) } else { a.min(b) });
+    }
+    let (total, distance) = (sum(call, &a, &b)?, difference(call, &a, &b)?);
+    let distance = call.unary(Unary::Abs, &distance)?;
+    let distance = times(call, &distance, sign)?;
+    let twice = sum(call, &total, &distance)?;
+    times(call, &twice, 0.5).map(Item::Tensor)
+}
+
+pub(super) fn maximum(call: &mut Call) -> Result<Item> {
+    extremum(call, 1.0)
+}
+
+pub(super) fn minimum(call: &mut Call) -> Result<Item> {
+    extremum(call, -1.0)
+}
+
+/// The elements of one tensor where a known condition holds, those of another elsewhere.
+fn choose(call: &mut Call, condition: &Operand, a: &Operand, b: &Operand) -> Result<Operand> {
+    let Some(condition) = condition.constant() else {
+        return Err(Error::unsupported("a choice that depends on the input"));
+    };
+    let condition = Array::of(condition)?.map(DType::Bool, |v| truth(v != 0.0));
+    if let (Some(a), Some(b)) = (a.constant(), b.constant()) {
+        let (a, b) = (Array::of(a)?, Array::of(b)?);
+        let dtype = promoted(a.dtype, b.dtype);
+        let common = a.zip(&b, dtype, |a, _| a)?;
+        let shape = condition.zip(&common, dtype, |_, _| 0.0)?.shape;
+        let (a, b, condition) = (a.repeated(&shape)?, b.repeated(&shape)?, condition.repeated(&shape)?);
+        let pick = condition.data.iter().zip(a.data.iter().zip(&b.data));
+        let data = pick.map(|(&c, (&a, &b))| if c != 0.0 { a } else { b }).collect();
+        return Ok(call.constant(Array::new(&shape, data, dtype)));
+    }
+    let shapes = [a, b].map(|x| call.context.sizes(x, "a choice"));
+    let [a_shape, b_shape] = shapes;
+    let shape = super::constant::broadcast(&super::constant::broadcast(&a_shape?, &b_shape?)?, &condition.shape)?;
+    let always = |value: f64| condition.data.iter().all(|&c| c == value);
+    for (value, side) in [(1.0, a), (0.0, b)] {
+        if always(value) {
+            return expand(call.context, side, &known(&shape));
+        }
+    }
+    // `a` times the condition plus `b` times its opposite; known sides are chosen exactly, so that they may be infinite.
+    let mut terms = Vec::new();
+    for (side, holds) in [(a, 1.0), (b, 0.0)] {
+        let chosen = |c: f64| c == holds;
+        let term = match side.constant() {
+            Some(constant) => {
+                let array = Array::of(constant)?.map(DType::F64, |v| v);
+                let array = condition.zip(&array, DType::F64, |c, v| if chosen(c) { v } else { 0.0 })?;
+                call.constant(array)
+            }
+            None => {
+                let factor = call.constant(condition.clone().map(DType::F64, |c| truth(chosen(c))));
+                product(call, side, &factor)?
+            }
+        };
+        terms.push(term);
+    }
+    let chosen = sum(call, &terms[0], &terms[1])?;
+    expand(call.context, &chosen, &known(&shape))
+}
+
+pub(super) fn where_(call: &mut Call) -> Result<Item> {
+    let (condition, a, b) = (call.tensor("condition")?, call.tensor("self")?, call.tensor("other")?);
+    choose(call, &condition, &a, &b).map(Item::Tensor)
+}
+
+pub(super) fn masked_fill(call: &mut Call) -> Result<Item> {
+    let (x, mask, value) = (call.tensor("self")?, call.tensor("mask")?, call.tensor("value")?);
+    choose(call, &mask, &value, &x).map(Item::Tensor)
+}
+
+/// The same number, or tensor, in all places of a tensor.
+pub(super) fn fill(call: &mut Call) -> Result<Item> {
+    let (x, value) = (call.tensor("self")?, call.tensor("value")?);
+    let value = match value.constant() {
+        Some(constant) => Array::of(constant)?.map(call.context.dtype(&x), |v| v).into_operand(&constant.name),
+        None => value,
+    };
+    let shape: Vec<Option<Dim>> = call.context.shape(&x).into_iter().map(Some).collect();
+    expand(call.context, &value, &shape).map(Item::Tensor)
+}
+
+pub(super) fn zero(call: &mut Call) -> Result<Item> {
+    let x = call.tensor("self")?;
+    let sizes = call.context.sizes(&x, "zeros")?;
+    let zeros = Array::full(&sizes, 0.0, call.context.dtype(&x))?;
+    Ok(Item::Tensor(call.constant(zeros)))
+}
+
+/// The numbers of one tensor in the shape of another.
+pub(super) fn copy(call: &mut Call) -> Result<Item> {
+    let (x, from) = (call.tensor("self")?, call.tensor("src")?);
+    let shape: Vec<Option<Dim>> = call.context.shape(&x).into_iter().map(Some).collect();
+    expand(call.context, &from, &shape).map(Item::Tensor)
+}
+
+/// The same numbers in another type; between floating-point types nothing changes, since all is computed in one.
+pub(super) fn to_dtype(call: &mut Call) -> Result<Item> {
+    let x = call.tensor("self")?;
+    let Some(dtype) = call.dtype("dtype")? else { return Ok(Item::Tensor(x)) };
+    convert(call, &x, dtype).map(Item::Tensor)
+}
+
+pub(super) fn to_other(call: &mut Call) -> Result<Item> {
+    let (x, other) = (call.tensor("self")?, call.tensor("other")?);
+    let dtype = call.context.dtype(&other);
+    convert(call, &x, dtype).map(Item::Tensor)
+}
+
+fn convert(call: &mut Call, x: &Operand, dtype: DType) -> Result<Operand> {
+    let own = call.context.dtype(x);
+    if kept(own) == kept(dtype) {
+        return Ok(x.clone());
+    }
+    let Some(constant) = x.constant() else {
+        return Err(Error::unsupported(format!(
+            "a computed tensor is converted to {}, which has no derivative",
+            dtype.name()
+        )));
+    };
+    let array = Array::of(constant)?;
+    let converted = match kept(dtype) {
+        DType::Bool => array.map(dtype, |v| truth(v != 0.0)),
+        DType::I64 => array.map(dtype, f64::trunc),
+        _ => array.map(dtype, |v| v),
+    };
+    Ok(converted.into_operand(&constant.name))
+}
+
+/// Sums, differences and products of sizes.
+pub(super) fn sym_arithmetic(call: &mut Call) -> Result<Item> {
+    let operation = call.operation;
+    let both: Option<(f64, f64)> = call.float("a").ok().zip(call.float("b").ok());
+    let is_int = call.arguments.iter().all(|item| matches!(item, Item::Int(_) | Item::Bool(_)));
+    let Some((a, b)) = both else { return Ok(Item::Size(Dim::Unknown)) };
+    let value = match operation {
+        "add" => a + b,
+        "sub" => a - b,
+        "mul" => a * b,
+        "truediv" => return Ok(Item::Float(a / b)),
+        "floordiv" => (a / b).floor(),
+        "mod" => a - (a / b).floor() * b,
+        "pow" => a.powf(b),
+        "sym_max" => a.max(b),
+        "sym_min" => a.min(b),
+        "eq" => return Ok(Item::Bool(a == b)),
+        "ne" => return Ok(Item::Bool(a != b)),
+        "lt" => return Ok(Item::Bool(a < b)),
+        "le" => return Ok(Item::Bool(a <= b)),
+        "gt" => return Ok(Item::Bool(a > b)),
+        "ge" => return Ok(Item::Bool(a >= b)),
+        other => return Err(Error::internal(format!("arithmetic of sizes without a rule for {other}"))),
+    };
+    Ok(if is_int { Item::Int(value as i64) } else { Item::Float(value) })
+}
+
+/// An assertion about sizes, or about what the program already knows.
+pub(super) fn ignore(_: &mut Call) -> Result<Item> {
+    Ok(Item::None)
+}
+

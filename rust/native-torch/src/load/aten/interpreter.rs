@@ -1,0 +1,183 @@
+//! Calls one after another, and what operations in place mean for other tensors of the same memory.
+
+use std::rc::Rc;
+
+use super::{
+    call::Call,
+    shape::write_back,
+    table::{Operation, Target, literal},
+    value::{Context, Item, Operand},
+};
+use crate::{Error, Result};
+
+/// A tensor that a program has made.
+struct Cell {
+    operand: Operand,
+    view: Option<View>,
+    /// The views of it, in the order in which they were made.
+    children: Vec<usize>,
+}
+
+/// How a tensor is a view of another one.
+#[derive(Clone)]
+struct View {
+    parent: usize,
+    operation: &'static Operation,
+    /// The arguments of the call that made it; the first is the parent.
+    arguments: Vec<Item>,
+    /// Which of the call's results it is, where there are several.
+    element: Option<usize>,
+    name: Rc<str>,
+}
+
+/// Runs calls and remembers their tensors as cells.
+pub(in crate::load) struct Interpreter {
+    pub context: Context,
+    cells: Vec<Cell>,
+}
+
+impl Interpreter {
+    pub fn new() -> Self {
+        Self { context: Context::new(), cells: Vec::new() }
+    }
+
+    /// A tensor in memory of its own.
+    pub fn cell(&mut self, operand: Operand) -> Item {
+        self.cells.push(Cell { operand, view: None, children: Vec::new() });
+        Item::Cell(self.cells.len() - 1)
+    }
+
+    /// The tensor of a cell, as it is now.
+    pub fn operand(&self, cell: usize) -> &Operand {
+        &self.cells[cell].operand
+    }
+
+    /// Calls an operation with arguments by name or, where a name is not one of its parameters', by place. Tensors are
+    /// given and returned as cells. `name` is what a known result is called.
+    pub fn call(&mut self, target: Target, given: Vec<(&str, Item)>, name: &str) -> Result<Item> {
+        let Target { operation, in_place } = target;
+        let arguments = bind(operation, given)?;
+        let first = match arguments.first() {
+            Some(Item::Cell(cell)) => Some(*cell),
+            _ => None,
+        };
+        let name: Rc<str> = name.into();
+        let result = self.run(operation, arguments.clone(), &name)?;
+        if in_place {
+            let cell = first.ok_or_else(|| Error::format("an operation in place on what is no tensor"))?;
+            let Item::Tensor(operand) = result else { return Err(Error::internal("an operation in place on several")) };
+            self.write(cell, operand)?;
+            return Ok(Item::Cell(cell));
+        }
+        let parent = first.filter(|_| operation.is_view);
+        Ok(self.keep(result, &mut |element| {
+            parent.map(|parent| View {
+                parent,
+                operation,
+                arguments: arguments.clone(),
+                element,
+                name: name.clone(),
+            })
+        }))
+    }
+
+    /// Applies a rule to the tensors as they are now.
+    fn run(&mut self, operation: &'static Operation, arguments: Vec<Item>, name: &Rc<str>) -> Result<Item> {
+        let arguments = arguments.into_iter().map(|item| self.current(item)).collect();
+        let parameters: Vec<&'static str> = operation.parameters.iter().map(|parameter| parameter.0).collect();
+        let mut call = Call {
+            context: &mut self.context,
+            operation: operation.name,
+            parameters: &parameters,
+            arguments,
+            name: name.clone(),
+        };
+        (operation.rule)(&mut call)
+    }
+
+    fn current(&self, item: Item) -> Item {
+        match item {
+            Item::Cell(cell) => Item::Tensor(self.cells[cell].operand.clone()),
+            // A list holds no lists of tensors.
+            Item::List(items) => Item::List(
+                items
+                    .into_iter()
+                    .map(|item| match item {
+                        Item::Cell(cell) => Item::Tensor(self.cells[cell].operand.clone()),
+                        other => other,
+                    })
+                    .collect(),
+            ),
+            other => other,
+        }
+    }
+
+    /// Puts the tensors of a result into cells.
+    fn keep(&mut self, result: Item, view: &mut dyn FnMut(Option<usize>) -> Option<View>) -> Item {
+        let mut one = |operand: Operand, element: Option<usize>| {
+            let view = view(element);
+            let at = self.cells.len();
+            if let Some(view) = &view {
+                self.cells[view.parent].children.push(at);
+            }
+            self.cells.push(Cell { operand, view, children: Vec::new() });
+            Item::Cell(at)
+        };
+        match result {
+            Item::Tensor(operand) => one(operand, None),
+            Item::List(items) => Item::List(
+                items
+                    .into_iter()
+                    .enumerate()
+                    .map(|(i, item)| match item {
+                        Item::Tensor(operand) => one(operand, Some(i)),
+                        other => other,
+                    })
+                    .collect(),
+            ),
+            other => other,
+        }
+    }
+
+    /// Gives a tensor other numbers, and with it all that share its memory.
+    fn write(&mut self, cell: usize, operand: Operand) -> Result<()> {
+        // Up to what the tensor is a view of ...
+        let mut path = vec![cell];
+        self.cells[cell].operand = operand;
+        while let Some(View { parent, operation, arguments, .. }) = self.cells[path[path.len() - 1]].view.clone() {
+            let new = self.cells[path[path.len() - 1]].operand.clone();
+            let old = self.cells[parent].operand.clone();
+            self.cells[parent].operand = write_back(&mut self.context, operation.name, &old, &arguments, &new)?;
+            path.push(parent);
+        }
+        // ... and down to all other views of it.
+        let mut rest: Vec<usize> = path.iter().flat_map(|&at| self.cells[at].children.clone()).collect();
+        rest.retain(|at| !path.contains(at));
+        while let Some(at) = rest.pop() {
+            let Some(View { operation, arguments, element, name, .. }) = self.cells[at].view.clone() else { continue };
+            let result = match (self.run(operation, arguments, &name)?, element) {
+                (Item::List(mut items), Some(element)) if element < items.len() => items.swap_remove(element),
+                (other, _) => other,
+            };
+            let Item::Tensor(operand) = result else { return Err(Error::internal("a view that is no tensor")) };
+            self.cells[at].operand = operand;
+            rest.extend(&self.cells[at].children);
+        }
+        Ok(())
+    }
+}
+
+/// An argument for each parameter.
+fn bind(operation: &Operation, given: Vec<(&str, Item)>) -> Result<Vec<Item>> {
+    let mut slots: Vec<Option<Item>> = vec![None; operation.parameters.len()];
+    for (place, (name, item)) in given.into_iter().enumerate() {
+        let named = operation.parameters.iter().position(|parameter| parameter.0 == name);
+        let slot = slots.get_mut(named.unwrap_or(place)).filter(|slot| slot.is_none());
+        let slot = slot.ok_or_else(|| Error::format(format!("argument `{name}` is given twice, or is one too many")))?;
+        *slot = Some(item);
+    }
+    let missing = |(slot, &(name, default)): (Option<Item>, &(&str, Option<&str>))| {
+        slot.or_else(|| default.map(literal)).ok_or_else(|| Error::format(format!("argument `{name}` is missing")))
+    };
+    slots.into_iter().zip(&operation.parameters).map(missing).collect()
+}

@@ -1,0 +1,162 @@
+//! Sums, means, variances and norms over dimensions.
+
+use super::{
+    call::Call,
+    constant::{Array, kept},
+    elementwise,
+    shape::{squeeze, transpose},
+    value::{Item, Operand},
+};
+use crate::{
+    Error, Result,
+    graph::{Op, Unary},
+    tensor::DType,
+};
+
+/// Dimensions that a reduction names, all where it names none.
+fn reduced(call: &Call, x: &Operand) -> Result<(Vec<usize>, bool)> {
+    let rank = call.context.rank(x);
+    let dims = if call.has("dim") { call.optional_ints("dim")?.unwrap_or_default() } else { Vec::new() };
+    let keepdim = call.has("keepdim") && call.bool("keepdim")?;
+    if dims.is_empty() || rank == 0 {
+        return Ok(((0..rank).collect(), keepdim));
+    }
+    Ok((call.dim_list("dim", rank)?, keepdim))
+}
+
+/// A reduction of a known tensor.
+fn fold(call: &mut Call, x: &Operand, start: f64, dtype: Option<DType>, f: fn(f64, f64) -> f64) -> Result<Option<Operand>> {
+    let Some(constant) = x.constant() else { return Ok(None) };
+    let (dims, keepdim) = reduced(call, x)?;
+    let array = Array::of(constant)?;
+    let dtype = dtype.unwrap_or(if array.dtype == DType::Bool { DType::I64 } else { array.dtype });
+    let mut result = array.reduce(&dims, start, kept(dtype), f);
+    if !keepdim {
+        result.shape = (0..result.shape.len()).filter(|dim| !dims.contains(dim)).map(|dim| result.shape[dim]).collect();
+    }
+    Ok(Some(call.constant(result)))
+}
+
+/// A reduction of a computed tensor.
+fn reduce(call: &mut Call, x: &Operand, op: fn(Vec<usize>, bool) -> Op) -> Result<Operand> {
+    let (dims, keepdim) = reduced(call, x)?;
+    if dims.is_empty() {
+        return Ok(x.clone());
+    }
+    call.node(op(dims, keepdim), &[x])
+}
+
+fn sum_of(call: &mut Call, x: &Operand) -> Result<Operand> {
+    if let Some(known) = fold(call, x, 0.0, None, |a, b| a + b)? {
+        return Ok(known);
+    }
+    reduce(call, x, |dims, keepdim| Op::Sum { dims, keepdim })
+}
+
+pub(super) fn sum(call: &mut Call) -> Result<Item> {
+    let x = call.tensor("self")?;
+    sum_of(call, &x).map(Item::Tensor)
+}
+
+pub(super) fn mean(call: &mut Call) -> Result<Item> {
+    let x = call.tensor("self")?;
+    reduce(call, &x, |dims, keepdim| Op::Mean { dims, keepdim }).map(Item::Tensor)
+}
+
+/// The mean squared distance from the mean, over all but `correction` of the elements.
+fn variance_of(call: &mut Call) -> Result<(Operand, Operand)> {
+    let x = call.tensor("self")?;
+    let correction = match call.has("correction") {
+        true => call.optional_float("correction")?.unwrap_or(1.0),
+        false => f64::from(u8::from(call.bool("unbiased")?)),
+    };
+    let (dims, keepdim) = reduced(call, &x)?;
+    let sizes = call.context.sizes(&x, "a variance")?;
+    let count: usize = dims.iter().map(|&dim| sizes[dim]).product();
+    let mean = call.node(Op::Mean { dims: dims.clone(), keepdim: true }, &[&x])?;
+    let distance = elementwise::difference(call, &x, &mean)?;
+    let square = call.unary(Unary::Square, &distance)?;
+    let total = call.node(Op::Sum { dims: dims.clone(), keepdim }, &[&square])?;
+    let variance = elementwise::times(call, &total, 1.0 / (count as f64 - correction))?;
+    let mean = if keepdim { mean } else { squeeze(call.context, &mean, &dims)? };
+    Ok((variance, mean))
+}
+
+pub(super) fn variance(call: &mut Call) -> Result<Item> {
+    Ok(Item::Tensor(variance_of(call)?.0))
+}
+
+pub(super) fn deviation(call: &mut Call) -> Result<Item> {
+    let variance = variance_of(call)?.0;
+    call.unary(Unary::Sqrt, &variance).map(Item::Tensor)
+}
+
+pub(super) fn variance_and_mean(call: &mut Call) -> Result<Item> {
+    let (variance, mean) = variance_of(call)?;
+    Ok(Item::List(vec![Item::Tensor(variance), Item::Tensor(mean)]))
+}
+
+/// The root of the sum of squares, and other norms of vectors.
+pub(super) fn vector_norm(call: &mut Call) -> Result<Item> {
+    let x = call.tensor("self")?;
+    let order = call.optional_float("ord")?.unwrap_or(2.0);
+    let y = match order {
+        2.0 => {
+            let squares = call.unary(Unary::Square, &x)?;
+            let sum = sum_of(call, &squares)?;
+            call.unary(Unary::Sqrt, &sum)?
+        }
+        1.0 => {
+            let sizes = call.unary(Unary::Abs, &x)?;
+            sum_of(call, &sizes)?
+        }
+        order => return Err(Error::unsupported(format!("a vector norm of the order {order}; 1 and 2 are computed"))),
+    };
+    Ok(Item::Tensor(y))
+}
+
+/// Whether any element of a known tensor is true, or all are.
+pub(super) fn any(call: &mut Call) -> Result<Item> {
+    truth(call, 0.0, |a, b| f64::from(u8::from(a != 0.0 || b != 0.0)))
+}
+
+pub(super) fn all(call: &mut Call) -> Result<Item> {
+    truth(call, 1.0, |a, b| f64::from(u8::from(a != 0.0 && b != 0.0)))
+}
+
+fn truth(call: &mut Call, start: f64, f: fn(f64, f64) -> f64) -> Result<Item> {
+    let x = call.tensor("self")?;
+    let known = fold(call, &x, start, Some(DType::Bool), f)?;
+    known.map(Item::Tensor).ok_or_else(|| Error::unsupported("a condition that depends on the input"))
+}
+
+/// Sums along a dimension, each of all elements before it.
+pub(super) fn cumulative_sum(call: &mut Call) -> Result<Item> {
+    let x = call.tensor("self")?;
+    let dim = call.dim("dim", call.context.rank(&x))?;
+    let Some(constant) = x.constant() else {
+        // The product with a triangle of ones.
+        let size = call.context.sizes(&x, "a cumulative sum")?.get(dim).copied().unwrap_or(1);
+        if call.context.rank(&x) == 0 {
+            return Ok(Item::Tensor(x));
+        }
+        let ones = (0..size * size).map(|e| f64::from(u8::from(e % size <= e / size))).collect();
+        let triangle = call.constant(Array::new(&[size, size], ones, DType::F64));
+        let last = call.context.rank(&x) - 1;
+        let turned = transpose(call.context, &x, dim, last)?;
+        let sums = call.node(Op::Linear, &[&turned, &triangle])?;
+        return transpose(call.context, &sums, dim, last).map(Item::Tensor);
+    };
+    let mut array = Array::of(constant)?;
+    let (length, inner): (usize, usize) = match array.shape.get(dim) {
+        Some(&length) => (length, array.shape[dim + 1..].iter().product()),
+        None => (1, 1),
+    };
+    for slice in array.data.chunks_exact_mut((length * inner).max(1)) {
+        (inner..slice.len()).for_each(|i| slice[i] += slice[i - inner]);
+    }
+    if array.dtype == DType::Bool {
+        array.dtype = DType::I64;
+    }
+    Ok(Item::Tensor(call.constant(array)))
+}

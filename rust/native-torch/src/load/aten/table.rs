@@ -1,0 +1,427 @@
+//! The operations that are known: names, overloads, parameters with their defaults as ATen declares them, and rules.
+
+use std::{collections::HashMap, sync::OnceLock};
+
+use super::{
+    call::Call, convolution, create, elementwise, normalization, product, reduction, shape, value::Item,
+};
+use crate::Result;
+
+/// What an operation does.
+pub(super) type Rule = fn(&mut Call) -> Result<Item>;
+
+type Entry = (&'static str, &'static str, &'static str, Rule);
+
+/// Operations whose results have memory of their own. Each line: the name in ATen, its overloads, its parameters.
+const NEW: &[Entry] = &[
+    ("exp", "default", "self", elementwise::exp),
+    ("hardsigmoid", "default", "self", elementwise::hardsigmoid),
+    ("hardswish", "default", "self", elementwise::hardswish),
+    ("log", "default", "self", elementwise::log),
+    ("mish", "default", "self", elementwise::mish),
+    ("reciprocal", "default", "self", elementwise::reciprocal),
+    ("relu", "default", "self", elementwise::relu),
+    ("relu6", "default", "self", elementwise::relu6),
+    ("rsqrt", "default", "self", elementwise::rsqrt),
+    ("selu", "default", "self", elementwise::selu),
+    ("sigmoid", "default", "self", elementwise::sigmoid),
+    ("silu", "default", "self", elementwise::silu),
+    ("sqrt", "default", "self", elementwise::sqrt),
+    ("tanh", "default", "self", elementwise::tanh),
+    ("abs", "default", "self", elementwise::abs),
+    ("neg", "default", "self", elementwise::neg),
+    ("square", "default", "self", elementwise::square),
+    ("celu", "default", "self, alpha=1.0", elementwise::celu),
+    ("hardshrink", "default", "self, lambd=0.5", elementwise::hardshrink),
+    ("hardtanh", "default", "self, min_val=-1, max_val=1", elementwise::hardtanh),
+    ("leaky_relu", "default", "self, negative_slope=0.01", elementwise::leaky_relu),
+    ("softplus", "default", "self, beta=1, threshold=20", elementwise::softplus),
+    ("softshrink", "default", "self, lambd=0.5", elementwise::softshrink),
+    ("threshold", "default", "self, threshold, value", elementwise::threshold),
+    ("elu", "default", "self, alpha=1, scale=1, input_scale=1", elementwise::elu),
+    ("gelu", "default", "self, approximate='none'", elementwise::gelu),
+    ("log2", "default", "self", elementwise::log2),
+    ("log10", "default", "self", elementwise::log10),
+    ("exp2", "default", "self", elementwise::exp2),
+    ("ceil", "default", "self", elementwise::ceil),
+    ("floor", "default", "self", elementwise::floor),
+    ("round", "default", "self", elementwise::round),
+    ("sign", "default", "self", elementwise::sign),
+    ("sgn", "default", "self", elementwise::sign),
+    ("sin", "default", "self", elementwise::sin),
+    ("cos", "default", "self", elementwise::cos),
+    ("trunc", "default", "self", elementwise::trunc),
+    ("log_sigmoid", "default", "self", elementwise::log_sigmoid),
+    ("logical_not", "default", "self", elementwise::logical_not),
+    ("bitwise_not", "default", "self", elementwise::logical_not),
+    ("add", "Tensor Scalar", "self, other, alpha=1", elementwise::add),
+    ("sub", "Tensor Scalar", "self, other, alpha=1", elementwise::sub),
+    ("rsub", "Tensor Scalar", "self, other, alpha=1", elementwise::rsub),
+    ("mul", "Tensor Scalar", "self, other", elementwise::mul),
+    ("div", "Tensor_mode Scalar_mode", "self, other, rounding_mode", elementwise::div),
+    ("div", "Tensor Scalar", "self, other, rounding_mode=None", elementwise::div),
+    ("true_divide", "Tensor", "self, other, rounding_mode=None", elementwise::div),
+    ("floor_divide", "default Scalar", "self, other", elementwise::floor_divide),
+    ("fmod", "Scalar Tensor", "self, other", elementwise::fmod),
+    ("remainder", "Scalar Tensor", "self, other", elementwise::remainder),
+    ("eq", "Scalar Tensor", "self, other", elementwise::eq),
+    ("ne", "Scalar Tensor", "self, other", elementwise::ne),
+    ("gt", "Scalar Tensor", "self, other", elementwise::gt),
+    ("ge", "Scalar Tensor", "self, other", elementwise::ge),
+    ("lt", "Scalar Tensor", "self, other", elementwise::lt),
+    ("le", "Scalar Tensor", "self, other", elementwise::le),
+    ("logical_and", "default", "self, other", elementwise::logical_and),
+    ("bitwise_and", "Tensor Scalar", "self, other", elementwise::logical_and),
+    ("logical_or", "default", "self, other", elementwise::logical_or),
+    ("bitwise_or", "Tensor Scalar", "self, other", elementwise::logical_or),
+    ("logical_xor", "default", "self, other", elementwise::logical_xor),
+    ("pow", "Tensor_Scalar Tensor_Tensor Scalar", "self, exponent", elementwise::pow),
+    ("clamp", "default", "self, min=None, max=None", elementwise::clamp),
+    ("clamp_min", "default", "self, min", elementwise::clamp),
+    ("clamp_max", "default", "self, max", elementwise::clamp),
+    ("maximum", "default", "self, other", elementwise::maximum),
+    ("minimum", "default", "self, other", elementwise::minimum),
+    ("where", "self ScalarSelf ScalarOther Scalar", "condition, self, other", elementwise::where_),
+    ("masked_fill", "Scalar Tensor", "self, mask, value", elementwise::masked_fill),
+    ("fill", "Scalar Tensor", "self, value", elementwise::fill),
+    ("zero", "default", "self", elementwise::zero),
+    ("copy", "default", "self, src, non_blocking=False", elementwise::copy),
+    ("_to_copy", "default", "self, dtype=None, layout=None, device=None, pin_memory=None, non_blocking=False, memory_format=None", elementwise::to_dtype),
+    ("conv1d", "default", "input, weight, bias=None, stride=[1], padding=[0], dilation=[1], groups=1", convolution::convolution),
+    ("conv1d", "padding", "input, weight, bias=None, stride=[1], padding='valid', dilation=[1], groups=1", convolution::convolution),
+    ("conv2d", "default", "input, weight, bias=None, stride=[1, 1], padding=[0, 0], dilation=[1, 1], groups=1", convolution::convolution),
+    ("conv2d", "padding", "input, weight, bias=None, stride=[1, 1], padding='valid', dilation=[1, 1], groups=1", convolution::convolution),
+    ("conv3d", "default", "input, weight, bias=None, stride=[1, 1, 1], padding=[0, 0, 0], dilation=[1, 1, 1], groups=1", convolution::convolution),
+    ("conv3d", "padding", "input, weight, bias=None, stride=[1, 1, 1], padding='valid', dilation=[1, 1, 1], groups=1", convolution::convolution),
+    ("convolution", "default", "input, weight, bias, stride, padding, dilation, transposed, output_padding, groups", convolution::general),
+    ("conv_transpose1d", "default", "input, weight, bias=None, stride=[1], padding=[0], output_padding=[0], groups=1, dilation=[1]", convolution::transposed),
+    ("conv_transpose2d", "input", "input, weight, bias=None, stride=[1, 1], padding=[0, 0], output_padding=[0, 0], groups=1, dilation=[1, 1]", convolution::transposed),
+    ("conv_transpose3d", "input", "input, weight, bias=None, stride=[1, 1, 1], padding=[0, 0, 0], output_padding=[0, 0, 0], groups=1, dilation=[1, 1, 1]", convolution::transposed),
+    ("avg_pool1d", "default", "self, kernel_size, stride=[], padding=[0], ceil_mode=False, count_include_pad=True", convolution::average_pool),
+    ("avg_pool2d", "default", "self, kernel_size, stride=[], padding=[0, 0], ceil_mode=False, count_include_pad=True, divisor_override=None", convolution::average_pool),
+    ("avg_pool3d", "default", "self, kernel_size, stride=[], padding=[0, 0, 0], ceil_mode=False, count_include_pad=True, divisor_override=None", convolution::average_pool),
+    ("max_pool1d", "default", "self, kernel_size, stride=[], padding=[0], dilation=[1], ceil_mode=False", convolution::maximum_pool),
+    ("max_pool2d", "default", "self, kernel_size, stride=[], padding=[0, 0], dilation=[1, 1], ceil_mode=False", convolution::maximum_pool),
+    ("max_pool3d", "default", "self, kernel_size, stride=[], padding=[0, 0, 0], dilation=[1, 1, 1], ceil_mode=False", convolution::maximum_pool),
+    ("max_pool2d_with_indices", "default", "self, kernel_size, stride=[], padding=[0, 0], dilation=[1, 1], ceil_mode=False", convolution::maximum_pool_with_indices),
+    ("max_pool3d_with_indices", "default", "self, kernel_size, stride=[], padding=[0, 0, 0], dilation=[1, 1, 1], ceil_mode=False", convolution::maximum_pool_with_indices),
+    ("adaptive_avg_pool1d", "default", "self, output_size", convolution::adaptive_average_pool),
+    ("adaptive_avg_pool2d", "default", "self, output_size", convolution::adaptive_average_pool),
+    ("adaptive_avg_pool3d", "default", "self, output_size", convolution::adaptive_average_pool),
+    ("_adaptive_avg_pool2d", "default", "self, output_size", convolution::adaptive_average_pool),
+    ("_adaptive_avg_pool3d", "default", "self, output_size", convolution::adaptive_average_pool),
+    ("adaptive_max_pool1d", "default", "self, output_size", convolution::adaptive_maximum_pool),
+    ("adaptive_max_pool2d", "default", "self, output_size", convolution::adaptive_maximum_pool),
+    ("adaptive_max_pool3d", "default", "self, output_size", convolution::adaptive_maximum_pool),
+    ("upsample_nearest1d", "default", "self, output_size, scales=None", convolution::upsample),
+    ("upsample_nearest1d", "vec", "self, output_size, scale_factors", convolution::upsample),
+    ("upsample_nearest2d", "default", "self, output_size, scales_h=None, scales_w=None", convolution::upsample),
+    ("upsample_nearest2d", "vec", "self, output_size, scale_factors", convolution::upsample),
+    ("upsample_nearest3d", "default", "self, output_size, scales_d=None, scales_h=None, scales_w=None", convolution::upsample),
+    ("upsample_nearest3d", "vec", "self, output_size, scale_factors", convolution::upsample),
+    ("_upsample_nearest_exact1d", "default", "self, output_size, scales=None", convolution::upsample),
+    ("_upsample_nearest_exact1d", "vec", "self, output_size, scale_factors", convolution::upsample),
+    ("_upsample_nearest_exact2d", "default", "self, output_size, scales_h=None, scales_w=None", convolution::upsample),
+    ("_upsample_nearest_exact2d", "vec", "self, output_size, scale_factors", convolution::upsample),
+    ("_upsample_nearest_exact3d", "default", "self, output_size, scales_d=None, scales_h=None, scales_w=None", convolution::upsample),
+    ("_upsample_nearest_exact3d", "vec", "self, output_size, scale_factors", convolution::upsample),
+    ("upsample_linear1d", "default", "self, output_size, align_corners, scales=None", convolution::upsample),
+    ("upsample_linear1d", "vec", "self, output_size, align_corners, scale_factors", convolution::upsample),
+    ("upsample_bilinear2d", "default", "self, output_size, align_corners, scales_h=None, scales_w=None", convolution::upsample),
+    ("upsample_bilinear2d", "vec", "self, output_size, align_corners, scale_factors", convolution::upsample),
+    ("upsample_trilinear3d", "default", "self, output_size, align_corners, scales_d=None, scales_h=None, scales_w=None", convolution::upsample),
+    ("upsample_trilinear3d", "vec", "self, output_size, align_corners, scale_factors", convolution::upsample),
+    ("upsample_bicubic2d", "default", "self, output_size, align_corners, scales_h=None, scales_w=None", convolution::upsample),
+    ("upsample_bicubic2d", "vec", "self, output_size, align_corners, scale_factors", convolution::upsample),
+    ("pixel_shuffle", "default", "self, upscale_factor", convolution::pixel_shuffle),
+    ("batch_norm", "default", "input, weight, bias, running_mean, running_var, training, momentum, eps, cudnn_enabled", normalization::batch_norm),
+    ("_native_batch_norm_legit", "default", "input, weight, bias, running_mean, running_var, training, momentum, eps", normalization::native_batch_norm),
+    ("_native_batch_norm_legit", "no_stats", "input, weight, bias, training, momentum, eps", normalization::native_batch_norm),
+    ("_native_batch_norm_legit_no_training", "default", "input, weight, bias, running_mean, running_var, momentum, eps", normalization::native_batch_norm_evaluated),
+    ("_native_batch_norm_legit_functional", "default", "input, weight, bias, running_mean, running_var, training, momentum, eps", normalization::native_batch_norm_functional),
+    ("instance_norm", "default", "input, weight, bias, running_mean, running_var, use_input_stats, momentum, eps, cudnn_enabled", normalization::instance_norm),
+    ("layer_norm", "default", "input, normalized_shape, weight=None, bias=None, eps=1e-05, cudnn_enable=True", normalization::layer_norm),
+    ("native_layer_norm", "default", "input, normalized_shape, weight, bias, eps", normalization::native_layer_norm),
+    ("rms_norm", "default", "input, normalized_shape, weight=None, eps=None", normalization::rms_norm),
+    ("group_norm", "default", "input, num_groups, weight=None, bias=None, eps=1e-05, cudnn_enabled=True", normalization::group_norm),
+    ("native_group_norm", "default", "input, weight, bias, N, C, HxW, group, eps", normalization::native_group_norm),
+    ("softmax", "int", "self, dim, dtype=None", normalization::softmax),
+    ("_softmax", "default", "self, dim, half_to_float", normalization::softmax),
+    ("log_softmax", "int", "self, dim, dtype=None", normalization::log_softmax),
+    ("_log_softmax", "default", "self, dim, half_to_float", normalization::log_softmax),
+    ("glu", "default", "self, dim=-1", normalization::glu),
+    ("prelu", "default", "self, weight", normalization::prelu),
+    ("_prelu_kernel", "default", "self, weight", normalization::prelu),
+    ("sum", "default", "self, dtype=None", reduction::sum),
+    ("sum", "dim_IntList", "self, dim, keepdim=False, dtype=None", reduction::sum),
+    ("mean", "default", "self, dtype=None", reduction::mean),
+    ("mean", "dim", "self, dim, keepdim=False, dtype=None", reduction::mean),
+    ("var", "default", "self, unbiased=True", reduction::variance),
+    ("var", "dim", "self, dim, unbiased=True, keepdim=False", reduction::variance),
+    ("var", "correction", "self, dim=None, correction=None, keepdim=False", reduction::variance),
+    ("std", "default", "self, unbiased=True", reduction::deviation),
+    ("std", "dim", "self, dim, unbiased=True, keepdim=False", reduction::deviation),
+    ("std", "correction", "self, dim=None, correction=None, keepdim=False", reduction::deviation),
+    ("var_mean", "default", "self, unbiased=True", reduction::variance_and_mean),
+    ("var_mean", "dim", "self, dim, unbiased=True, keepdim=False", reduction::variance_and_mean),
+    ("var_mean", "correction", "self, dim=None, correction=None, keepdim=False", reduction::variance_and_mean),
+    ("linalg_vector_norm", "default", "self, ord=2, dim=None, keepdim=False, dtype=None", reduction::vector_norm),
+    ("norm", "ScalarOpt_dim", "self, ord, dim, keepdim=False", reduction::vector_norm),
+    ("norm", "Scalar", "self, ord=2", reduction::vector_norm),
+    ("any", "default", "self", reduction::any),
+    ("any", "dim", "self, dim, keepdim=False", reduction::any),
+    ("any", "dims", "self, dim=None, keepdim=False", reduction::any),
+    ("all", "default", "self", reduction::all),
+    ("all", "dim", "self, dim, keepdim=False", reduction::all),
+    ("cumsum", "default", "self, dim, dtype=None", reduction::cumulative_sum),
+    ("embedding", "default", "weight, indices, padding_idx=-1, scale_grad_by_freq=False, sparse=False", shape::aten_embedding),
+    ("linear", "default", "input, weight, bias=None", product::linear),
+    ("addmm", "default", "self, mat1, mat2, beta=1, alpha=1", product::added),
+    ("baddbmm", "default", "self, batch1, batch2, beta=1, alpha=1", product::added),
+    ("addmv", "default", "self, mat, vec, beta=1, alpha=1", product::added),
+    ("mm", "default", "self, mat2", product::matmul),
+    ("bmm", "default", "self, mat2", product::matmul),
+    ("matmul", "default", "self, other", product::matmul),
+    ("mv", "default", "self, vec", product::matmul),
+    ("dot", "default", "self, tensor", product::matmul),
+    ("scaled_dot_product_attention", "default", "query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False", product::attention),
+    ("einsum", "default", "equation, tensors, path=None", product::einsum),
+    ("full", "default", "size, fill_value, dtype=None, layout=None, device=None, pin_memory=None", create::full),
+    ("zeros", "default", "size, dtype=None, layout=None, device=None, pin_memory=None", create::zeros),
+    ("ones", "default", "size, dtype=None, layout=None, device=None, pin_memory=None", create::ones),
+    ("zeros_like", "default", "self, dtype=None, layout=None, device=None, pin_memory=None, memory_format=None", create::zeros_like),
+    ("new_zeros", "default", "self, size, dtype=None, layout=None, device=None, pin_memory=None", create::zeros_like),
+    ("ones_like", "default", "self, dtype=None, layout=None, device=None, pin_memory=None, memory_format=None", create::ones_like),
+    ("new_ones", "default", "self, size, dtype=None, layout=None, device=None, pin_memory=None", create::ones_like),
+    ("full_like", "default", "self, fill_value, dtype=None, layout=None, device=None, pin_memory=None, memory_format=None", create::full_like),
+    ("new_full", "default", "self, size, fill_value, dtype=None, layout=None, device=None, pin_memory=None", create::full_like),
+    ("scalar_tensor", "default", "s, dtype=None, layout=None, device=None, pin_memory=None", create::scalar_tensor),
+    ("arange", "default", "end, dtype=None, layout=None, device=None, pin_memory=None", create::arange),
+    ("arange", "start", "start, end, dtype=None, layout=None, device=None, pin_memory=None", create::arange),
+    ("arange", "start_step", "start, end, step=1, dtype=None, layout=None, device=None, pin_memory=None", create::arange),
+    ("linspace", "default", "start, end, steps, dtype=None, layout=None, device=None, pin_memory=None", create::linspace),
+    ("eye", "default", "n, dtype=None, layout=None, device=None, pin_memory=None", create::eye),
+    ("eye", "m", "n, m, dtype=None, layout=None, device=None, pin_memory=None", create::eye),
+    ("tril", "default", "self, diagonal=0", create::lower_triangle),
+    ("triu", "default", "self, diagonal=0", create::upper_triangle),
+    ("item", "default", "self", create::item),
+    ("_local_scalar_dense", "default", "self", create::item),
+    ("slice_scatter", "default", "self, src, dim=0, start=None, end=None, step=1", shape::aten_slice_scatter),
+    ("select_scatter", "default", "self, src, dim, index", shape::aten_select_scatter),
+    ("cat", "default", "tensors, dim=0", shape::aten_cat),
+    ("concat", "default", "tensors, dim=0", shape::aten_cat),
+    ("concatenate", "default", "tensors, dim=0", shape::aten_cat),
+    ("stack", "default", "tensors, dim=0", shape::aten_stack),
+    ("repeat", "default", "self, repeats", shape::aten_repeat),
+    ("roll", "default", "self, shifts, dims=[]", shape::aten_roll),
+    ("flip", "default", "self, dims", shape::aten_flip),
+    ("index", "Tensor", "self, indices", shape::aten_index),
+    ("index_select", "default", "self, dim, index", shape::aten_index_select),
+    ("constant_pad_nd", "default", "self, pad, value=0", shape::aten_constant_pad),
+    ("pad", "default", "self, pad, mode='constant', value=None", shape::aten_pad),
+    ("reflection_pad1d", "default", "self, padding", shape::aten_reflection_pad),
+    ("reflection_pad2d", "default", "self, padding", shape::aten_reflection_pad),
+    ("reflection_pad3d", "default", "self, padding", shape::aten_reflection_pad),
+    ("replication_pad1d", "default", "self, padding", shape::aten_replication_pad),
+    ("replication_pad2d", "default", "self, padding", shape::aten_replication_pad),
+    ("replication_pad3d", "default", "self, padding", shape::aten_replication_pad),
+    ("clone", "default", "self, memory_format=None", shape::aten_same),
+    ("lift_fresh_copy", "default", "self", shape::aten_same),
+    ("detach_copy", "default", "self", shape::aten_same),
+    ("sym_size", "int", "self, dim", shape::aten_sym_size),
+    ("sym_numel", "default", "self", shape::aten_sym_numel),
+];
+
+/// Operations whose results share the memory of their first operand.
+const VIEWS: &[Entry] = &[
+    ("to", "dtype", "self, dtype, non_blocking=False, copy=False, memory_format=None", elementwise::to_dtype),
+    ("to", "dtype_layout", "self, dtype=None, layout=None, device=None, pin_memory=None, non_blocking=False, copy=False, memory_format=None", elementwise::to_dtype),
+    ("to", "device", "self, device, dtype, non_blocking=False, copy=False, memory_format=None", elementwise::to_dtype),
+    ("to", "other", "self, other, non_blocking=False, copy=False, memory_format=None", elementwise::to_other),
+    ("type_as", "default", "self, other", elementwise::to_other),
+    ("permute", "default", "self, dims", shape::aten_permute),
+    ("transpose", "int", "self, dim0, dim1", shape::aten_transpose),
+    ("swapaxes", "default", "self, dim0, dim1", shape::aten_transpose),
+    ("swapdims", "default", "self, dim0, dim1", shape::aten_transpose),
+    ("t", "default", "self", shape::aten_t),
+    ("mT", "default", "self", shape::aten_matrix_transpose),
+    ("movedim", "intlist int", "self, source, destination", shape::aten_movedim),
+    ("view", "default", "self, size", shape::aten_reshape),
+    ("reshape", "default", "self, size", shape::aten_reshape),
+    ("_unsafe_view", "default", "self, size", shape::aten_reshape),
+    ("view_as", "default", "self, other", shape::aten_reshape_as),
+    ("reshape_as", "default", "self, other", shape::aten_reshape_as),
+    ("flatten", "using_ints", "self, start_dim=0, end_dim=-1", shape::aten_flatten),
+    ("unflatten", "int", "self, dim, sizes", shape::aten_unflatten),
+    ("unsqueeze", "default", "self, dim", shape::aten_unsqueeze),
+    ("squeeze", "default", "self", shape::aten_squeeze),
+    ("squeeze", "dim dims", "self, dim", shape::aten_squeeze),
+    ("slice", "Tensor", "self, dim=0, start=None, end=None, step=1", shape::aten_slice),
+    ("narrow", "default", "self, dim, start, length", shape::aten_narrow),
+    ("select", "int", "self, dim, index", shape::aten_select),
+    ("split_with_sizes", "default", "self, split_sizes, dim=0", shape::aten_split_with_sizes),
+    ("split", "sizes", "self, split_sizes, dim=0", shape::aten_split_with_sizes),
+    ("split", "Tensor", "self, split_size, dim=0", shape::aten_split),
+    ("chunk", "default", "self, chunks, dim=0", shape::aten_chunk),
+    ("unbind", "int", "self, dim=0", shape::aten_unbind),
+    ("expand", "default", "self, size, implicit=False", shape::aten_expand),
+    ("expand_as", "default", "self, other", shape::aten_expand_as),
+    ("as_strided", "default", "self, size, stride, storage_offset=None", shape::aten_as_strided),
+    ("alias", "default", "self", shape::aten_same),
+    ("contiguous", "default", "self, memory_format=0", shape::aten_same),
+    ("detach", "default", "self", shape::aten_same),
+    ("lift_fresh", "default", "self", shape::aten_same),
+    ("dropout", "default", "input, p, train", shape::aten_dropout),
+    ("feature_dropout", "default", "input, p, train", shape::aten_dropout),
+    ("alpha_dropout", "default", "input, p, train", shape::aten_dropout),
+    ("feature_alpha_dropout", "default", "input, p, train", shape::aten_dropout),
+];
+
+/// Operations of Python and torch on sizes, and assertions about them.
+const SIZES: &[Entry] = &[
+    ("add", "", "a, b", elementwise::sym_arithmetic),
+    ("sub", "", "a, b", elementwise::sym_arithmetic),
+    ("mul", "", "a, b", elementwise::sym_arithmetic),
+    ("truediv", "", "a, b", elementwise::sym_arithmetic),
+    ("floordiv", "", "a, b", elementwise::sym_arithmetic),
+    ("mod", "", "a, b", elementwise::sym_arithmetic),
+    ("pow", "", "a, b", elementwise::sym_arithmetic),
+    ("eq", "", "a, b", elementwise::sym_arithmetic),
+    ("ne", "", "a, b", elementwise::sym_arithmetic),
+    ("lt", "", "a, b", elementwise::sym_arithmetic),
+    ("le", "", "a, b", elementwise::sym_arithmetic),
+    ("gt", "", "a, b", elementwise::sym_arithmetic),
+    ("ge", "", "a, b", elementwise::sym_arithmetic),
+    ("sym_max", "", "a, b", elementwise::sym_arithmetic),
+    ("sym_min", "", "a, b", elementwise::sym_arithmetic),
+    ("neg", "", "self", elementwise::neg),
+];
+
+const ASSERTIONS: &[Entry] = &[
+    ("_assert_scalar", "default", "self, message", elementwise::ignore),
+    ("_assert_async", "default msg", "self, message=None", elementwise::ignore),
+    ("_assert_tensor_metadata", "default", "a, size=None, stride=None, dtype=None, device=None, layout=None", elementwise::ignore),
+    ("sym_constrain_range", "default", "size, min=None, max=None", elementwise::ignore),
+    ("sym_constrain_range_for_size", "default", "size, min=None, max=None", elementwise::ignore),
+];
+
+/// An operation with its parameters.
+pub(in crate::load) struct Operation {
+    /// Its name without namespace and overload.
+    pub name: &'static str,
+    /// The names of its parameters, each with its default as ATen writes it.
+    pub(super) parameters: Vec<(&'static str, Option<&'static str>)>,
+    pub(super) rule: Rule,
+    pub(super) is_view: bool,
+}
+
+/// An operation that a program names.
+#[derive(Clone, Copy)]
+pub(in crate::load) struct Target {
+    pub operation: &'static Operation,
+    /// Whether the result takes the first operand's place.
+    pub in_place: bool,
+}
+
+/// Operations by name and overload, `add.Tensor`; those on sizes have no overload, `mul.`.
+type Index = HashMap<String, Operation>;
+
+fn index() -> &'static Index {
+    static INDEX: OnceLock<Index> = OnceLock::new();
+    INDEX.get_or_init(|| {
+        let tables = [(NEW, false), (VIEWS, true), (SIZES, false), (ASSERTIONS, false)];
+        let mut index = HashMap::new();
+        for (table, is_view) in tables {
+            for &(name, overloads, parameters, rule) in table {
+                for overload in overloads.split(' ') {
+                    let operation = Operation { name, parameters: split(parameters).collect(), rule, is_view };
+                    index.insert(format!("{name}.{overload}"), operation);
+                }
+            }
+        }
+        index
+    })
+}
+
+/// The parameters of a declaration: names, each with its default.
+fn split(declaration: &'static str) -> impl Iterator<Item = (&'static str, Option<&'static str>)> {
+    let mut rest = declaration;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let mut depth = 0;
+        let end = rest.find(|c: char| {
+            depth += i32::from(c == '[') - i32::from(c == ']');
+            c == ',' && depth == 0
+        });
+        let (one, others) = rest.split_at(end.unwrap_or(rest.len()));
+        rest = others.trim_start_matches([',', ' ']);
+        Some(one.split_once('=').map_or((one, None), |(name, default)| (name, Some(default))))
+    })
+}
+
+/// A default as ATen writes it.
+pub(super) fn literal(text: &str) -> Item {
+    match text {
+        "None" => Item::None,
+        "True" => Item::Bool(true),
+        "False" => Item::Bool(false),
+        _ => {
+            if let Some(list) = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
+                return Item::List(list.split(", ").filter(|text| !text.is_empty()).map(literal).collect());
+            }
+            if let Some(text) = text.strip_prefix('\'').and_then(|text| text.strip_suffix('\'')) {
+                return Item::Text(text.into());
+            }
+            let float = || text.parse().map_or(Item::None, Item::Float);
+            text.parse().map_or_else(|_| float(), Item::Int)
+        }
+    }
+}
+
+/// The operation of a name as programs write it: `torch.ops.aten.add.Tensor`, `_operator.mul`. An operation that writes in
+/// place is the one without the underscore at its end.
+pub(in crate::load) fn find(target: &str) -> Option<Target> {
+    let found = |name: &str, overload: &str, in_place| {
+        index().get(&format!("{name}.{overload}")).map(|operation| Target { operation, in_place })
+    };
+    let Some(rest) = target.strip_prefix("torch.ops.aten.") else {
+        let name = target.strip_prefix("_operator.").or_else(|| target.strip_prefix("torch."))?;
+        return found(name, "", false);
+    };
+    let (name, overload) = rest.split_once('.').unwrap_or((rest, "default"));
+    let in_place = || name.strip_suffix('_').and_then(|name| found(name, overload, true));
+    found(name, overload, false).or_else(in_place)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn load_reads_the_declarations_of_the_table() {
+        let parameters = |target: &str| find(target).unwrap().operation.parameters.clone();
+        assert_eq!(parameters("torch.ops.aten.clamp.default"), [("self", None), ("min", Some("None")), ("max", Some("None"))]);
+        let stride = parameters("torch.ops.aten.conv2d.default")[3];
+        assert_eq!(stride, ("stride", Some("[1, 1]")));
+        assert!(matches!(literal("[1, 1]"), Item::List(items) if matches!(items[..], [Item::Int(1), Item::Int(1)])));
+        assert!(matches!(literal("1e-05"), Item::Float(value) if value == 1e-5));
+        assert!(matches!(literal("'none'"), Item::Text(text) if &*text == "none"));
+        for operation in index().values() {
+            for (_, default) in &operation.parameters {
+                assert!(default.is_none_or(|text| text == "None" || !matches!(literal(text), Item::None)), "{default:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn load_finds_operations_in_place_by_their_other_name() {
+        let found = |target: &str| find(target).map(|found| (found.operation.name, found.in_place));
+        assert_eq!(found("torch.ops.aten.relu_.default"), Some(("relu", true)));
+        assert_eq!(found("torch.ops.aten.add.Tensor"), Some(("add", false)));
+        assert_eq!(found("_operator.mul"), Some(("mul", false)));
+        assert_eq!(found("torch.ops.aten.add.Scalar2"), None);
+        assert_eq!(found("torch.ops.torchvision.nms.default"), None);
+    }
+}

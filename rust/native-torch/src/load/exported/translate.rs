@@ -1,0 +1,248 @@
+//! The calls of a program as operations of the graph.
+
+use std::collections::HashMap;
+
+use super::{
+    super::{
+        aten::{self, Constant, Interpreter, Item, Operand},
+        records::printable,
+    },
+    Program, check, layout,
+    schema::{Argument, Graph as Calls, Name, Node, OptionalTensor, SymArgument},
+    symbols,
+};
+use crate::{
+    Error, Result,
+    graph::{Dim, Graph, ValueId, format_shape},
+};
+
+/// Operations of torch that only wrap a graph, which is called with the arguments behind it.
+const WRAPPERS: [&str; 2] = [
+    "torch.ops.higher_order.wrap_with_set_grad_enabled",
+    "torch.ops.higher_order.wrap_with_autocast",
+];
+
+/// The operations that are not known, by name, each with the places where it is called.
+pub(super) fn unsupported(graph: &Calls) -> Vec<(String, String)> {
+    /// More places than these are only counted.
+    const PLACES: usize = 3;
+    let mut found: Vec<(&str, Vec<&Node>)> = Vec::new();
+    for node in check::nodes(graph) {
+        if aten::find(&node.target).is_some() || WRAPPERS.contains(&node.target.as_str()) {
+            continue;
+        }
+        match found.iter_mut().find(|entry| entry.0 == node.target) {
+            Some(entry) => entry.1.push(node),
+            None => found.push((&node.target, vec![node])),
+        }
+    }
+    let describe = |(target, nodes): (&str, Vec<&Node>)| {
+        let mut places: Vec<String> = nodes.iter().take(PLACES).map(|node| check::location(node)).collect();
+        places.dedup();
+        if nodes.len() > PLACES {
+            places.push(format!("{} more", nodes.len() - PLACES));
+        }
+        let name = target.strip_prefix("torch.ops.").unwrap_or(target);
+        (printable(name).into_owned(), places.join(", "))
+    };
+    found.into_iter().map(describe).collect()
+}
+
+/// The graph of a program for inputs of these shapes.
+pub(super) fn graph(program: &Program, shapes: &[Vec<Dim>]) -> Result<Graph> {
+    let mut interpreter = Interpreter::new();
+    let mut values: HashMap<&str, Item> = HashMap::new();
+    for (input, shape) in program.inputs.iter().zip(shapes) {
+        let builder = &mut interpreter.context.builder;
+        let value = match input.dtype.is_float() {
+            true => builder.input(&input.name, shape.clone()),
+            false => builder.integers(&input.name, shape.clone()),
+        };
+        values.insert(&input.value, interpreter.cell(Operand::Computed(value)));
+    }
+    for (value, named) in &program.state {
+        // A tensor that cannot be used is only an error where it is used.
+        if let Ok(tensor) = &named.tensor {
+            let constant = Constant { name: named.name.as_str().into(), tensor: tensor.clone() };
+            values.insert(value, interpreter.cell(Operand::Constant(constant)));
+        }
+    }
+    let missing = |name: &str| {
+        let named = program.state.iter().find(|(value, _)| value == name).map(|(_, named)| named);
+        match named.and_then(|named| Some((named, named.tensor.as_ref().err()?))) {
+            Some((named, error)) => error.clone().at(format!("tensor `{}`", named.name)),
+            None => Error::unsupported(format!("the value `{}` is not computed", printable(name))),
+        }
+    };
+    run(&mut interpreter, &program.graph, &mut values, &missing)?;
+    let mut outputs: Vec<(&str, ValueId)> = Vec::new();
+    for output in &program.outputs {
+        let place = || format!("output `{}`", output.name);
+        let Some(Item::Cell(cell)) = values.get(output.value.as_str()) else { return Err(missing(&output.value).at(place())) };
+        let operand = interpreter.operand(*cell).clone();
+        if !interpreter.context.dtype(&operand).is_float() {
+            let dtype = interpreter.context.dtype(&operand).name();
+            return Err(Error::unsupported(format!("it holds {dtype}; outputs of floating-point numbers are computed")).at(place()));
+        }
+        outputs.push((&output.name, interpreter.context.value(&operand)));
+    }
+    interpreter.context.builder.finish(&outputs)
+}
+
+/// Runs the calls of a graph, and of those that it wraps, on named values.
+fn run<'a>(
+    interpreter: &mut Interpreter,
+    graph: &'a Calls,
+    values: &mut HashMap<&'a str, Item>,
+    missing: &dyn Fn(&str) -> Error,
+) -> Result<()> {
+    for node in &graph.nodes {
+        let scope = check::scope(node).unwrap_or_else(|| printable(&node.target).into_owned());
+        interpreter.context.builder.set_scope(&*scope);
+        call(interpreter, graph, node, values, missing).map_err(|e| in_place(e, node))?;
+    }
+    Ok(())
+}
+
+/// Errors of the graph's own rules begin with the layer, which the place of the call names, too.
+fn in_place(error: Error, node: &Node) -> Error {
+    let own = check::scope(node).map(|scope| format!("{scope}: ")).unwrap_or_default();
+    let message = error.message().strip_prefix(&own).unwrap_or(error.message());
+    Error::new(error.kind(), message).at(check::place(node))
+}
+
+fn call<'a>(
+    interpreter: &mut Interpreter,
+    graph: &'a Calls,
+    node: &'a Node,
+    values: &mut HashMap<&'a str, Item>,
+    missing: &dyn Fn(&str) -> Error,
+) -> Result<()> {
+    let arguments = node.inputs.iter().filter(|input| !matches!(input.arg, Argument::AsGraph(_)));
+    let given: Vec<(&str, Item)> = arguments
+        .map(|input| Ok((input.name.as_str(), item(&input.arg, values, missing)?)))
+        .collect::<Result<_>>()?;
+    let name = node.outputs.iter().flat_map(check::references).next().unwrap_or(&node.target);
+    let result = match aten::find(&node.target) {
+        Some(target) => interpreter.call(target, given, name)?,
+        None => wrapped(interpreter, node, given, missing)?,
+    };
+    bind(interpreter, graph, node, result, values)
+}
+
+/// The results of the graph that a call wraps.
+fn wrapped(
+    interpreter: &mut Interpreter,
+    node: &Node,
+    given: Vec<(&str, Item)>,
+    missing: &dyn Fn(&str) -> Error,
+) -> Result<Item> {
+    let inner = node.inputs.iter().find_map(|input| match &input.arg {
+        Argument::AsGraph(subgraph) => Some(&*subgraph.graph),
+        _ => None,
+    });
+    let inner = inner.ok_or_else(|| Error::format("it wraps no graph"))?;
+    let names: Vec<&str> = inner.inputs.iter().flat_map(check::references).collect();
+    // The graph's own inputs are the last arguments.
+    let first = given.len().checked_sub(names.len()).ok_or_else(|| Error::format("it is given too few arguments"))?;
+    let mut values: HashMap<&str, Item> = names.into_iter().zip(given.into_iter().skip(first).map(|(_, item)| item)).collect();
+    run(interpreter, inner, &mut values, missing)?;
+    let results = inner.outputs.iter().map(|output| item(output, &values, missing));
+    results.collect::<Result<_>>().map(Item::List)
+}
+
+/// An argument as the table's rules take it.
+fn item(argument: &Argument, values: &HashMap<&str, Item>, missing: &dyn Fn(&str) -> Error) -> Result<Item> {
+    let named = |name: &str| values.get(name).cloned().ok_or_else(|| missing(name));
+    let tensors = |names: &[Name]| -> Result<Item> { names.iter().map(|n| named(&n.name)).collect::<Result<_>>().map(Item::List) };
+    let optional = |one: &OptionalTensor| match one {
+        OptionalTensor::AsTensor(name) => named(&name.name),
+        OptionalTensor::AsNone(_) => Ok(Item::None),
+    };
+    let symbolic = |one: &SymArgument| match one {
+        SymArgument::AsName(name) => named(name),
+        SymArgument::AsInt(value) => Ok(Item::Int(*value)),
+        SymArgument::AsFloat(value) => Ok(Item::Float(value.0)),
+        SymArgument::AsBool(value) => Ok(Item::Bool(*value)),
+    };
+    Ok(match argument {
+        Argument::AsNone(_) => Item::None,
+        Argument::AsTensor(name) => named(&name.name)?,
+        Argument::AsTensors(names) => tensors(names)?,
+        Argument::AsNestedTensors(lists) => Item::List(lists.iter().map(|names| tensors(names)).collect::<Result<_>>()?),
+        Argument::AsOptionalTensor(one) => optional(one)?,
+        Argument::AsOptionalTensors(all) => Item::List(all.iter().map(optional).collect::<Result<_>>()?),
+        Argument::AsInt(value) => Item::Int(*value),
+        Argument::AsInts(values) => Item::ints(values.iter().copied()),
+        Argument::AsIntLists(lists) => Item::List(lists.iter().map(|list| Item::ints(list.iter().copied())).collect()),
+        Argument::AsFloat(value) => Item::Float(value.0),
+        Argument::AsFloats(values) => Item::List(values.iter().map(|value| Item::Float(value.0)).collect()),
+        Argument::AsString(text) | Argument::AsOperator(text) => Item::Text(text.as_str().into()),
+        Argument::AsStrings(texts) => Item::List(texts.iter().map(|text| Item::Text(text.as_str().into())).collect()),
+        Argument::AsSymInt(one) | Argument::AsSymBool(one) | Argument::AsSymFloat(one) => symbolic(one)?,
+        Argument::AsSymInts(all) | Argument::AsSymBools(all) | Argument::AsSymFloats(all) => {
+            Item::List(all.iter().map(symbolic).collect::<Result<_>>()?)
+        }
+        Argument::AsScalarType(code) => Item::DType(layout::dtype(*code)?),
+        Argument::AsBool(value) => Item::Bool(*value),
+        Argument::AsBools(values) => Item::List(values.iter().map(|&value| Item::Bool(value)).collect()),
+        Argument::AsMemoryFormat(_) | Argument::AsLayout(_) | Argument::AsDevice(_) => Item::Placement,
+        Argument::AsGraph(_) => return Err(Error::format("a graph stands where a value is expected")),
+        Argument::AsCustomObj(_) => return Err(Error::unsupported("an object of a class that torch does not define")),
+        Argument::AsComplex(_) => return Err(Error::unsupported("a complex number")),
+        Argument::AsStringToArgument(_) => return Err(Error::unsupported("a dict as an argument")),
+    })
+}
+
+/// Gives the results of a call their names, and checks their shapes against those that the program declares.
+fn bind<'a>(
+    interpreter: &Interpreter,
+    graph: &'a Calls,
+    node: &'a Node,
+    result: Item,
+    values: &mut HashMap<&'a str, Item>,
+) -> Result<()> {
+    let names = |argument: &'a Argument| -> Option<Vec<&'a str>> {
+        match argument {
+            Argument::AsTensors(names) => Some(names.iter().map(|name| name.name.as_str()).collect()),
+            _ => None,
+        }
+    };
+    let mut pairs: Vec<(&'a str, Item)> = Vec::new();
+    match (&node.outputs[..], result) {
+        ([], _) => {}
+        ([one], Item::List(items)) if names(one).is_some() => {
+            let names = names(one).unwrap_or_default();
+            if names.len() != items.len() {
+                return Err(Error::format(format!("it gives {} tensors, but {} are named", items.len(), names.len())));
+            }
+            pairs.extend(names.into_iter().zip(items));
+        }
+        // Several results, of which those that nobody uses may not be named.
+        (several, Item::List(items)) => {
+            for (argument, item) in several.iter().zip(items) {
+                pairs.extend(check::references(argument).into_iter().map(|name| (name, item.clone())));
+            }
+        }
+        ([one, ..], item) => pairs.extend(check::references(one).into_iter().map(|name| (name, item.clone()))),
+    }
+    for (name, item) in pairs {
+        if matches!(item, Item::None) {
+            continue;
+        }
+        if let (Item::Cell(cell), Some(meta)) = (&item, graph.tensor_values.get(name)) {
+            let declared = symbols::dims(&meta.sizes)?;
+            let found = interpreter.context.shape(interpreter.operand(*cell));
+            let fits = declared.len() == found.len() && declared.iter().zip(&found).all(|(a, b)| a.agrees(b));
+            if !fits {
+                return Err(Error::format(format!(
+                    "its result has shape {}, but the program declares {}",
+                    format_shape(&found),
+                    format_shape(&declared)
+                )));
+            }
+        }
+        values.insert(name, item);
+    }
+    Ok(())
+}

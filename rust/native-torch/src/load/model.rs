@@ -1,0 +1,110 @@
+//! What a file holds that can become a graph, whatever its form.
+
+use std::sync::Arc;
+
+use super::{Module, ModuleInput, Program};
+use crate::{
+    Error, Result,
+    graph::{Dim, Graph},
+};
+
+/// A model: a module whose layers are known, or a program of operations.
+#[derive(Debug)]
+pub enum Model {
+    /// What `torch.save(model)` wrote.
+    Module(Module),
+    /// What `torch.export.save` wrote.
+    Program(Arc<Program>),
+}
+
+impl Model {
+    /// The module, if it is one.
+    pub fn module(&self) -> Option<&Module> {
+        match self {
+            Model::Module(module) => Some(module),
+            Model::Program(_) => None,
+        }
+    }
+
+    /// The program, if it is one.
+    pub fn program(&self) -> Option<&Program> {
+        match self {
+            Model::Module(_) => None,
+            Model::Program(program) => Some(program),
+        }
+    }
+
+    /// What the model takes, in the order of its shapes.
+    pub fn inputs(&self) -> Vec<ModuleInput> {
+        match self {
+            Model::Module(module) => module.inputs(),
+            Model::Program(program) => program.inputs(),
+        }
+    }
+
+    /// The graph for an input of this shape; without one, that of the shapes which the model asks for by itself, with
+    /// symbols for sizes that it leaves open. See [`Module::graph`] and [`Program::graph`].
+    pub fn graph(&self, input: Option<&[Dim]>) -> Result<Graph> {
+        match (self, input) {
+            (Model::Module(module), input) => module.graph(input),
+            (Model::Program(program), None) => program.graph(),
+            (Model::Program(program), Some(shape)) => program.graph_of(&[shape.to_vec()]),
+        }
+    }
+
+    /// The graph for inputs of these shapes, one for each of [`Model::inputs`].
+    pub fn graph_of(&self, inputs: &[Vec<Dim>]) -> Result<Graph> {
+        match self {
+            Model::Module(module) => module.graph_of(inputs),
+            Model::Program(program) => program.graph_of(inputs),
+        }
+    }
+
+    /// The graph of the shapes that the model asks for by itself, all known: see [`Module::example`] and
+    /// [`Program::example`].
+    pub fn example(&self) -> Result<Graph> {
+        match self {
+            Model::Module(module) => module.example(),
+            Model::Program(program) => program.example(),
+        }
+    }
+
+    /// Everything that keeps the model from becoming a graph: where it is or what it is called, and why.
+    pub fn unsupported(&self) -> Vec<(String, String)> {
+        match self {
+            Model::Module(module) => {
+                module.unsupported().into_iter().map(|(module, reason)| (module.place(), reason)).collect()
+            }
+            Model::Program(program) => program
+                .unsupported()
+                .iter()
+                .map(|(name, places)| (name.clone(), format!("the engine does not have this operation, called by {places}")))
+                .collect(),
+        }
+    }
+
+    /// The number of elements of all parameters, those that are shared counted once.
+    pub fn parameter_count(&self) -> usize {
+        match self {
+            Model::Module(module) => module.total_parameter_count(),
+            Model::Program(program) => program.parameter_count(),
+        }
+    }
+
+    /// The short name of its class, of a module with its attributes.
+    pub fn describe(&self) -> String {
+        match self {
+            Model::Module(module) => module.describe(),
+            Model::Program(program) => program.class().rsplit('.').next().unwrap_or_default().to_owned(),
+        }
+    }
+
+    /// The module; an error for a program, of which `what` is not had.
+    pub fn expect_module(&self, what: &str) -> Result<&Module> {
+        self.module().ok_or_else(|| {
+            Error::unsupported(format!(
+                "the file holds a program of torch.export.save, which has no {what}; save the module with torch.save(model, path)"
+            ))
+        })
+    }
+}
