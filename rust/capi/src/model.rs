@@ -265,7 +265,9 @@ impl NtModel {
                 Kind::Module(module) => module,
                 Kind::Program(program) => return Tensors::new(program.tensors().cloned().collect()),
             };
-            Tensors::new(root.modules().flat_map(|module| module.tensors().iter().map(move |t| named(module, t))).collect())
+            Tensors::new(
+                root.modules().flat_map(|module| module.tensors().iter().map(move |t| named(module, t))).collect(),
+            )
         })
     }
 

@@ -46,8 +46,8 @@ use std::{
 
 pub use build::{CustomForward, ModuleInput};
 use contents::{Contents, Stored};
-use input::Input;
 pub use exported::Program;
+use input::Input;
 pub use layers::Standard;
 pub use model::Model;
 pub use module::{Custom, Layer, Module, ModuleTensor};

@@ -78,7 +78,9 @@ impl Model {
             Model::Program(program) => program
                 .unsupported()
                 .iter()
-                .map(|(name, places)| (name.clone(), format!("the engine does not have this operation, called by {places}")))
+                .map(|(name, places)| {
+                    (name.clone(), format!("the engine does not have this operation, called by {places}"))
+                })
                 .collect(),
         }
     }

@@ -108,7 +108,8 @@ impl Array {
         let mut data = vec![start; shape.iter().product()];
         let mut element = 0;
         for_each_index(&self.shape, |index| {
-            let at: usize = index.iter().zip(&strides).zip(&shape).map(|((i, s), n)| if *n == 1 { 0 } else { i * s }).sum();
+            let at: usize =
+                index.iter().zip(&strides).zip(&shape).map(|((i, s), n)| if *n == 1 { 0 } else { i * s }).sum();
             data[at] = f(data[at], self.data[element]);
             element += 1;
         });

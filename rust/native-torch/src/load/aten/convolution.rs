@@ -12,15 +12,20 @@ use crate::{
 
 /// The number of spatial dimensions that an operation's name ends with: `conv2d`, `max_pool2d_with_indices`.
 fn spatial(call: &Call) -> Result<usize> {
-    let digit = call.operation.bytes().zip(call.operation.bytes().skip(1)).find(|(c, d)| c.is_ascii_digit() && *d == b'd');
-    digit.map(|(c, _)| usize::from(c - b'0')).ok_or_else(|| Error::internal("an operation without dimensions in its name"))
+    let digit =
+        call.operation.bytes().zip(call.operation.bytes().skip(1)).find(|(c, d)| c.is_ascii_digit() && *d == b'd');
+    digit
+        .map(|(c, _)| usize::from(c - b'0'))
+        .ok_or_else(|| Error::internal("an operation without dimensions in its name"))
 }
 
 fn kernel(call: &Call, weight: &Operand) -> Result<Vec<usize>> {
     let sizes = call.context.sizes(weight, "a convolution")?;
-    sizes.get(2..).map(<[usize]>::to_vec).filter(|kernel| !kernel.is_empty()).ok_or_else(|| {
-        Error::format(format!("the weight of a convolution has the shape {sizes:?}"))
-    })
+    sizes
+        .get(2..)
+        .map(<[usize]>::to_vec)
+        .filter(|kernel| !kernel.is_empty())
+        .ok_or_else(|| Error::format(format!("the weight of a convolution has the shape {sizes:?}")))
 }
 
 fn apply(call: &mut Call, op: Op) -> Result<Item> {

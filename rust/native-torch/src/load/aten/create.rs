@@ -5,7 +5,7 @@ use super::{
     constant::{Array, kept},
     value::Item,
 };
-use crate::{Error, Result, graph::Dim, tensor::DType};
+use crate::{Error, Result, tensor::DType};
 
 /// The dtype that a call asks for, else that of the number that fills it.
 fn dtype(call: &Call, missing: DType) -> Result<DType> {
@@ -79,7 +79,8 @@ pub(super) fn arange(call: &mut Call) -> Result<Item> {
     if !count.is_finite() || !(0.0..1e9).contains(&count) {
         return Err(Error::format(format!("numbers from {start} to {end} in steps of {step}")));
     }
-    let whole = ["start", "end", "step"].iter().all(|name| !call.has(name) || matches!(kind(call, name), Ok(DType::I64)));
+    let whole =
+        ["start", "end", "step"].iter().all(|name| !call.has(name) || matches!(kind(call, name), Ok(DType::I64)));
     let array = Array::full(&[count as usize], 0.0, dtype(call, if whole { DType::I64 } else { DType::F64 })?)?;
     let mut array = array;
     array.data.iter_mut().enumerate().for_each(|(i, v)| *v = start + i as f64 * step);
@@ -93,7 +94,11 @@ pub(super) fn linspace(call: &mut Call) -> Result<Item> {
     let step = (end - start) / steps.saturating_sub(1).max(1) as f64;
     // From both ends, so that both are exact.
     let back = |i: usize| end - (steps - 1 - i) as f64 * step;
-    array.data.iter_mut().enumerate().for_each(|(i, v)| *v = if i < steps / 2 { start + i as f64 * step } else { back(i) });
+    array
+        .data
+        .iter_mut()
+        .enumerate()
+        .for_each(|(i, v)| *v = if i < steps / 2 { start + i as f64 * step } else { back(i) });
     if steps == 1 {
         array.data[0] = start;
     }
@@ -137,13 +142,6 @@ pub(super) fn lower_triangle(call: &mut Call) -> Result<Item> {
 
 pub(super) fn upper_triangle(call: &mut Call) -> Result<Item> {
     triangle(call, false)
-}
-
-/// The numbers of a list of sizes, as TorchScript asks for them.
-pub(super) fn size(call: &mut Call) -> Result<Item> {
-    let x = call.tensor("self")?;
-    let shape: Vec<Dim> = call.context.shape(&x);
-    Ok(Item::List(shape.iter().map(Item::size).collect()))
 }
 
 /// One number of a known tensor.

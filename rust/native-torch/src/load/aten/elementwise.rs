@@ -4,7 +4,7 @@ use super::{
     call::Call,
     constant::{Array, kept},
     shape::{expand, known},
-    value::{Context, Item, Operand},
+    value::{Context, Item, MASKED, Marks, Operand},
 };
 use crate::{
     Error, Result,
@@ -50,10 +50,8 @@ plain! {
     selu: Unary::SELU;
     sigmoid: Unary::Sigmoid;
     silu: Unary::Silu;
-    softsign: Unary::Softsign;
     sqrt: Unary::Sqrt;
     tanh: Unary::Tanh;
-    tanhshrink: Unary::Tanhshrink;
 }
 
 macro_rules! with_numbers {
@@ -272,10 +270,49 @@ fn binary(call: &mut Call, function: Binary, a: &Operand, b: &Operand) -> Result
         }
         _ => {}
     }
-    let [x, y] = [a, b].map(|operand| as_float(call, operand));
-    let sum = call.node(function.op(), &[&x?, &y?])?;
+    let (x, y) = (as_float(call, a)?, as_float(call, b)?);
     if function == Binary::Add {
-        note_infinite(call.context, [a, b], &sum)?;
+        return masked_sum(call, [x, y]);
+    }
+    call.node(function.op(), &[&x, &y])
+}
+
+/// A sum, of which a term may be a mask with minus infinities.
+fn masked_sum(call: &mut Call, terms: [Operand; 2]) -> Result<Operand> {
+    let mut marked: Option<Array> = None;
+    let mut values = Vec::new();
+    for term in &terms {
+        let minus_infinity = |v: f64| v == f64::NEG_INFINITY;
+        let (value, places) = match term {
+            Operand::Computed(_) => match call.context.marks(term) {
+                Some(Marks { places, value }) if minus_infinity(*value) => {
+                    let places = places.clone();
+                    (call.context.raw(term), Some(places))
+                }
+                _ => (call.value(term), None),
+            },
+            Operand::Constant(constant) => {
+                let array = Array::of(constant)?;
+                if array.data.iter().any(|&v| minus_infinity(v)) {
+                    let finite = array.clone().map(DType::F64, |v| if minus_infinity(v) { MASKED } else { v });
+                    let places = array.map(DType::Bool, |v| truth(minus_infinity(v)));
+                    (call.context.raw(&finite.into_operand(&constant.name)), Some(places))
+                } else {
+                    (call.value(term), None)
+                }
+            }
+        };
+        values.push(value);
+        marked = match (marked, places) {
+            (Some(a), Some(b)) => Some(a.zip(&b, DType::Bool, f64::max)?),
+            (a, b) => a.or(b),
+        };
+    }
+    let sum = Operand::Computed(call.context.builder.node(Op::Add, &values)?);
+    if let Some(places) = marked {
+        let sizes = call.context.sizes(&sum, "a mask")?;
+        let places = places.repeated(&sizes)?;
+        call.context.mark(&sum, Marks { places, value: f64::NEG_INFINITY });
     }
     Ok(sum)
 }
@@ -289,32 +326,6 @@ fn as_float(call: &Call, x: &Operand) -> Result<Operand> {
         Some(_) => Ok(x.clone()),
         None => floats(call.context, x).map(|()| x.clone()),
     }
-}
-
-/// Remembers where a sum has an infinite term.
-fn note_infinite(context: &mut Context, terms: [&Operand; 2], sum: &Operand) -> Result<()> {
-    let Operand::Computed(value) = sum else { return Ok(()) };
-    let Some(shape) = context.builder.ty(*value).sizes() else { return Ok(()) };
-    let mut places: Option<Array> = None;
-    for term in terms {
-        let own = match term {
-            Operand::Computed(value) => context.infinite.get(value).cloned(),
-            Operand::Constant(constant) => {
-                let array = Array::of(constant)?.map(DType::Bool, |v| truth(v == f64::NEG_INFINITY));
-                Some(array).filter(|array| array.data.contains(&1.0))
-            }
-        };
-        let Some(own) = own else { continue };
-        let own = own.repeated(&shape)?;
-        places = Some(match places {
-            Some(places) => places.zip(&own, DType::Bool, f64::max)?,
-            None => own,
-        });
-    }
-    if let Some(places) = places {
-        context.infinite.insert(*value, places);
-    }
-    Ok(())
 }
 
 /// `b` times the number `alpha`.
@@ -413,15 +424,16 @@ fn compare(call: &mut Call, f: fn(f64, f64) -> bool) -> Result<Item> {
         let result = Array::of(a)?.zip(&Array::of(b)?, DType::Bool, |a, b| truth(f(a, b)))?;
         return Ok(Item::Tensor(call.constant(result)));
     }
-    if let (Operand::Computed(value), Some(number)) = (&a, single(&b)?)
+    if let (Operand::Computed(_), Some(number)) = (&a, single(&b)?)
         && number.is_infinite()
     {
         let sizes = call.context.sizes(&a, "a comparison")?;
-        let places = match call.context.infinite.get(value) {
-            Some(places) => places.clone(),
-            None => Array::full(&sizes, 0.0, DType::Bool)?,
+        let places = match call.context.marks(&a) {
+            Some(marks) if marks.value == f64::NEG_INFINITY => marks.places.clone(),
+            _ => Array::full(&sizes, 0.0, DType::Bool)?,
         };
-        let result = places.map(DType::Bool, |place| truth(f(if place != 0.0 { f64::NEG_INFINITY } else { 0.0 }, number)));
+        let result =
+            places.map(DType::Bool, |place| truth(f(if place != 0.0 { f64::NEG_INFINITY } else { 0.0 }, number)));
         return Ok(Item::Tensor(call.constant(result)));
     }
     Err(Error::unsupported("a comparison of values that depend on the input"))
@@ -543,7 +555,21 @@ fn choose(call: &mut Call, condition: &Operand, a: &Operand, b: &Operand) -> Res
             }
             None => {
                 let factor = call.constant(condition.clone().map(DType::F64, |c| truth(chosen(c))));
-                product(call, side, &factor)?
+                // Where no marked place is chosen, what stands there does not matter.
+                let hidden = match call.context.marks(side) {
+                    None => false,
+                    Some(marks) => condition
+                        .zip(&marks.places, DType::F64, |c, m| truth(m != 0.0 && chosen(c)))?
+                        .data
+                        .iter()
+                        .all(|&v| v == 0.0),
+                };
+                if hidden {
+                    let values = [call.context.raw(side), call.context.raw(&factor)];
+                    Operand::Computed(call.context.builder.node(Op::Mul, &values)?)
+                } else {
+                    product(call, side, &factor)?
+                }
             }
         };
         terms.push(term);
@@ -651,4 +677,3 @@ pub(super) fn sym_arithmetic(call: &mut Call) -> Result<Item> {
 pub(super) fn ignore(_: &mut Call) -> Result<Item> {
     Ok(Item::None)
 }
-

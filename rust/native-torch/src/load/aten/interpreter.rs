@@ -71,13 +71,7 @@ impl Interpreter {
         }
         let parent = first.filter(|_| operation.is_view);
         Ok(self.keep(result, &mut |element| {
-            parent.map(|parent| View {
-                parent,
-                operation,
-                arguments: arguments.clone(),
-                element,
-                name: name.clone(),
-            })
+            parent.map(|parent| View { parent, operation, arguments: arguments.clone(), element, name: name.clone() })
         }))
     }
 
@@ -173,7 +167,8 @@ fn bind(operation: &Operation, given: Vec<(&str, Item)>) -> Result<Vec<Item>> {
     for (place, (name, item)) in given.into_iter().enumerate() {
         let named = operation.parameters.iter().position(|parameter| parameter.0 == name);
         let slot = slots.get_mut(named.unwrap_or(place)).filter(|slot| slot.is_none());
-        let slot = slot.ok_or_else(|| Error::format(format!("argument `{name}` is given twice, or is one too many")))?;
+        let slot =
+            slot.ok_or_else(|| Error::format(format!("argument `{name}` is given twice, or is one too many")))?;
         *slot = Some(item);
     }
     let missing = |(slot, &(name, default)): (Option<Item>, &(&str, Option<&str>))| {

@@ -12,6 +12,7 @@ mod elementwise;
 mod interpreter;
 mod normalization;
 mod product;
+mod recurrent;
 mod reduction;
 mod shape;
 mod table;

@@ -4,12 +4,13 @@ use super::{
     call::Call,
     elementwise,
     shape::{known, reshape, slice},
-    value::{Item, Operand},
+    value::{Item, Marks, Operand},
 };
 use crate::{
     Error, Result,
     graph::{Dim, Op, Unary},
     load::compose,
+    tensor::DType,
 };
 
 /// The results beside the first are only of use in training.
@@ -134,7 +135,8 @@ fn group_norm_of(call: &mut Call, groups: &str) -> Result<Operand> {
     let groups = groups.ok_or_else(|| Error::format("the number of groups must be positive"))?;
     let (shape, eps) = (call.context.shape(&x), call.float("eps")?);
     let channels = shape.get(1).and_then(Dim::size).filter(|channels| channels % groups == 0);
-    let channels = channels.ok_or_else(|| Error::format(format!("the channels cannot be split into {groups} groups")))?;
+    let channels =
+        channels.ok_or_else(|| Error::format(format!("the channels cannot be split into {groups} groups")))?;
     let x = call.value(&x);
     let normal = compose::over_groups(&mut call.context.builder, x, groups, channels, eps)?;
     affine(call, &Operand::Computed(normal), shape.len() - 2)
@@ -156,7 +158,25 @@ fn soft(call: &mut Call, op: fn(usize) -> Op) -> Result<Item> {
 }
 
 pub(super) fn softmax(call: &mut Call) -> Result<Item> {
-    soft(call, |dim| Op::Softmax { dim })
+    let x = call.tensor("self")?;
+    let dim = call.dim("dim", call.context.rank(&x))?;
+    softmax_of(call, &x, dim).map(Item::Tensor)
+}
+
+/// A softmax, to which masked places may be any very small number.
+pub(super) fn softmax_of(call: &mut Call, x: &Operand, dim: usize) -> Result<Operand> {
+    let value = call.context.raw(x);
+    let y = Operand::Computed(call.context.builder.node(Op::Softmax { dim }, &[value])?);
+    match call.context.marks(x).cloned() {
+        Some(Marks { places, value }) if value == f64::NEG_INFINITY && !places.shape.is_empty() => {
+            // What is masked as a whole is 0 / 0.
+            let whole = places.reduce(&[dim], 1.0, DType::Bool, f64::min).repeated(&places.shape)?;
+            call.context.mark(&y, Marks { places: whole, value: f64::NAN });
+        }
+        Some(marks) => call.context.mark(&y, marks),
+        None => {}
+    }
+    Ok(y)
 }
 
 pub(super) fn log_softmax(call: &mut Call) -> Result<Item> {

@@ -4,8 +4,9 @@ use super::{
     call::Call,
     constant::{Array, broadcast},
     elementwise,
+    normalization::softmax_of,
     shape::{expand, known, permute, reshape, squeeze, transpose, unsqueeze},
-    value::{Item, Operand},
+    value::{Item, Marks, Operand},
 };
 use crate::{
     Error, Result,
@@ -16,16 +17,22 @@ use crate::{
 pub(super) fn linear(call: &mut Call) -> Result<Item> {
     let (x, weight) = (call.tensor("input")?, call.tensor("weight")?);
     let bias = call.optional_tensor("bias")?;
-    if weight.constant().is_some() && call.context.rank(&weight) == 2 {
-        let operands: Vec<&Operand> = [&x, &weight].into_iter().chain(&bias).collect();
-        return call.node(Op::Linear, &operands).map(Item::Tensor);
+    linear_of(call, &x, &weight, bias.as_ref()).map(Item::Tensor)
+}
+
+/// `x W' + b`.
+pub(super) fn linear_of(call: &mut Call, x: &Operand, weight: &Operand, bias: Option<&Operand>) -> Result<Operand> {
+    let known = |operand: &Operand| operand.constant().is_some();
+    let rank = call.context.rank(weight);
+    if known(weight) && rank == 2 && bias.is_none_or(known) {
+        let operands: Vec<&Operand> = [x, weight].into_iter().chain(bias).collect();
+        return call.node(Op::Linear, &operands);
     }
-    let rank = call.context.rank(&weight);
-    let turned = if rank < 2 { weight } else { transpose(call.context, &weight, rank - 2, rank - 1)? };
-    let y = product(call, &x, &turned)?;
+    let turned = if rank < 2 { weight.clone() } else { transpose(call.context, weight, rank - 2, rank - 1)? };
+    let y = product(call, x, &turned)?;
     match bias {
-        Some(bias) => elementwise::sum(call, &y, &bias).map(Item::Tensor),
-        None => Ok(Item::Tensor(y)),
+        Some(bias) => elementwise::sum(call, &y, bias),
+        None => Ok(y),
     }
 }
 
@@ -34,7 +41,9 @@ fn matrix(call: &mut Call, x: &Operand) -> Result<Option<Operand>> {
     let Some(constant) = x.constant() else { return Ok(None) };
     let tensor = &constant.tensor;
     let leading = tensor.shape().len().saturating_sub(2);
-    if tensor.shape().len() < 2 || tensor.strides()[..leading].iter().zip(tensor.shape()).any(|(&s, &n)| s != 0 && n != 1) {
+    if tensor.shape().len() < 2
+        || tensor.strides()[..leading].iter().zip(tensor.shape()).any(|(&s, &n)| s != 0 && n != 1)
+    {
         return Ok(None);
     }
     let mut y = x.clone();
@@ -47,9 +56,8 @@ fn matrix(call: &mut Call, x: &Operand) -> Result<Option<Operand>> {
 /// The product of the last two dimensions, those in front repeated to each other, as `torch.matmul` has it.
 fn product(call: &mut Call, a: &Operand, b: &Operand) -> Result<Operand> {
     let (ranks, shapes) = ([a, b].map(|x| call.context.rank(x)), [a, b].map(|x| call.context.shape(x)));
-    let wrong = || {
-        Error::format(format!("a product of shapes {} and {}", format_shape(&shapes[0]), format_shape(&shapes[1])))
-    };
+    let wrong =
+        || Error::format(format!("a product of shapes {} and {}", format_shape(&shapes[0]), format_shape(&shapes[1])));
     if ranks.contains(&0) {
         return Err(wrong());
     }
@@ -180,7 +188,13 @@ pub(super) fn attention(call: &mut Call) -> Result<Item> {
         scores = elementwise::sum(call, &scores, mask)?;
     }
     let last = call.context.rank(&scores) - 1;
-    let weights = call.node(Op::Softmax { dim: last }, &[&scores])?;
+    let mut weights = softmax_of(call, &scores, last)?;
+    // Queries to which all is masked get nothing.
+    if let Some(Marks { places, .. }) = call.context.marks(&weights).cloned() {
+        let open = call.constant(places.map(DType::F64, |place| 1.0 - place));
+        let values = [call.context.raw(&weights), call.context.raw(&open)];
+        weights = Operand::Computed(call.context.builder.node(Op::Mul, &values)?);
+    }
     product(call, &weights, &v).map(Item::Tensor)
 }
 
@@ -222,7 +236,8 @@ pub(super) fn einsum(call: &mut Call) -> Result<Item> {
         let needed = |letter: &char| {
             result.contains(letter) || rest[i + 1..].iter().any(|(letters, _)| letters.contains(letter))
         };
-        (letters, y) = contract(call, (&letters, &y), (other_letters, other), &needed).map_err(|e| e.at(format!("`{equation}`")))?;
+        (letters, y) = contract(call, (&letters, &y), (other_letters, other), &needed)
+            .map_err(|e| e.at(format!("`{equation}`")))?;
     }
     // Letters that only the last operand has and the result lacks.
     let gone: Vec<usize> = (0..letters.len()).filter(|&i| !result.contains(&letters[i])).collect();
@@ -254,7 +269,9 @@ fn contract(
         sizes.extend(letters.iter().copied().zip(own));
     }
     let size = |letter: &char| sizes.iter().find(|entry| entry.0 == *letter).map_or(1, |entry| entry.1);
-    let pick = |test: &dyn Fn(&char) -> bool, from: &[char]| -> Vec<char> { from.iter().copied().filter(|l| test(l)).collect() };
+    let pick = |test: &dyn Fn(&char) -> bool, from: &[char]| -> Vec<char> {
+        from.iter().copied().filter(|l| test(l)).collect()
+    };
     let batch = pick(&|l| b_letters.contains(l) && needed(l), a_letters);
     let summed = pick(&|l| b_letters.contains(l) && !needed(l), a_letters);
     let rows = pick(&|l| !b_letters.contains(l), a_letters);

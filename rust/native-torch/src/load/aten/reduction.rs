@@ -25,7 +25,13 @@ fn reduced(call: &Call, x: &Operand) -> Result<(Vec<usize>, bool)> {
 }
 
 /// A reduction of a known tensor.
-fn fold(call: &mut Call, x: &Operand, start: f64, dtype: Option<DType>, f: fn(f64, f64) -> f64) -> Result<Option<Operand>> {
+fn fold(
+    call: &mut Call,
+    x: &Operand,
+    start: f64,
+    dtype: Option<DType>,
+    f: fn(f64, f64) -> f64,
+) -> Result<Option<Operand>> {
     let Some(constant) = x.constant() else { return Ok(None) };
     let (dims, keepdim) = reduced(call, x)?;
     let array = Array::of(constant)?;

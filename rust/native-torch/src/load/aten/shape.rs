@@ -3,7 +3,7 @@
 use super::{
     call::{Call, resolve},
     constant::Array,
-    value::{Constant, Context, Item, Operand},
+    value::{Constant, Context, Item, Marks, Operand},
 };
 use crate::{
     Error, Result,
@@ -35,13 +35,14 @@ pub(super) fn permute(context: &mut Context, x: &Operand, dims: &[usize]) -> Res
             view(constant, pick(shape), pick(strides), constant.tensor.offset())
         }
         Operand::Computed(value) => {
-            let y = context.builder.node(Op::Permute { dims: dims.to_vec() }, &[*value])?;
-            if let Some(places) = context.infinite.get(value) {
-                let constant = places.clone().into_operand(&"".into());
-                let turned = permute(context, &constant, dims)?;
-                context.infinite.insert(y, Array::of(turned.constant().expect("of a constant"))?);
+            let y = Operand::Computed(context.builder.node(Op::Permute { dims: dims.to_vec() }, &[*value])?);
+            if let Some(Marks { places, value }) = context.marks(x).cloned() {
+                let turned = permute(context, &places.into_operand(&"".into()), dims)?;
+                let places = turned.constant().map(Array::of).transpose()?;
+                let places = places.ok_or_else(|| Error::internal("a permutation of a known tensor"))?;
+                context.mark(&y, Marks { places, value });
             }
-            Ok(Operand::Computed(y))
+            Ok(y)
         }
     }
 }
@@ -113,21 +114,25 @@ fn reshape_computed(context: &mut Context, x: &Operand, shape: &[Dim], target: &
     let mut y = x.clone();
     if from.len() != 1 {
         let end = (first + from.len()).max(1) - 1;
-        y = node(context, Op::Flatten { start: first, end }, &y)?;
+        y = moved(context, Op::Flatten { start: first, end }, &y)?;
     }
     match to.len() {
-        0 => y = node(context, Op::Sum { dims: vec![first], keepdim: false }, &y)?,
+        0 => y = moved(context, Op::Sum { dims: vec![first], keepdim: false }, &y)?,
         1 => {}
-        _ => y = node(context, Op::Unflatten { dim: first, sizes: to.iter().map(Dim::size).collect() }, &y)?,
+        _ => y = moved(context, Op::Unflatten { dim: first, sizes: to.iter().map(Dim::size).collect() }, &y)?,
     }
-    if let (Operand::Computed(x), Operand::Computed(y)) = (x, &y)
-        && let Some(places) = context.infinite.get(x)
-        && let Some(sizes) = target.iter().map(Dim::size).collect::<Option<Vec<_>>>()
-    {
-        let places = Array::new(&sizes, places.data.clone(), DType::Bool);
-        context.infinite.insert(*y, places);
+    if let (Some(marks), Some(sizes)) = (context.marks(x), target.iter().map(Dim::size).collect::<Option<Vec<_>>>()) {
+        let places = Array::new(&sizes, marks.places.data.clone(), DType::Bool);
+        let value = marks.value;
+        context.mark(&y, Marks { places, value });
     }
     Ok(y)
+}
+
+/// An operation that keeps marked places as they are.
+fn moved(context: &mut Context, op: Op, x: &Operand) -> Result<Operand> {
+    let value = context.raw(x);
+    context.builder.node(op, &[value]).map(Operand::Computed)
 }
 
 fn node(context: &mut Context, op: Op, x: &Operand) -> Result<Operand> {
@@ -283,7 +288,9 @@ pub(super) fn expand(context: &mut Context, x: &Operand, target: &[Option<Dim>])
         return view(constant, sizes, strides, constant.tensor.offset());
     }
     let mut y = if new > 0 { insert_ones(context, x, 0, new)? } else { x.clone() };
-    for (dim, wanted) in (0..new).map(|dim| (dim, target[dim].clone())).chain((0..shape.len()).map(|dim| (new + dim, Some(wanted(dim))))) {
+    for (dim, wanted) in
+        (0..new).map(|dim| (dim, target[dim].clone())).chain((0..shape.len()).map(|dim| (new + dim, Some(wanted(dim)))))
+    {
         let own = context.shape(&y)[dim].clone();
         let wanted = wanted.ok_or_else(wrong)?;
         if own == wanted || (own.size() != Some(1) && own.agrees(&wanted)) {
@@ -370,7 +377,8 @@ fn range(call: &Call, dim: &Dim) -> Result<(usize, usize)> {
     let (start, end) = (call.optional_int("start")?.unwrap_or(0), call.optional_int("end")?.unwrap_or(i64::MAX));
     match dim.size() {
         Some(size) => {
-            let clamp = |at: i64| (if at < 0 { at.saturating_add(size as i64) } else { at }).clamp(0, size as i64) as usize;
+            let clamp =
+                |at: i64| (if at < 0 { at.saturating_add(size as i64) } else { at }).clamp(0, size as i64) as usize;
             Ok((clamp(start), clamp(end)))
         }
         None => match (usize::try_from(start), usize::try_from(end)) {
@@ -382,7 +390,10 @@ fn range(call: &Call, dim: &Dim) -> Result<(usize, usize)> {
 
 fn step(call: &Call) -> Result<usize> {
     let step = call.int("step")?;
-    usize::try_from(step).ok().filter(|&step| step > 0).ok_or_else(|| Error::format(format!("a slice with the step {step}")))
+    usize::try_from(step)
+        .ok()
+        .filter(|&step| step > 0)
+        .ok_or_else(|| Error::format(format!("a slice with the step {step}")))
 }
 
 fn tensors(operands: Vec<Operand>) -> Item {
@@ -511,7 +522,9 @@ pub(super) fn aten_narrow(call: &mut Call) -> Result<Item> {
     let size = call.context.shape(&x)[dim].size();
     let start = if start < 0 { size.map_or(start, |size| start.saturating_add(size as i64)) } else { start };
     match (usize::try_from(start), usize::try_from(length)) {
-        (Ok(start), Ok(length)) => slice(call.context, &x, dim, start, start.saturating_add(length), 1).map(Item::Tensor),
+        (Ok(start), Ok(length)) => {
+            slice(call.context, &x, dim, start, start.saturating_add(length), 1).map(Item::Tensor)
+        }
         _ => Err(Error::format(format!("{length} elements from {start} on"))),
     }
 }
@@ -524,7 +537,14 @@ pub(super) fn aten_select(call: &mut Call) -> Result<Item> {
 }
 
 /// The tensor with a part of it replaced: the slice of a dimension, or one index of it.
-fn replaced(context: &mut Context, x: &Operand, part: &Operand, dim: usize, start: usize, end: usize) -> Result<Operand> {
+fn replaced(
+    context: &mut Context,
+    x: &Operand,
+    part: &Operand,
+    dim: usize,
+    start: usize,
+    end: usize,
+) -> Result<Operand> {
     let sizes = context.sizes(x, "a part that is replaced")?;
     let before = slice(context, x, dim, 0, start, 1)?;
     let behind = slice(context, x, dim, end, sizes[dim], 1)?;
@@ -607,6 +627,18 @@ pub(super) fn aten_chunk(call: &mut Call) -> Result<Item> {
     let chunks = usize::try_from(call.int("chunks")?).ok().filter(|&chunks| chunks > 0);
     let chunks = chunks.ok_or_else(|| Error::format("argument `chunks` must be positive"))?;
     let lengths = lengths(size, size.div_ceil(chunks).max(1))?;
+    split(call, &x, dim, &lengths)
+}
+
+/// So many pieces, of which the first ones are longer by one where they are not all the same.
+pub(super) fn aten_tensor_split(call: &mut Call) -> Result<Item> {
+    let x = call.tensor("self")?;
+    let dim = call.dim("dim", call.context.rank(&x))?;
+    let size = call.context.shape(&x)[dim].size();
+    let size = size.ok_or_else(|| Error::argument("a symbolic size is split; give the input's shape"))?;
+    let count = usize::try_from(call.int("sections")?).ok().filter(|count| (1..=1 << 20).contains(count));
+    let count = count.ok_or_else(|| Error::format("argument `sections` must be positive"))?;
+    let lengths: Vec<usize> = (0..count).map(|i| size / count + usize::from(i < size % count)).collect();
     split(call, &x, dim, &lengths)
 }
 
@@ -895,14 +927,22 @@ pub(super) fn aten_sym_numel(call: &mut Call) -> Result<Item> {
 }
 
 /// Undoes a view for what is written into it: the tensor that is seen, with the numbers of the view.
-pub(super) fn write_back(context: &mut Context, operation: &str, x: &Operand, view: &[Item], new: &Operand) -> Result<Operand> {
+pub(super) fn write_back(
+    context: &mut Context,
+    operation: &str,
+    x: &Operand,
+    view: &[Item],
+    new: &Operand,
+) -> Result<Operand> {
     let rank = context.rank(x);
     let int = |at: usize| match view.get(at) {
         Some(Item::Int(value)) => Some(*value),
         _ => None,
     };
     let ints = |at: usize| match view.get(at) {
-        Some(Item::List(items)) => items.iter().map(|item| if let Item::Int(v) = item { Some(*v) } else { None }).collect(),
+        Some(Item::List(items)) => {
+            items.iter().map(|item| if let Item::Int(v) = item { Some(*v) } else { None }).collect()
+        }
         Some(Item::Int(value)) => Some(vec![*value]),
         _ => None,
     };
@@ -945,7 +985,8 @@ pub(super) fn write_back(context: &mut Context, operation: &str, x: &Operand, vi
             let new = unsqueeze(context, new, dim)?;
             replaced(context, x, &new, dim, at, at + 1)
         }
-        "expand" | "expand_as" | "split" | "split_with_sizes" | "chunk" | "unbind" | "as_strided" | "movedim" => Err(refusal()),
+        "expand" | "expand_as" | "split" | "split_with_sizes" | "chunk" | "tensor_split" | "unbind" | "as_strided"
+        | "movedim" => Err(refusal()),
         // The others keep all elements in their order.
         _ => {
             let target: Vec<Option<Dim>> = context.shape(x).into_iter().map(Some).collect();

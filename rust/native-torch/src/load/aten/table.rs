@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::OnceLock};
 
 use super::{
-    call::Call, convolution, create, elementwise, normalization, product, reduction, shape, value::Item,
+    call::Call, convolution, create, elementwise, normalization, product, recurrent, reduction, shape, value::Item,
 };
 use crate::Result;
 
@@ -86,25 +86,120 @@ const NEW: &[Entry] = &[
     ("fill", "Scalar Tensor", "self, value", elementwise::fill),
     ("zero", "default", "self", elementwise::zero),
     ("copy", "default", "self, src, non_blocking=False", elementwise::copy),
-    ("_to_copy", "default", "self, dtype=None, layout=None, device=None, pin_memory=None, non_blocking=False, memory_format=None", elementwise::to_dtype),
-    ("conv1d", "default", "input, weight, bias=None, stride=[1], padding=[0], dilation=[1], groups=1", convolution::convolution),
-    ("conv1d", "padding", "input, weight, bias=None, stride=[1], padding='valid', dilation=[1], groups=1", convolution::convolution),
-    ("conv2d", "default", "input, weight, bias=None, stride=[1, 1], padding=[0, 0], dilation=[1, 1], groups=1", convolution::convolution),
-    ("conv2d", "padding", "input, weight, bias=None, stride=[1, 1], padding='valid', dilation=[1, 1], groups=1", convolution::convolution),
-    ("conv3d", "default", "input, weight, bias=None, stride=[1, 1, 1], padding=[0, 0, 0], dilation=[1, 1, 1], groups=1", convolution::convolution),
-    ("conv3d", "padding", "input, weight, bias=None, stride=[1, 1, 1], padding='valid', dilation=[1, 1, 1], groups=1", convolution::convolution),
-    ("convolution", "default", "input, weight, bias, stride, padding, dilation, transposed, output_padding, groups", convolution::general),
-    ("conv_transpose1d", "default", "input, weight, bias=None, stride=[1], padding=[0], output_padding=[0], groups=1, dilation=[1]", convolution::transposed),
-    ("conv_transpose2d", "input", "input, weight, bias=None, stride=[1, 1], padding=[0, 0], output_padding=[0, 0], groups=1, dilation=[1, 1]", convolution::transposed),
-    ("conv_transpose3d", "input", "input, weight, bias=None, stride=[1, 1, 1], padding=[0, 0, 0], output_padding=[0, 0, 0], groups=1, dilation=[1, 1, 1]", convolution::transposed),
-    ("avg_pool1d", "default", "self, kernel_size, stride=[], padding=[0], ceil_mode=False, count_include_pad=True", convolution::average_pool),
-    ("avg_pool2d", "default", "self, kernel_size, stride=[], padding=[0, 0], ceil_mode=False, count_include_pad=True, divisor_override=None", convolution::average_pool),
-    ("avg_pool3d", "default", "self, kernel_size, stride=[], padding=[0, 0, 0], ceil_mode=False, count_include_pad=True, divisor_override=None", convolution::average_pool),
-    ("max_pool1d", "default", "self, kernel_size, stride=[], padding=[0], dilation=[1], ceil_mode=False", convolution::maximum_pool),
-    ("max_pool2d", "default", "self, kernel_size, stride=[], padding=[0, 0], dilation=[1, 1], ceil_mode=False", convolution::maximum_pool),
-    ("max_pool3d", "default", "self, kernel_size, stride=[], padding=[0, 0, 0], dilation=[1, 1, 1], ceil_mode=False", convolution::maximum_pool),
-    ("max_pool2d_with_indices", "default", "self, kernel_size, stride=[], padding=[0, 0], dilation=[1, 1], ceil_mode=False", convolution::maximum_pool_with_indices),
-    ("max_pool3d_with_indices", "default", "self, kernel_size, stride=[], padding=[0, 0, 0], dilation=[1, 1, 1], ceil_mode=False", convolution::maximum_pool_with_indices),
+    (
+        "_to_copy",
+        "default",
+        "self, dtype=None, layout=None, device=None, pin_memory=None, non_blocking=False, memory_format=None",
+        elementwise::to_dtype,
+    ),
+    (
+        "conv1d",
+        "default",
+        "input, weight, bias=None, stride=[1], padding=[0], dilation=[1], groups=1",
+        convolution::convolution,
+    ),
+    (
+        "conv1d",
+        "padding",
+        "input, weight, bias=None, stride=[1], padding='valid', dilation=[1], groups=1",
+        convolution::convolution,
+    ),
+    (
+        "conv2d",
+        "default",
+        "input, weight, bias=None, stride=[1, 1], padding=[0, 0], dilation=[1, 1], groups=1",
+        convolution::convolution,
+    ),
+    (
+        "conv2d",
+        "padding",
+        "input, weight, bias=None, stride=[1, 1], padding='valid', dilation=[1, 1], groups=1",
+        convolution::convolution,
+    ),
+    (
+        "conv3d",
+        "default",
+        "input, weight, bias=None, stride=[1, 1, 1], padding=[0, 0, 0], dilation=[1, 1, 1], groups=1",
+        convolution::convolution,
+    ),
+    (
+        "conv3d",
+        "padding",
+        "input, weight, bias=None, stride=[1, 1, 1], padding='valid', dilation=[1, 1, 1], groups=1",
+        convolution::convolution,
+    ),
+    (
+        "convolution",
+        "default",
+        "input, weight, bias, stride, padding, dilation, transposed, output_padding, groups",
+        convolution::general,
+    ),
+    (
+        "conv_transpose1d",
+        "default",
+        "input, weight, bias=None, stride=[1], padding=[0], output_padding=[0], groups=1, dilation=[1]",
+        convolution::transposed,
+    ),
+    (
+        "conv_transpose2d",
+        "input",
+        "input, weight, bias=None, stride=[1, 1], padding=[0, 0], output_padding=[0, 0], groups=1, dilation=[1, 1]",
+        convolution::transposed,
+    ),
+    (
+        "conv_transpose3d",
+        "input",
+        "input, weight, bias=None, stride=[1, 1, 1], padding=[0, 0, 0], output_padding=[0, 0, 0], groups=1, dilation=[1, 1, 1]",
+        convolution::transposed,
+    ),
+    (
+        "avg_pool1d",
+        "default",
+        "self, kernel_size, stride=[], padding=[0], ceil_mode=False, count_include_pad=True",
+        convolution::average_pool,
+    ),
+    (
+        "avg_pool2d",
+        "default",
+        "self, kernel_size, stride=[], padding=[0, 0], ceil_mode=False, count_include_pad=True, divisor_override=None",
+        convolution::average_pool,
+    ),
+    (
+        "avg_pool3d",
+        "default",
+        "self, kernel_size, stride=[], padding=[0, 0, 0], ceil_mode=False, count_include_pad=True, divisor_override=None",
+        convolution::average_pool,
+    ),
+    (
+        "max_pool1d",
+        "default",
+        "self, kernel_size, stride=[], padding=[0], dilation=[1], ceil_mode=False",
+        convolution::maximum_pool,
+    ),
+    (
+        "max_pool2d",
+        "default",
+        "self, kernel_size, stride=[], padding=[0, 0], dilation=[1, 1], ceil_mode=False",
+        convolution::maximum_pool,
+    ),
+    (
+        "max_pool3d",
+        "default",
+        "self, kernel_size, stride=[], padding=[0, 0, 0], dilation=[1, 1, 1], ceil_mode=False",
+        convolution::maximum_pool,
+    ),
+    (
+        "max_pool2d_with_indices",
+        "default",
+        "self, kernel_size, stride=[], padding=[0, 0], dilation=[1, 1], ceil_mode=False",
+        convolution::maximum_pool_with_indices,
+    ),
+    (
+        "max_pool3d_with_indices",
+        "default",
+        "self, kernel_size, stride=[], padding=[0, 0, 0], dilation=[1, 1, 1], ceil_mode=False",
+        convolution::maximum_pool_with_indices,
+    ),
     ("adaptive_avg_pool1d", "default", "self, output_size", convolution::adaptive_average_pool),
     ("adaptive_avg_pool2d", "default", "self, output_size", convolution::adaptive_average_pool),
     ("adaptive_avg_pool3d", "default", "self, output_size", convolution::adaptive_average_pool),
@@ -117,33 +212,98 @@ const NEW: &[Entry] = &[
     ("upsample_nearest1d", "vec", "self, output_size, scale_factors", convolution::upsample),
     ("upsample_nearest2d", "default", "self, output_size, scales_h=None, scales_w=None", convolution::upsample),
     ("upsample_nearest2d", "vec", "self, output_size, scale_factors", convolution::upsample),
-    ("upsample_nearest3d", "default", "self, output_size, scales_d=None, scales_h=None, scales_w=None", convolution::upsample),
+    (
+        "upsample_nearest3d",
+        "default",
+        "self, output_size, scales_d=None, scales_h=None, scales_w=None",
+        convolution::upsample,
+    ),
     ("upsample_nearest3d", "vec", "self, output_size, scale_factors", convolution::upsample),
     ("_upsample_nearest_exact1d", "default", "self, output_size, scales=None", convolution::upsample),
     ("_upsample_nearest_exact1d", "vec", "self, output_size, scale_factors", convolution::upsample),
     ("_upsample_nearest_exact2d", "default", "self, output_size, scales_h=None, scales_w=None", convolution::upsample),
     ("_upsample_nearest_exact2d", "vec", "self, output_size, scale_factors", convolution::upsample),
-    ("_upsample_nearest_exact3d", "default", "self, output_size, scales_d=None, scales_h=None, scales_w=None", convolution::upsample),
+    (
+        "_upsample_nearest_exact3d",
+        "default",
+        "self, output_size, scales_d=None, scales_h=None, scales_w=None",
+        convolution::upsample,
+    ),
     ("_upsample_nearest_exact3d", "vec", "self, output_size, scale_factors", convolution::upsample),
     ("upsample_linear1d", "default", "self, output_size, align_corners, scales=None", convolution::upsample),
     ("upsample_linear1d", "vec", "self, output_size, align_corners, scale_factors", convolution::upsample),
-    ("upsample_bilinear2d", "default", "self, output_size, align_corners, scales_h=None, scales_w=None", convolution::upsample),
+    (
+        "upsample_bilinear2d",
+        "default",
+        "self, output_size, align_corners, scales_h=None, scales_w=None",
+        convolution::upsample,
+    ),
     ("upsample_bilinear2d", "vec", "self, output_size, align_corners, scale_factors", convolution::upsample),
-    ("upsample_trilinear3d", "default", "self, output_size, align_corners, scales_d=None, scales_h=None, scales_w=None", convolution::upsample),
+    (
+        "upsample_trilinear3d",
+        "default",
+        "self, output_size, align_corners, scales_d=None, scales_h=None, scales_w=None",
+        convolution::upsample,
+    ),
     ("upsample_trilinear3d", "vec", "self, output_size, align_corners, scale_factors", convolution::upsample),
-    ("upsample_bicubic2d", "default", "self, output_size, align_corners, scales_h=None, scales_w=None", convolution::upsample),
+    (
+        "upsample_bicubic2d",
+        "default",
+        "self, output_size, align_corners, scales_h=None, scales_w=None",
+        convolution::upsample,
+    ),
     ("upsample_bicubic2d", "vec", "self, output_size, align_corners, scale_factors", convolution::upsample),
     ("pixel_shuffle", "default", "self, upscale_factor", convolution::pixel_shuffle),
-    ("batch_norm", "default", "input, weight, bias, running_mean, running_var, training, momentum, eps, cudnn_enabled", normalization::batch_norm),
-    ("_native_batch_norm_legit", "default", "input, weight, bias, running_mean, running_var, training, momentum, eps", normalization::native_batch_norm),
-    ("_native_batch_norm_legit", "no_stats", "input, weight, bias, training, momentum, eps", normalization::native_batch_norm),
-    ("_native_batch_norm_legit_no_training", "default", "input, weight, bias, running_mean, running_var, momentum, eps", normalization::native_batch_norm_evaluated),
-    ("_native_batch_norm_legit_functional", "default", "input, weight, bias, running_mean, running_var, training, momentum, eps", normalization::native_batch_norm_functional),
-    ("instance_norm", "default", "input, weight, bias, running_mean, running_var, use_input_stats, momentum, eps, cudnn_enabled", normalization::instance_norm),
-    ("layer_norm", "default", "input, normalized_shape, weight=None, bias=None, eps=1e-05, cudnn_enable=True", normalization::layer_norm),
+    (
+        "batch_norm",
+        "default",
+        "input, weight, bias, running_mean, running_var, training, momentum, eps, cudnn_enabled",
+        normalization::batch_norm,
+    ),
+    (
+        "_native_batch_norm_legit",
+        "default",
+        "input, weight, bias, running_mean, running_var, training, momentum, eps",
+        normalization::native_batch_norm,
+    ),
+    (
+        "_native_batch_norm_legit",
+        "no_stats",
+        "input, weight, bias, training, momentum, eps",
+        normalization::native_batch_norm,
+    ),
+    (
+        "_native_batch_norm_legit_no_training",
+        "default",
+        "input, weight, bias, running_mean, running_var, momentum, eps",
+        normalization::native_batch_norm_evaluated,
+    ),
+    (
+        "_native_batch_norm_legit_functional",
+        "default",
+        "input, weight, bias, running_mean, running_var, training, momentum, eps",
+        normalization::native_batch_norm_functional,
+    ),
+    (
+        "instance_norm",
+        "default",
+        "input, weight, bias, running_mean, running_var, use_input_stats, momentum, eps, cudnn_enabled",
+        normalization::instance_norm,
+    ),
+    (
+        "layer_norm",
+        "default",
+        "input, normalized_shape, weight=None, bias=None, eps=1e-05, cudnn_enable=True",
+        normalization::layer_norm,
+    ),
     ("native_layer_norm", "default", "input, normalized_shape, weight, bias, eps", normalization::native_layer_norm),
     ("rms_norm", "default", "input, normalized_shape, weight=None, eps=None", normalization::rms_norm),
-    ("group_norm", "default", "input, num_groups, weight=None, bias=None, eps=1e-05, cudnn_enabled=True", normalization::group_norm),
+    (
+        "group_norm",
+        "default",
+        "input, num_groups, weight=None, bias=None, eps=1e-05, cudnn_enabled=True",
+        normalization::group_norm,
+    ),
     ("native_group_norm", "default", "input, weight, bias, N, C, HxW, group, eps", normalization::native_group_norm),
     ("softmax", "int", "self, dim, dtype=None", normalization::softmax),
     ("_softmax", "default", "self, dim, half_to_float", normalization::softmax),
@@ -174,7 +334,12 @@ const NEW: &[Entry] = &[
     ("all", "default", "self", reduction::all),
     ("all", "dim", "self, dim, keepdim=False", reduction::all),
     ("cumsum", "default", "self, dim, dtype=None", reduction::cumulative_sum),
-    ("embedding", "default", "weight, indices, padding_idx=-1, scale_grad_by_freq=False, sparse=False", shape::aten_embedding),
+    (
+        "embedding",
+        "default",
+        "weight, indices, padding_idx=-1, scale_grad_by_freq=False, sparse=False",
+        shape::aten_embedding,
+    ),
     ("linear", "default", "input, weight, bias=None", product::linear),
     ("addmm", "default", "self, mat1, mat2, beta=1, alpha=1", product::added),
     ("baddbmm", "default", "self, batch1, batch2, beta=1, alpha=1", product::added),
@@ -184,22 +349,81 @@ const NEW: &[Entry] = &[
     ("matmul", "default", "self, other", product::matmul),
     ("mv", "default", "self, vec", product::matmul),
     ("dot", "default", "self, tensor", product::matmul),
-    ("scaled_dot_product_attention", "default", "query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False", product::attention),
+    (
+        "scaled_dot_product_attention",
+        "default",
+        "query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False",
+        product::attention,
+    ),
     ("einsum", "default", "equation, tensors, path=None", product::einsum),
+    (
+        "lstm",
+        "input",
+        "input, hx, params, has_biases, num_layers, dropout, train, bidirectional, batch_first",
+        recurrent::lstm,
+    ),
+    (
+        "gru",
+        "input",
+        "input, hx, params, has_biases, num_layers, dropout, train, bidirectional, batch_first",
+        recurrent::gru,
+    ),
+    (
+        "rnn_tanh",
+        "input",
+        "input, hx, params, has_biases, num_layers, dropout, train, bidirectional, batch_first",
+        recurrent::rnn,
+    ),
+    (
+        "rnn_relu",
+        "input",
+        "input, hx, params, has_biases, num_layers, dropout, train, bidirectional, batch_first",
+        recurrent::rnn,
+    ),
     ("full", "default", "size, fill_value, dtype=None, layout=None, device=None, pin_memory=None", create::full),
     ("zeros", "default", "size, dtype=None, layout=None, device=None, pin_memory=None", create::zeros),
     ("ones", "default", "size, dtype=None, layout=None, device=None, pin_memory=None", create::ones),
-    ("zeros_like", "default", "self, dtype=None, layout=None, device=None, pin_memory=None, memory_format=None", create::zeros_like),
+    (
+        "zeros_like",
+        "default",
+        "self, dtype=None, layout=None, device=None, pin_memory=None, memory_format=None",
+        create::zeros_like,
+    ),
     ("new_zeros", "default", "self, size, dtype=None, layout=None, device=None, pin_memory=None", create::zeros_like),
-    ("ones_like", "default", "self, dtype=None, layout=None, device=None, pin_memory=None, memory_format=None", create::ones_like),
+    (
+        "ones_like",
+        "default",
+        "self, dtype=None, layout=None, device=None, pin_memory=None, memory_format=None",
+        create::ones_like,
+    ),
     ("new_ones", "default", "self, size, dtype=None, layout=None, device=None, pin_memory=None", create::ones_like),
-    ("full_like", "default", "self, fill_value, dtype=None, layout=None, device=None, pin_memory=None, memory_format=None", create::full_like),
-    ("new_full", "default", "self, size, fill_value, dtype=None, layout=None, device=None, pin_memory=None", create::full_like),
+    (
+        "full_like",
+        "default",
+        "self, fill_value, dtype=None, layout=None, device=None, pin_memory=None, memory_format=None",
+        create::full_like,
+    ),
+    (
+        "new_full",
+        "default",
+        "self, size, fill_value, dtype=None, layout=None, device=None, pin_memory=None",
+        create::full_like,
+    ),
     ("scalar_tensor", "default", "s, dtype=None, layout=None, device=None, pin_memory=None", create::scalar_tensor),
     ("arange", "default", "end, dtype=None, layout=None, device=None, pin_memory=None", create::arange),
     ("arange", "start", "start, end, dtype=None, layout=None, device=None, pin_memory=None", create::arange),
-    ("arange", "start_step", "start, end, step=1, dtype=None, layout=None, device=None, pin_memory=None", create::arange),
-    ("linspace", "default", "start, end, steps, dtype=None, layout=None, device=None, pin_memory=None", create::linspace),
+    (
+        "arange",
+        "start_step",
+        "start, end, step=1, dtype=None, layout=None, device=None, pin_memory=None",
+        create::arange,
+    ),
+    (
+        "linspace",
+        "default",
+        "start, end, steps, dtype=None, layout=None, device=None, pin_memory=None",
+        create::linspace,
+    ),
     ("eye", "default", "n, dtype=None, layout=None, device=None, pin_memory=None", create::eye),
     ("eye", "m", "n, m, dtype=None, layout=None, device=None, pin_memory=None", create::eye),
     ("tril", "default", "self, diagonal=0", create::lower_triangle),
@@ -235,7 +459,12 @@ const NEW: &[Entry] = &[
 /// Operations whose results share the memory of their first operand.
 const VIEWS: &[Entry] = &[
     ("to", "dtype", "self, dtype, non_blocking=False, copy=False, memory_format=None", elementwise::to_dtype),
-    ("to", "dtype_layout", "self, dtype=None, layout=None, device=None, pin_memory=None, non_blocking=False, copy=False, memory_format=None", elementwise::to_dtype),
+    (
+        "to",
+        "dtype_layout",
+        "self, dtype=None, layout=None, device=None, pin_memory=None, non_blocking=False, copy=False, memory_format=None",
+        elementwise::to_dtype,
+    ),
     ("to", "device", "self, device, dtype, non_blocking=False, copy=False, memory_format=None", elementwise::to_dtype),
     ("to", "other", "self, other, non_blocking=False, copy=False, memory_format=None", elementwise::to_other),
     ("type_as", "default", "self, other", elementwise::to_other),
@@ -262,6 +491,7 @@ const VIEWS: &[Entry] = &[
     ("split_with_sizes", "default", "self, split_sizes, dim=0", shape::aten_split_with_sizes),
     ("split", "sizes", "self, split_sizes, dim=0", shape::aten_split_with_sizes),
     ("split", "Tensor", "self, split_size, dim=0", shape::aten_split),
+    ("tensor_split", "sections", "self, sections, dim=0", shape::aten_tensor_split),
     ("chunk", "default", "self, chunks, dim=0", shape::aten_chunk),
     ("unbind", "int", "self, dim=0", shape::aten_unbind),
     ("expand", "default", "self, size, implicit=False", shape::aten_expand),
@@ -300,7 +530,12 @@ const SIZES: &[Entry] = &[
 const ASSERTIONS: &[Entry] = &[
     ("_assert_scalar", "default", "self, message", elementwise::ignore),
     ("_assert_async", "default msg", "self, message=None", elementwise::ignore),
-    ("_assert_tensor_metadata", "default", "a, size=None, stride=None, dtype=None, device=None, layout=None", elementwise::ignore),
+    (
+        "_assert_tensor_metadata",
+        "default",
+        "a, size=None, stride=None, dtype=None, device=None, layout=None",
+        elementwise::ignore,
+    ),
     ("sym_constrain_range", "default", "size, min=None, max=None", elementwise::ignore),
     ("sym_constrain_range_for_size", "default", "size, min=None, max=None", elementwise::ignore),
 ];
@@ -402,7 +637,10 @@ mod tests {
     #[test]
     fn load_reads_the_declarations_of_the_table() {
         let parameters = |target: &str| find(target).unwrap().operation.parameters.clone();
-        assert_eq!(parameters("torch.ops.aten.clamp.default"), [("self", None), ("min", Some("None")), ("max", Some("None"))]);
+        assert_eq!(
+            parameters("torch.ops.aten.clamp.default"),
+            [("self", None), ("min", Some("None")), ("max", Some("None"))]
+        );
         let stride = parameters("torch.ops.aten.conv2d.default")[3];
         assert_eq!(stride, ("stride", Some("[1, 1]")));
         assert!(matches!(literal("[1, 1]"), Item::List(items) if matches!(items[..], [Item::Int(1), Item::Int(1)])));
@@ -410,7 +648,10 @@ mod tests {
         assert!(matches!(literal("'none'"), Item::Text(text) if &*text == "none"));
         for operation in index().values() {
             for (_, default) in &operation.parameters {
-                assert!(default.is_none_or(|text| text == "None" || !matches!(literal(text), Item::None)), "{default:?}");
+                assert!(
+                    default.is_none_or(|text| text == "None" || !matches!(literal(text), Item::None)),
+                    "{default:?}"
+                );
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, rc::Rc, sync::Arc};
 
+use super::constant::Array;
 use crate::{
     Error, Result,
     graph::{Builder, Dim, ValueId},
@@ -87,13 +88,25 @@ pub(in crate::load) struct Context {
     pub builder: Builder,
     /// The parameters of the graph, each tensor once.
     parameters: HashMap<Key, (ValueId, Tensor)>,
-    /// Where sums have infinite terms, as attention masks have.
-    pub infinite: HashMap<ValueId, super::constant::Array>,
+    marks: HashMap<ValueId, Marks>,
 }
+
+/// Places of a value at which the graph has another, finite number than the program: where an attention mask is minus
+/// infinity, a softmax gives the same for [`MASKED`], with which bounds and formulations can be computed.
+#[derive(Clone, Debug)]
+pub(in crate::load) struct Marks {
+    /// 1 at these places, 0 elsewhere; as large as the value.
+    pub places: Array,
+    /// What the program has there: minus infinity, or NaN behind a softmax of nothing but minus infinities.
+    pub value: f64,
+}
+
+/// Small enough that its exponential beside that of any other number is 0, in single precision, too.
+pub(super) const MASKED: f64 = -1e30;
 
 impl Context {
     pub fn new() -> Self {
-        Self { builder: Builder::new(), parameters: HashMap::new(), infinite: HashMap::new() }
+        Self { builder: Builder::new(), parameters: HashMap::new(), marks: HashMap::new() }
     }
 
     /// The dimensions of a tensor.
@@ -115,7 +128,9 @@ impl Context {
     /// The sizes of a tensor, if all are known; `what` needs them.
     pub fn sizes(&self, operand: &Operand, what: &str) -> Result<Vec<usize>> {
         let sizes = self.shape(operand).iter().map(Dim::size).collect::<Option<Vec<_>>>();
-        sizes.ok_or_else(|| Error::argument(format!("{what} needs to know the sizes of its operand; give the input's shape")))
+        sizes.ok_or_else(|| {
+            Error::argument(format!("{what} needs to know the sizes of its operand; give the input's shape"))
+        })
     }
 
     /// The element type of a tensor; `F64` for everything that is computed in floating point.
@@ -126,8 +141,35 @@ impl Context {
         }
     }
 
-    /// The value of the graph that a tensor is; a known one becomes a parameter.
+    /// Where a tensor is marked.
+    pub fn marks(&self, operand: &Operand) -> Option<&Marks> {
+        match operand {
+            Operand::Computed(value) => self.marks.get(value),
+            Operand::Constant(_) => None,
+        }
+    }
+
+    /// Marks places of a computed tensor.
+    pub fn mark(&mut self, operand: &Operand, marks: Marks) {
+        if let Operand::Computed(value) = operand
+            && marks.places.data.contains(&1.0)
+        {
+            self.marks.insert(*value, marks);
+        }
+    }
+
+    /// The value of the graph that a tensor is; a known one becomes a parameter, and marked places get what the program
+    /// has there.
     pub fn value(&mut self, operand: &Operand) -> ValueId {
+        let value = self.raw(operand);
+        let Some(Marks { places, value: exact }) = self.marks(operand).cloned() else { return value };
+        let places = places.map(DType::F64, |place| if place != 0.0 { exact } else { 0.0 });
+        let places = self.raw(&places.into_operand(&"mask".into()));
+        self.builder.add(value, places).expect("the marks have the value's shape")
+    }
+
+    /// The same with a finite number at marked places.
+    pub fn raw(&mut self, operand: &Operand) -> ValueId {
         let Constant { name, tensor } = match operand {
             Operand::Computed(value) => return *value,
             Operand::Constant(constant) => constant,

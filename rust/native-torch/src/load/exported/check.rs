@@ -177,7 +177,12 @@ pub(super) fn signature(
         return Err(Error::format(format!("the signature does not say what the input `{}` is", printable(name))));
     }
     let defined: HashSet<&str> = graph.inputs.iter().chain(&graph.outputs).flat_map(references).collect();
-    match known.iter().copied().chain(outputs.iter().map(|output| output.value.as_str())).find(|name| !defined.contains(name)) {
+    match known
+        .iter()
+        .copied()
+        .chain(outputs.iter().map(|output| output.value.as_str()))
+        .find(|name| !defined.contains(name))
+    {
         Some(name) => Err(Error::format(format!(
             "the signature names `{}`, which is neither an input nor an output of the graph",
             printable(name)

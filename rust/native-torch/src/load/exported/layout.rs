@@ -4,12 +4,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::{
-    super::{
-        Checkpoint, NamedTensor, TensorInfo,
-        archive::Archive,
-        records::printable,
-        tensors::Described,
-    },
+    super::{Checkpoint, NamedTensor, TensorInfo, archive::Archive, records::printable, tensors::Described},
     schema::{self, ExportedProgram, Payload, PayloadConfig, SymInt, TensorMeta},
 };
 use crate::{
@@ -65,7 +60,10 @@ pub(super) fn read(source: &Arc<Source>, archive: Archive, big_endian: bool) -> 
     };
     let stored = archive.record(&record).ok_or_else(|| Error::internal("the archive holds no program"))?;
     if stored.len() > JSON_LIMIT {
-        return Err(Error::unsupported(format!("record `{record}` has {} bytes, more than {JSON_LIMIT}", stored.len())));
+        return Err(Error::unsupported(format!(
+            "record `{record}` has {} bytes, more than {JSON_LIMIT}",
+            stored.len()
+        )));
     }
     let program = schema::program(&record, &stored.to_bytes()?)?;
     let records: HashMap<String, Arc<Storage>> = archive
@@ -75,7 +73,10 @@ pub(super) fn read(source: &Arc<Source>, archive: Archive, big_endian: bool) -> 
         .collect();
     let reader = Reader { source, records: &records };
     let (weights, constants) = match name {
-        Some(name) => (reader.payloads("data/weights/", "weights", &name)?, reader.payloads("data/constants/", "constants", &name)?),
+        Some(name) => (
+            reader.payloads("data/weights/", "weights", &name)?,
+            reader.payloads("data/constants/", "constants", &name)?,
+        ),
         None => (reader.flat("state_dict")?, reader.flat("constants")?),
     };
     let mut records: Vec<Arc<Storage>> = records.into_values().collect();
@@ -104,9 +105,9 @@ impl Reader<'_> {
         let PayloadConfig { config } = schema::parse(&list, &self.record(&list)?.to_bytes()?)?;
         let tensor = |(name, payload): (String, Payload)| {
             let described = self.payload(folder, &payload);
-            described.map(|described| (name.clone(), described)).map_err(|e| {
-                e.at(format!("tensor `{}`", printable(&name))).at(format!("record `{list}`"))
-            })
+            described
+                .map(|described| (name.clone(), described))
+                .map_err(|e| e.at(format!("tensor `{}`", printable(&name))).at(format!("record `{list}`")))
         };
         config.into_iter().map(tensor).collect()
     }
@@ -202,7 +203,9 @@ const STRIDED: u8 = 7;
 fn described(meta: &TensorMeta, record: &Arc<Storage>) -> Result<Described> {
     let dtype = dtype(meta.dtype)?;
     let size = |size: &SymInt| match size {
-        SymInt::AsInt(size) => usize::try_from(*size).map_err(|_| Error::format(format!("its size or stride is {size}"))),
+        SymInt::AsInt(size) => {
+            usize::try_from(*size).map_err(|_| Error::format(format!("its size or stride is {size}")))
+        }
         SymInt::AsExpr(expression) => {
             Err(Error::format(format!("its size is the expression {}; a number is expected", expression.expr_str)))
         }

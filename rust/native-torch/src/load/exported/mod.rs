@@ -82,7 +82,9 @@ impl Program {
         let mut user = Vec::new();
         for spec in signature.input_specs {
             let (arg, name, kind, from) = match spec {
-                schema::InputSpec::Parameter { arg, parameter_name } => (arg, parameter_name, "parameter", &mut weights),
+                schema::InputSpec::Parameter { arg, parameter_name } => {
+                    (arg, parameter_name, "parameter", &mut weights)
+                }
                 schema::InputSpec::Buffer { arg, buffer_name } => {
                     // What is not in the state dict is kept beside the constants.
                     let from = if weights.contains_key(&buffer_name) { &mut weights } else { &mut constants };
@@ -119,7 +121,8 @@ impl Program {
         check::signature(&graph, &state, &inputs, &outputs)?;
         let class = class(&graph);
         let unsupported = translate::unsupported(&graph);
-        let ranges = range_constraints.into_iter().map(|(name, range)| (symbols::name(&name).to_owned(), range)).collect();
+        let ranges =
+            range_constraints.into_iter().map(|(name, range)| (symbols::name(&name).to_owned(), range)).collect();
         let torch_version = printable(&torch_version).into_owned();
         Ok(Self { graph, ranges, state, inputs, outputs, class, torch_version, unsupported })
     }
@@ -142,9 +145,15 @@ impl Program {
     /// The number of elements of its parameters, those that share memory counted once.
     pub fn parameter_count(&self) -> usize {
         let mut seen = HashSet::new();
-        let tensors = self.tensors().filter(|named| named.info.is_parameter).filter_map(|named| named.tensor.as_ref().ok());
+        let tensors =
+            self.tensors().filter(|named| named.info.is_parameter).filter_map(|named| named.tensor.as_ref().ok());
         let new = |tensor: &&crate::tensor::Tensor| {
-            seen.insert((Arc::as_ptr(tensor.storage()), tensor.offset(), tensor.shape().to_vec(), tensor.strides().to_vec()))
+            seen.insert((
+                Arc::as_ptr(tensor.storage()),
+                tensor.offset(),
+                tensor.shape().to_vec(),
+                tensor.strides().to_vec(),
+            ))
         };
         tensors.filter(new).fold(0, |sum, tensor| sum.saturating_add(tensor.numel()))
     }
@@ -172,8 +181,7 @@ impl Program {
             }
             other => other.clone(),
         };
-        let shapes: Vec<Vec<Dim>> =
-            self.inputs.iter().map(|input| input.shape.iter().map(least).collect()).collect();
+        let shapes: Vec<Vec<Dim>> = self.inputs.iter().map(|input| input.shape.iter().map(least).collect()).collect();
         self.graph_of(&shapes)
     }
 
@@ -280,7 +288,8 @@ fn inputs(
         let dtype = layout::dtype(meta.dtype).map_err(|e| e.at(place()))?;
         let fits = dtype.is_float() || dtype == DType::I64 || dtype == DType::I32;
         if !fits {
-            let what = format!("it holds {}; inputs of floating-point numbers and of integers are supported", dtype.name());
+            let what =
+                format!("it holds {}; inputs of floating-point numbers and of integers are supported", dtype.name());
             return Err(Error::unsupported(what).at(place()));
         }
         let shape = symbols::dims(&meta.sizes).map_err(|e| e.at(place()))?;

@@ -17,11 +17,7 @@ struct Spec {
 }
 
 /// The keys that lead to the leaves of a tree, in order; the root's own path is empty.
-pub(super) fn leaves(
-    what: &str,
-    spec: &str,
-    fields: &HashMap<String, schema::NamedTuple>,
-) -> Result<Vec<Vec<String>>> {
+pub(super) fn leaves(what: &str, spec: &str, fields: &HashMap<String, schema::NamedTuple>) -> Result<Vec<Vec<String>>> {
     // torch writes the version of the protocol in front of the tree.
     let (_, root): (u64, Spec) = schema::parse(what, spec.as_bytes())?;
     let mut leaves = Vec::new();
@@ -91,7 +87,8 @@ mod tests {
     }
 
     fn read(root: &str) -> Vec<Vec<String>> {
-        let fields = HashMap::from([("my.P".to_owned(), schema::NamedTuple { field_names: vec!["u".into(), "v".into()] })]);
+        let fields =
+            HashMap::from([("my.P".to_owned(), schema::NamedTuple { field_names: vec!["u".into(), "v".into()] })]);
         leaves("in_spec", &format!("[1, {root}]"), &fields).unwrap()
     }
 

@@ -57,7 +57,6 @@ pub(super) enum OptionalTensor {
 
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Subgraph {
-    pub name: String,
     pub graph: Box<Graph>,
 }
 

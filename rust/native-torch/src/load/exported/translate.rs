@@ -17,10 +17,8 @@ use crate::{
 };
 
 /// Operations of torch that only wrap a graph, which is called with the arguments behind it.
-const WRAPPERS: [&str; 2] = [
-    "torch.ops.higher_order.wrap_with_set_grad_enabled",
-    "torch.ops.higher_order.wrap_with_autocast",
-];
+const WRAPPERS: [&str; 2] =
+    ["torch.ops.higher_order.wrap_with_set_grad_enabled", "torch.ops.higher_order.wrap_with_autocast"];
 
 /// The operations that are not known, by name, each with the places where it is called.
 pub(super) fn unsupported(graph: &Calls) -> Vec<(String, String)> {
@@ -78,11 +76,16 @@ pub(super) fn graph(program: &Program, shapes: &[Vec<Dim>]) -> Result<Graph> {
     let mut outputs: Vec<(&str, ValueId)> = Vec::new();
     for output in &program.outputs {
         let place = || format!("output `{}`", output.name);
-        let Some(Item::Cell(cell)) = values.get(output.value.as_str()) else { return Err(missing(&output.value).at(place())) };
+        let Some(Item::Cell(cell)) = values.get(output.value.as_str()) else {
+            return Err(missing(&output.value).at(place()));
+        };
         let operand = interpreter.operand(*cell).clone();
         if !interpreter.context.dtype(&operand).is_float() {
             let dtype = interpreter.context.dtype(&operand).name();
-            return Err(Error::unsupported(format!("it holds {dtype}; outputs of floating-point numbers are computed")).at(place()));
+            return Err(Error::unsupported(format!(
+                "it holds {dtype}; outputs of floating-point numbers are computed"
+            ))
+            .at(place()));
         }
         outputs.push((&output.name, interpreter.context.value(&operand)));
     }
@@ -119,9 +122,8 @@ fn call<'a>(
     missing: &dyn Fn(&str) -> Error,
 ) -> Result<()> {
     let arguments = node.inputs.iter().filter(|input| !matches!(input.arg, Argument::AsGraph(_)));
-    let given: Vec<(&str, Item)> = arguments
-        .map(|input| Ok((input.name.as_str(), item(&input.arg, values, missing)?)))
-        .collect::<Result<_>>()?;
+    let given: Vec<(&str, Item)> =
+        arguments.map(|input| Ok((input.name.as_str(), item(&input.arg, values, missing)?))).collect::<Result<_>>()?;
     let name = node.outputs.iter().flat_map(check::references).next().unwrap_or(&node.target);
     let result = match aten::find(&node.target) {
         Some(target) => interpreter.call(target, given, name)?,
@@ -145,7 +147,8 @@ fn wrapped(
     let names: Vec<&str> = inner.inputs.iter().flat_map(check::references).collect();
     // The graph's own inputs are the last arguments.
     let first = given.len().checked_sub(names.len()).ok_or_else(|| Error::format("it is given too few arguments"))?;
-    let mut values: HashMap<&str, Item> = names.into_iter().zip(given.into_iter().skip(first).map(|(_, item)| item)).collect();
+    let mut values: HashMap<&str, Item> =
+        names.into_iter().zip(given.into_iter().skip(first).map(|(_, item)| item)).collect();
     run(interpreter, inner, &mut values, missing)?;
     let results = inner.outputs.iter().map(|output| item(output, &values, missing));
     results.collect::<Result<_>>().map(Item::List)
@@ -154,7 +157,9 @@ fn wrapped(
 /// An argument as the table's rules take it.
 fn item(argument: &Argument, values: &HashMap<&str, Item>, missing: &dyn Fn(&str) -> Error) -> Result<Item> {
     let named = |name: &str| values.get(name).cloned().ok_or_else(|| missing(name));
-    let tensors = |names: &[Name]| -> Result<Item> { names.iter().map(|n| named(&n.name)).collect::<Result<_>>().map(Item::List) };
+    let tensors = |names: &[Name]| -> Result<Item> {
+        names.iter().map(|n| named(&n.name)).collect::<Result<_>>().map(Item::List)
+    };
     let optional = |one: &OptionalTensor| match one {
         OptionalTensor::AsTensor(name) => named(&name.name),
         OptionalTensor::AsNone(_) => Ok(Item::None),
@@ -169,7 +174,9 @@ fn item(argument: &Argument, values: &HashMap<&str, Item>, missing: &dyn Fn(&str
         Argument::AsNone(_) => Item::None,
         Argument::AsTensor(name) => named(&name.name)?,
         Argument::AsTensors(names) => tensors(names)?,
-        Argument::AsNestedTensors(lists) => Item::List(lists.iter().map(|names| tensors(names)).collect::<Result<_>>()?),
+        Argument::AsNestedTensors(lists) => {
+            Item::List(lists.iter().map(|names| tensors(names)).collect::<Result<_>>()?)
+        }
         Argument::AsOptionalTensor(one) => optional(one)?,
         Argument::AsOptionalTensors(all) => Item::List(all.iter().map(optional).collect::<Result<_>>()?),
         Argument::AsInt(value) => Item::Int(*value),

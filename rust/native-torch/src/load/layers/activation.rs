@@ -293,7 +293,11 @@ impl Rule for Prelu {
             return Err(place.wrong_input(x, &format!("but [N, {}, ..] is expected", self.parameters)));
         }
         let weight = place.parameter("weight", &self.weight);
-        let weight = if self.parameters == 1 { weight } else { compose::before_dimensions(place.builder, weight, shape.len() - 2)? };
+        let weight = if self.parameters == 1 {
+            weight
+        } else {
+            compose::before_dimensions(place.builder, weight, shape.len() - 2)?
+        };
         if shape.is_empty() {
             // A scalar has no dimension along which to repeat the weight: it is one element for a while.
             let one = place.builder.node(Op::Flatten { start: 0, end: 0 }, &[x])?;

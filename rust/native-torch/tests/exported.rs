@@ -1,0 +1,192 @@
+//! Programs of `torch.export`, against what torch gives.
+
+use std::path::{Path, PathBuf};
+
+use native_torch::{
+    bounds::{Interval, propagate},
+    eval::{Function, Order},
+    graph::Dim,
+    load::{self, Format, Program},
+    lower::lower,
+    tensor::DType,
+};
+use serde_json::Value;
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../test/models/exported")
+}
+
+fn numbers(of: &Value, name: &str) -> Vec<f64> {
+    of[name].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect()
+}
+
+fn sizes(shape: &[usize]) -> Vec<Dim> {
+    shape.iter().map(|&size| Dim::Size(size)).collect()
+}
+
+fn json(name: &str) -> Value {
+    serde_json::from_slice(&std::fs::read(folder().join(name)).unwrap()).unwrap()
+}
+
+/// What a comparison finds wrong.
+fn compare(what: &str, found: &[f64], expected: &[f64], tolerance: f64) -> Option<String> {
+    if found.len() != expected.len() {
+        return Some(format!("{what} has {} elements instead of {}", found.len(), expected.len()));
+    }
+    let largest = expected.iter().fold(1e-300f64, |m, v| m.max(v.abs()));
+    let error = found.iter().zip(expected).fold(0.0f64, |m, (a, b)| m.max((a - b).abs())) / largest;
+    // A NaN is wrong, too.
+    (!(error <= tolerance)).then(|| format!("{what} differs by {error:.1e}"))
+}
+
+/// Everything that is wrong with one file.
+fn faults(file: &str, expected: &Value) -> Vec<String> {
+    let tolerance = if file.ends_with("_core.pt2") { expected["core_tolerance"].as_f64().unwrap() } else { 1e-11 };
+    let opened = load::open(folder().join(file)).and_then(|checkpoint| {
+        assert_eq!(checkpoint.format(), Format::Exported);
+        checkpoint.verify(&mut |_, _| {}).unwrap();
+        checkpoint.model()
+    });
+    let model = match opened {
+        Ok(model) => model,
+        Err(error) => return vec![error.to_string()],
+    };
+    let shapes: Vec<Vec<usize>> = serde_json::from_value(expected["shapes"].clone()).unwrap();
+    let shapes: Vec<Vec<Dim>> = shapes.iter().map(|shape| sizes(shape)).collect();
+    let integers: Vec<i64> = serde_json::from_value(expected["integers"].clone()).unwrap();
+    let graph = model.graph_of(&shapes).and_then(|graph| graph.with_integers(&integers));
+    let compiled = graph.and_then(|graph| Function::compile(&graph, DType::F64).map(|f| (graph, f)));
+    let (graph, f) = match compiled {
+        Ok(both) => both,
+        Err(error) => return vec![error.to_string()],
+    };
+    let (x, mu, mut ws) = (numbers(expected, "x"), numbers(expected, "mu"), f.workspace());
+    let (n, m) = (x.len(), mu.len());
+    if (f.n(), f.m()) != (n, m) {
+        return vec![format!("it is {} to {} elements, not {n} to {m}", f.n(), f.m())];
+    }
+    let (mut y, mut j, mut h) = (vec![0.0; m], vec![0.0; m * n], vec![0.0; n * n]);
+    f.value(&mut ws, &x, &mut y).unwrap();
+    f.jacobian(&mut ws, &x, Order::RowMajor, &mut j).unwrap();
+    f.hessian(&mut ws, &x, &mu, &mut h).unwrap();
+    let mut faults: Vec<String> = [("y", y.clone()), ("jacobian", j), ("hessian", h)]
+        .into_iter()
+        .filter_map(|(name, found)| compare(name, &found, &numbers(expected, name), tolerance))
+        .collect();
+    let around: Vec<Interval> = x.iter().map(|&x| Interval::new(x - 1e-3, x + 1e-3)).collect();
+    let bounds = match propagate(&graph, &around) {
+        Ok(bounds) => bounds,
+        Err(error) => return vec![error.to_string()],
+    };
+    let ranges = graph.outputs().iter().flat_map(|output| bounds.of(output.value));
+    if !ranges.zip(&y).all(|(range, &y)| range.contains(y)) {
+        faults.push("its bounds do not hold its value".to_owned());
+    }
+    match lower(&graph, &bounds).and_then(|formulation| {
+        let values = formulation.evaluate(&x)?;
+        Ok(formulation.outputs().iter().map(|v| values[v.index()]).collect::<Vec<f64>>())
+    }) {
+        Ok(outputs) => faults.extend(compare("the formulation", &outputs, &y, 1e-11)),
+        Err(error) => faults.push(error.to_string()),
+    }
+    faults
+}
+
+#[test]
+fn programs_are_those_of_torch() {
+    let names: Vec<String> = serde_json::from_value(json("index.json")).unwrap();
+    let mut all = Vec::new();
+    for name in names {
+        let expected = json(&format!("{name}.json"));
+        for file in [format!("{name}.pt2"), format!("{name}_core.pt2")] {
+            if let (Some(refused), true) = (expected.get("core_refused"), file.ends_with("_core.pt2")) {
+                let found: Vec<String> = program(&file).unsupported().iter().map(|entry| entry.0.clone()).collect();
+                assert_eq!(found, serde_json::from_value::<Vec<String>>(refused.clone()).unwrap());
+                continue;
+            }
+            all.extend(faults(&file, &expected).into_iter().map(|fault| format!("{file}: {fault}")));
+        }
+    }
+    assert!(all.is_empty(), "{}", all.join("\n"));
+}
+
+fn program(file: &str) -> std::sync::Arc<Program> {
+    match load::open(folder().join(file)).unwrap().model().unwrap() {
+        load::Model::Program(program) => program,
+        load::Model::Module(_) => panic!("{file} is a module"),
+    }
+}
+
+#[test]
+fn wrong_programs_are_refused_with_the_place() {
+    let index: Vec<Value> = serde_json::from_value(json("refused/index.json")).unwrap();
+    let mut faults = Vec::new();
+    for case in index {
+        let (file, words) = (case["file"].as_str().unwrap(), case["words"].as_str().unwrap());
+        let graph = load::open(folder().join("refused").join(file))
+            .and_then(|checkpoint| checkpoint.model())
+            .and_then(|model| model.graph(None));
+        match graph {
+            Ok(_) => faults.push(format!("{file} is read")),
+            Err(error) if !error.message().contains(words) => faults.push(format!("{file}: {error}")),
+            Err(_) => {}
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn inputs_and_outputs_have_the_names_of_forward() {
+    let names = |file: &str| {
+        let program = program(file);
+        let inputs: Vec<String> = program.inputs().into_iter().map(|input| input.name).collect();
+        let outputs: Vec<String> = program.outputs().map(str::to_owned).collect();
+        (inputs, outputs)
+    };
+    let expect = |file: &str, inputs: &[&str], outputs: &[&str]| {
+        let found = names(file);
+        assert_eq!(
+            (&found.0[..], &found.1[..]),
+            (
+                &inputs.iter().map(|s| s.to_string()).collect::<Vec<_>>()[..],
+                &outputs.iter().map(|s| s.to_string()).collect::<Vec<_>>()[..]
+            ),
+            "{file}"
+        );
+    };
+    expect("residual.pt2", &["x"], &["output"]);
+    expect("keywords.pt2", &["args_0.p", "args_0.q", "args_1.0", "args_1.1.0", "scale.s"], &["sum", "product"]);
+    expect("shapes.pt2", &["args_0"], &["a.0", "a.1", "c.0", "c.1", "e", "f", "g"]);
+    expect("lstm.pt2", &["input"], &["output.0", "output.1.0", "output.1.1"]);
+    expect("multihead.pt2", &["query", "key", "value"], &["output.0", "output.1"]);
+}
+
+#[test]
+fn sizes_that_are_left_open_are_those_of_the_caller() {
+    let program = program("residual_open.pt2");
+    assert_eq!(native_torch::graph::format_shape(program.inputs()[0].shape.as_ref().unwrap()).matches('s').count(), 1);
+    let f = |batch: usize| {
+        let graph = program.graph_of(&[sizes(&[batch, 2, 4, 4])])?;
+        Function::compile(&graph, DType::F64).map(|f| f.m())
+    };
+    assert_eq!((f(1).unwrap(), f(5).unwrap()), (2, 10));
+    let open = program.graph().unwrap();
+    assert_eq!(open.specialize(&[vec![4, 2, 4, 4]]).unwrap().sizes(open.outputs()[0].value), [4, 2]);
+    assert!(f(65).unwrap_err().message().contains("exported for sizes from 1 to 64"));
+    let error = program.graph_of(&[sizes(&[1, 2, 4, 5])]).unwrap_err();
+    assert!(error.message().contains("which [1, 2, 4, 5] does not fit"), "{error}");
+    assert_eq!(Function::compile(&program.example().unwrap(), DType::F64).unwrap().m(), 2);
+}
+
+#[test]
+fn tensors_have_their_names_and_share_their_memory() {
+    let program = program("tied.pt2");
+    let tensor = |name: &str| program.tensors().find(|tensor| tensor.name == name).unwrap().clone();
+    let storage = |name: &str| std::sync::Arc::as_ptr(tensor(name).tensor.unwrap().storage());
+    assert_eq!(storage("a.weight"), storage("c.weight"));
+    assert_eq!(storage("part"), storage("gaps"));
+    assert_eq!(tensor("c.weight").tensor.unwrap().strides(), [1, 3]);
+    assert_eq!(tensor("repeated").tensor.unwrap().strides(), [1, 0]);
+    assert!(tensor("part").info.is_parameter && !tensor("constant").info.is_parameter);
+    assert_eq!(tensor("free").info.shape, Some(vec![3]));
+}
