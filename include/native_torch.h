@@ -366,7 +366,8 @@ typedef struct NtReader {
 } NtReader;
 
 /**
- * What a module computes: `NT_MODULE_SEQUENTIAL`, `NT_MODULE_STANDARD`, `NT_MODULE_CUSTOM` or `NT_MODULE_UNSUPPORTED`.
+ * What a module computes: `NT_MODULE_SEQUENTIAL`, `NT_MODULE_STANDARD`, `NT_MODULE_CUSTOM`, `NT_MODULE_UNSUPPORTED` or
+ * `NT_MODULE_PROGRAM`.
  */
 typedef uint32_t NtModuleKind;
 
@@ -1207,6 +1208,11 @@ typedef struct NtTables {
 #define NT_MODULE_UNSUPPORTED 3
 
 /**
+ * A program that torch.export.save wrote: operations instead of layers. It is the only module of its model.
+ */
+#define NT_MODULE_PROGRAM 4
+
+/**
  * `None`.
  */
 #define NT_VALUE_NONE 0
@@ -1354,7 +1360,8 @@ const char *nt_last_error(void);
 NT_MUST_USE NtStatus nt_check_panic(void);
 
 /**
- * Opens a file that `torch.save(model, path)` wrote with any version of torch, without Python.
+ * Opens a file that `torch.save(model, path)`, with any version of torch, or `torch.export.save(program, path)` wrote,
+ * without Python and whatever the file is called.
  *
  * What the file claims is checked before memory is taken; nothing that it names is called. The numbers of its tensors are
  * read when they are first used, so the file must not be changed in place while the model lives. Layers that are not

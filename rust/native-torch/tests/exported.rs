@@ -36,7 +36,7 @@ fn compare(what: &str, found: &[f64], expected: &[f64], tolerance: f64) -> Optio
     let largest = expected.iter().fold(1e-300f64, |m, v| m.max(v.abs()));
     let error = found.iter().zip(expected).fold(0.0f64, |m, (a, b)| m.max((a - b).abs())) / largest;
     // A NaN is wrong, too.
-    (!(error <= tolerance)).then(|| format!("{what} differs by {error:.1e}"))
+    if error <= tolerance { None } else { Some(format!("{what} differs by {error:.1e}")) }
 }
 
 /// Everything that is wrong with one file.

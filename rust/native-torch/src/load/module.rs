@@ -709,7 +709,7 @@ mod tests {
             let format = super::super::Format::Zip;
             super::super::Checkpoint {
                 origin: "test".to_owned(),
-                records,
+                content: super::super::Content::Pickle(records),
                 format,
                 folder: String::new(),
                 big_endian: false,

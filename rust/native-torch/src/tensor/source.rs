@@ -180,7 +180,7 @@ mod tests {
         for source in sources {
             let mut buffer = Vec::new();
             assert_eq!(source.read(1..4, &mut buffer).unwrap(), [1, 2, 3]);
-            assert_eq!(source.read(4..4, &mut buffer).unwrap(), []);
+            assert!(source.read(4..4, &mut buffer).unwrap().is_empty());
             let beyond = source.read(2..source.len() + 1, &mut buffer).unwrap_err();
             assert_eq!(beyond.kind(), crate::ErrorKind::Format);
         }

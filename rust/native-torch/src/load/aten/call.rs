@@ -36,7 +36,7 @@ impl Call<'_> {
 
     /// Whether the operation has a parameter of this name.
     pub fn has(&self, name: &str) -> bool {
-        self.parameters.iter().any(|&parameter| parameter == name)
+        self.parameters.contains(&name)
     }
 
     /// Whether an argument is None.

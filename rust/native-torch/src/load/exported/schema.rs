@@ -13,6 +13,7 @@ pub(super) const MAJOR: u64 = 8;
 /// An integer that may be an expression of symbols.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[allow(clippy::enum_variant_names, reason = "the names in torch's schema")]
 pub(super) enum SymInt {
     AsInt(i64),
     AsExpr(Expression),
@@ -36,6 +37,7 @@ pub(super) struct TensorMeta {
 /// An integer, or the name of a value that holds one.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[allow(clippy::enum_variant_names, reason = "the names in torch's schema")]
 pub(super) enum SymArgument {
     AsName(String),
     AsInt(i64),
@@ -50,6 +52,7 @@ pub(super) struct Name {
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[allow(clippy::enum_variant_names, reason = "the names in torch's schema")]
 pub(super) enum OptionalTensor {
     AsTensor(Name),
     AsNone(de::IgnoredAny),
@@ -63,6 +66,7 @@ pub(super) struct Subgraph {
 /// An argument or a result.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[allow(clippy::enum_variant_names, reason = "the names in torch's schema")]
 pub(super) enum Argument {
     AsNone(de::IgnoredAny),
     AsTensor(Name),
