@@ -19,7 +19,7 @@ use crate::{
 /// The box, and how bounds are found.
 #[derive(Args)]
 pub struct Arguments {
-    /// The model, as torch.save(model) wrote it
+    /// The model, as torch.save(model) or torch.export.save(program) wrote it
     file: PathBuf,
     /// The input's bounds
     #[arg(long = "box", allow_hyphen_values = true, value_name = "LO,HI|FILE", help = format!("The input's bounds: {}", region::REGION))]

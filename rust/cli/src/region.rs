@@ -6,7 +6,7 @@ use native_torch::{
     Error, Result,
     bounds::Interval,
     graph::{Dim, Graph},
-    load,
+    load::{self, ModuleInput},
 };
 use serde_json::Value;
 
@@ -18,28 +18,36 @@ pub const REGION: &str = "LO,HI for all elements, or a JSON file [[lo,hi],..] or
 /// The model with all sizes known: from --shape, from what the first layer asks for, and from how many elements or
 /// which shape the other arguments have.
 pub fn graph(file: &Path, shape: Option<&str>, x0: Option<&input::Array>, bounds: Option<usize>) -> Result<Graph> {
-    let module = load::open(file)?.module()?;
+    let model = load::open(file)?.model()?;
+    let sizes = |shape: Vec<usize>| shape.into_iter().map(Dim::Size).collect::<Vec<Dim>>();
     if let Some(shape) = shape {
-        let shape: Vec<Dim> = input::shape(shape)?.into_iter().map(Dim::Size).collect();
-        return module.graph(Some(&shape));
+        return model.graph(Some(&sizes(input::shape(shape)?)));
     }
-    let graph = module.graph(None).map_err(|e| e.at("the input's shape is not known (--shape gives it)"))?;
-    let [input] = graph.inputs() else { return Ok(graph) };
-    let ty = graph.ty(input.value);
+    // A module's own graph says what its first layer asks for, or which layer needs to know.
+    let inputs = match model.module() {
+        Some(module) => {
+            ModuleInput::of(&module.graph(None).map_err(|e| e.at("the input's shape is not known (--shape gives it)"))?)
+        }
+        None => model.inputs(),
+    };
+    let [own] = &inputs[..] else { return model.example() };
+    let own = own.shape.as_deref().unwrap_or_default();
     if let Some(x0) = x0
-        && x0.shape.len() == ty.rank()
-        && x0.shape.iter().zip(&ty.shape).all(|(&size, dim)| dim.agrees(&Dim::Size(size)))
+        && x0.shape.len() == own.len()
+        && x0.shape.iter().zip(own).all(|(&size, dim)| dim.agrees(&Dim::Size(size)))
     {
-        return graph.specialize(std::slice::from_ref(&x0.shape));
+        return model.graph(Some(&x0.dims()));
     }
-    let unknown = ty.shape.iter().filter(|dim| dim.size().is_none()).count();
+    let unknown = own.iter().filter(|dim| dim.size().is_none()).count();
     if unknown > 1 {
+        let graph = model.graph(None)?;
         return graph.check_concrete().map(|()| graph).map_err(|e| e.at("--shape is needed"));
     }
-    let rest = ty.shape.iter().filter_map(Dim::size).product::<usize>().max(1);
+    let rest = own.iter().filter_map(Dim::size).product::<usize>().max(1);
     let count = x0.map(|x0| x0.data.len()).or(bounds).unwrap_or(rest);
     let batch = if count.is_multiple_of(rest) { (count / rest).max(1) } else { 1 };
-    graph.specialize(&[ty.shape.iter().map(|dim| dim.size().unwrap_or(batch)).collect()])
+    let shape: Vec<Dim> = own.iter().map(|dim| Dim::Size(dim.size().unwrap_or(batch))).collect();
+    model.graph(Some(&shape))
 }
 
 /// The bounds of a model's inputs, as an argument gives them.

@@ -7,7 +7,7 @@ use native_torch::{
     eval::{Function, Order},
     graph::Dim,
     load::{self, Format, Program},
-    lower::lower,
+    lower::{Options, lower},
     tensor::DType,
 };
 use serde_json::Value;
@@ -82,7 +82,7 @@ fn faults(file: &str, expected: &Value) -> Vec<String> {
     if !ranges.zip(&y).all(|(range, &y)| range.contains(y)) {
         faults.push("its bounds do not hold its value".to_owned());
     }
-    match lower(&graph, &bounds).and_then(|formulation| {
+    match lower(&graph, &bounds, &Options::default()).and_then(|formulation| {
         let values = formulation.evaluate(&x)?;
         Ok(formulation.outputs().iter().map(|v| values[v.index()]).collect::<Vec<f64>>())
     }) {
