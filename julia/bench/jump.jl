@@ -147,7 +147,7 @@ function minimized(centre, bounds, limit)
     @objective(model, Min, y[1])
     solving = @elapsed optimize!(model)
     proven = termination_status(model) == OPTIMAL
-    return (; before, solving, proven, value = objective_value(model), bound = objective_bound(model),
+    return (; before, solving, proven, value = has_values(model) ? objective_value(model) : NaN, bound = objective_bound(model),
             binaries = count(is_binary, all_variables(model)))
 end
 

@@ -195,8 +195,8 @@ pub trait Element: Copy + Send + Sync + 'static {
     fn from_i128(value: i128) -> Self;
     /// The value with the other sign; the least integer stays.
     fn negated(self) -> Self;
-    /// The bytes in little-endian order.
-    fn to_le_bytes(self) -> Vec<u8>;
+    /// Writes the bytes in little-endian order to a place of their number.
+    fn write(self, place: &mut [u8]);
 }
 
 macro_rules! element {
@@ -215,8 +215,8 @@ macro_rules! element {
             fn negated(self) -> Self {
                 $negated(self)
             }
-            fn to_le_bytes(self) -> Vec<u8> {
-                <$type>::to_le_bytes(self).to_vec()
+            fn write(self, place: &mut [u8]) {
+                place.copy_from_slice(&self.to_le_bytes());
             }
         }
     };

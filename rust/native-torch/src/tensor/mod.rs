@@ -87,7 +87,9 @@ impl Tensor {
     /// If `data` does not have as many elements as `shape` says.
     pub fn from_slice<T: Element>(shape: &[usize], data: &[T]) -> Self {
         assert_eq!(shape.iter().product::<usize>(), data.len(), "tensor of shape {shape:?}");
-        let bytes = data.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let width = size_of::<T>();
+        let mut bytes = vec![0; width * data.len()];
+        bytes.chunks_exact_mut(width).zip(data).for_each(|(place, v)| v.write(place));
         let storage = Arc::new(Storage::owned("memory", bytes));
         Self::new(T::DTYPE, shape.to_vec(), contiguous_strides(shape), 0, storage).expect("the storage was made to fit")
     }
