@@ -24,6 +24,7 @@ import zipfile
 import zlib
 
 import torch
+from torch._export.serde.serialize import serialize
 from torch.autograd.functional import hessian, jacobian
 from torch.utils import _pytree as pytree
 
@@ -84,6 +85,39 @@ def write(name, make, positional, keywords, dynamic):
     torch.export.save(program, FOLDER / f"{name}.pt2")
     torch.export.save(program.run_decompositions(), FOLDER / f"{name}_core.pt2")
     write_json(FOLDER / f"{name}.json", expected)
+
+
+def write_layouts():
+    """The same program in the layouts of older versions: the flat one of torch 2.7 and earlier, and the one of 2.8, in
+    which the folders are there, but torch.save wrote all tensors of a kind. What is in them is what torch's own
+    serializer gives."""
+    model = cases.exported.Tied().eval()
+    program = torch.export.export(model, (torch.zeros(2, 3),))
+    artifact = serialize(program)
+    parts = {"program": artifact.exported_program, "state_dict": artifact.state_dict, "constants": artifact.constants}
+    flat_names = {"program": "serialized_exported_program.json", "state_dict": "serialized_state_dict.pt", "constants": "serialized_constants.pt"}
+    oldest = flat_names | {"state_dict": "serialized_state_dict.json", "constants": "serialized_constants.json"}
+    between = {"program": "models/model.json", "state_dict": "data/weights/model.pt", "constants": "data/constants/model.pt"}
+    layouts = {
+        "flat": (flat_names, {"version": b"8.8", "serialized_example_inputs.pt": artifact.example_inputs, "extra_files/note": b"hello"}, ""),
+        "flat_oldest": (oldest, {"version": b"8.2"}, ""),
+        "between": (between, {"archive_format": b"pt2", "archive_version": b"0", "byteorder": b"little"}, "program/"),
+    }  # fmt: skip
+    for name, (names, others, folder) in layouts.items():
+        with zipfile.ZipFile(FOLDER / "layouts" / f"{name}.pt2", "w", zipfile.ZIP_STORED) as new:
+            for record, data in others.items():
+                new.writestr(zipfile.ZipInfo(folder + record), data)
+            for part, record in names.items():
+                new.writestr(zipfile.ZipInfo(folder + record), parts[part])
+    torch.export.save(program, FOLDER / "layouts" / "now.pt2")
+    # Earlier versions wrote numbers that are not finite as Python does.
+    clamped = torch.export.export(cases.exported.Written(lambda self, x: x.clamp(max=float("inf"))).eval(), (torch.zeros(2),))
+    text = serialize(clamped).exported_program.replace(b'"Infinity"', b"Infinity")
+    with zipfile.ZipFile(FOLDER / "layouts" / "infinity.pt2", "w", zipfile.ZIP_STORED) as new:
+        new.writestr(zipfile.ZipInfo("version"), b"8.2")
+        new.writestr(zipfile.ZipInfo("serialized_exported_program.json"), text)
+        new.writestr(zipfile.ZipInfo("serialized_state_dict.pt"), b"")
+        new.writestr(zipfile.ZipInfo("serialized_constants.pt"), b"")
 
 
 def rewritten(path, change=lambda program: None, records=lambda name, data: data, json_text=None):
@@ -208,6 +242,10 @@ def main(part=""):
             write(*case)
     if part in "refused":
         write_refused()
+    if part in "layouts":
+        (FOLDER / "layouts").mkdir(exist_ok=True)
+        torch.manual_seed(0)
+        write_layouts()
     (FOLDER / "index.json").write_text(json.dumps([case[0] for case in every], indent=1) + "\n")
 
 

@@ -190,3 +190,31 @@ fn tensors_have_their_names_and_share_their_memory() {
     assert!(tensor("part").info.is_parameter && !tensor("constant").info.is_parameter);
     assert_eq!(tensor("free").info.shape, Some(vec![3]));
 }
+
+#[test]
+fn layouts_of_every_age_hold_the_same_program() {
+    let value = |file: &str| {
+        let checkpoint = load::open(folder().join("layouts").join(file)).unwrap();
+        checkpoint.verify(&mut |_, _| {}).unwrap();
+        let f = Function::compile(&checkpoint.model().unwrap().example().unwrap(), DType::F64).unwrap();
+        let mut y = vec![0.0; f.m()];
+        let x: Vec<f64> = (0..f.n()).map(|i| i as f64 / 2.0 - 1.0).collect();
+        f.value(&mut f.workspace(), &x, &mut y).unwrap();
+        y
+    };
+    let now = value("now.pt2");
+    for file in ["flat.pt2", "flat_oldest.pt2", "between.pt2"] {
+        assert_eq!(value(file), now, "{file}");
+    }
+    assert_eq!(value("infinity.pt2"), [-1.0, -0.5]);
+}
+
+#[test]
+fn files_are_known_by_what_they_hold() {
+    let bytes = std::fs::read(folder().join("residual.pt2")).unwrap();
+    let model = load::from_bytes(bytes).unwrap();
+    assert_eq!(model.format(), Format::Exported);
+    assert!(model.module().unwrap_err().message().contains("a program of torch.export.save"));
+    assert!(model.root().is_err());
+    assert_eq!(model.tensors().unwrap()[0].name, "conv1.weight");
+}

@@ -95,6 +95,20 @@ class Shuffle(nn.Module):
         return torch.transpose(y, 1, 2).contiguous().view(n, c, h, w).mean([2, 3])
 
 
+def without_gradients(self, x):
+    """A part in which torch records no gradients: a graph of its own in the program."""
+    with torch.no_grad():
+        scale = torch.sigmoid(self.scale) * 2
+    return x * scale + scale.sum()
+
+
+def sizes(self, x):
+    """What is computed with sizes that are left open."""
+    n, c, h = x.shape
+    y = x.reshape(n, c * h).view(n, h, c)
+    return (y.transpose(1, 2) + x * n).flatten(1) / (x.size(0) + 1) + torch.arange(c * h) * x.numel()
+
+
 class Branches(nn.Module):
     """Branches that are concatenated, as in GoogLeNet, Inception, DenseNet and SqueezeNet."""
 
@@ -308,6 +322,9 @@ def exported():
         ("residual_open", lambda: trained(Residual()), [drawn(3, 2, 4, 4)], {}, {"x": batch}),
         ("squeeze", lambda: trained(Squeeze()), [drawn(1, 2, 3, 4)], {}, None),
         ("shuffle", lambda: trained(Shuffle()), [drawn(2, 4, 2, 3)], {}, None),
+        ("shuffle_open", lambda: trained(Shuffle()), [drawn(3, 4, 2, 2)], {}, {"x": batch}),
+        ("sizes_open", lambda: w(sizes), [drawn(3, 2, 2)], {}, {"args": (batch,)}),
+        ("without_gradients", lambda: w(without_gradients, scale=torch.randn(3)), [drawn(2, 3)], {}, None),
         ("branches", lambda: Branches(), [drawn(1, 2, 5, 4)], {}, None),
         ("convnext", lambda: ConvNext(), [drawn(1, 3, 3, 4)], {}, None),
         ("patches", lambda: Patches(), [drawn(2, 1, 4, 4)], {}, None),
