@@ -7,7 +7,7 @@ seconds=${1:-600}
 shift || true
 
 targets=("$@")
-[ $# -gt 0 ] || targets=(archive legacy tar pickle)
+[ $# -gt 0 ] || targets=(archive legacy tar pickle exported)
 models=../../test/models
 # libFuzzer's flags and cargo's are those of a nightly toolchain.
 export RUSTC_BOOTSTRAP=1
@@ -16,6 +16,11 @@ seeds() {
     case $1 in
     archive) cp "$models"/files/{zip,big}*.pt "$models"/values/{dtypes,views,keys,state_dict,unusable}.pt "$models"/hostile/zip64_legal.pt "$2" ;;
     legacy) cp "$models"/files/legacy*.pt "$models"/values/*legacy.pt "$models"/hostile/legacy_*.pt "$2" ;;
+    exported)
+        for file in "$models"/exported/*.pt2 "$models"/exported/refused/*.pt2; do
+            unzip -p "$file" '*/models/model.json' >"$2/$(basename "$file")" 2>/dev/null || true
+        done
+        ;;
     tar) cp "$models"/hostile/tar_*.pt "$2" ;;
     pickle)
         for file in "$models"/files/zip_*.pt "$models"/values/*.pt "$models"/layers/*[0-9].pt "$models"/hostile/{evil,cycle,pickle,tensor}_*.pt; do

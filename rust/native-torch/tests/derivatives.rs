@@ -235,3 +235,16 @@ fn empty_inputs_and_outputs_are_no_special_case() {
         f.jvp(&mut ws, &x, &x, &mut vec![0.0; m]).unwrap();
     }
 }
+
+/// A sum over products that nobody else reads is computed as a product of matrices.
+#[test]
+fn matrix_products_are_the_sums_that_they_stand_for() {
+    let (a, c) = ([2, 3, 1, 4], [5, 4]);
+    let [product, sum] = [false, true]
+        .map(|shows_terms| Function::compile(&common::matrix_product(&a, &c, shows_terms), DType::F64).unwrap());
+    let x = Random(4).vector(product.n());
+    let y = value(&sum, &x);
+    assert_close("product", &value(&product, &x), &y[..product.m()], 1e-14);
+    let j = jacobian(&sum, &x);
+    assert_close("product", &jacobian(&product, &x), &j[..product.m() * product.n()], 1e-14);
+}

@@ -1,7 +1,11 @@
 //! Compiles a graph to steps over numbered slots, and decides where and which way derivatives go.
 
 use super::{
-    kernels::{Kernel, Operands, Place, Scratch, constant, kernel},
+    kernels::{
+        Kernel, Operands, Place, Scratch, constant,
+        contraction::{Contraction, contractions},
+        kernel,
+    },
     memory::{Layout, Life, Slots},
 };
 use crate::{
@@ -98,13 +102,22 @@ impl<T: Real> Plan<T> {
         }
         let mut scratch = Scratch::new(1);
         let mut steps: Vec<Step<T>> = Vec::new();
+        let contractions = contractions(graph);
+        let mut products: Vec<usize> = contractions.iter().flatten().copied().collect();
+        products.sort_unstable();
         for (index, node) in graph.nodes().iter().enumerate() {
             let result = node.outputs[0];
-            if !used[result.index()] {
+            if !used[result.index()] || products.binary_search(&index).is_ok() {
                 continue;
             }
-            let operands: Vec<Place<T>> =
-                node.inputs.iter().map(|v| places[v.index()].clone().expect("nodes are sorted")).collect();
+            // A contraction reads what its product would.
+            let product = contractions[index].map(|product| &graph.nodes()[product]);
+            let operands: Vec<Place<T>> = product
+                .unwrap_or(node)
+                .inputs
+                .iter()
+                .map(|v| places[v.index()].clone().expect("nodes are sorted"))
+                .collect();
             if matches!(node.op, Op::Flatten { .. } | Op::Unflatten { .. }) {
                 places[result.index()] = Some(operands[0].clone());
                 continue;
@@ -113,7 +126,10 @@ impl<T: Real> Plan<T> {
                 Some(Place::Constant(numbers)) => Some(numbers.clone()),
                 _ => None,
             };
-            let kernel = kernel(graph, node, &constants)?;
+            let kernel: Box<dyn Kernel<T>> = match product.and_then(|product| Contraction::new(graph, product)) {
+                Some(contraction) => Box::new(contraction),
+                None => kernel(graph, node, &constants)?,
+            };
             let size = graph.numel(result);
             let place = if operands.iter().all(|place| matches!(place, Place::Constant(_))) {
                 let mut numbers = vec![T::ZERO; size];

@@ -373,9 +373,30 @@ pub fn cases() -> Vec<Case> {
             b.finish(&[("y", y)]).unwrap()
         });
     }
+    for (name, a, c) in [
+        ("matrix product", vec![2, 1, 3], vec![1, 4, 3]),
+        ("matrix product in batches", vec![2, 3, 1, 2], vec![2, 1, 2, 2]),
+        ("matrix product, the right one repeated", vec![2, 2, 2, 1, 3], vec![2, 1, 1, 2, 3]),
+        ("matrix product, the left one repeated", vec![2, 1, 2], vec![3, 1, 1, 2]),
+    ] {
+        case(name, matrix_product(&a, &c, false));
+    }
     case("graph", branches());
     case("identity", graph(&[3], |_, _, x| x));
     cases
+}
+
+/// The matrices of two inputs multiplied, as a sum of element-wise products, which may be an output, too.
+pub fn matrix_product(a: &[usize], c: &[usize], shows_terms: bool) -> Graph {
+    let mut b = Builder::new();
+    let [x, z] = [("x", a), ("z", c)].map(|(name, shape)| b.input(name, sizes(shape)));
+    let left = b.unary(Unary::Tanh, x).unwrap();
+    let terms = b.node(Op::Mul, &[left, z]).unwrap();
+    let last = b.ty(terms).rank() - 1;
+    let product = b.node(Op::Sum { dims: vec![last], keepdim: false }, &[terms]).unwrap();
+    let y = b.unary(Unary::Sigmoid, product).unwrap();
+    let outputs = [("y", y), ("terms", terms)];
+    b.finish(&outputs[..if shows_terms { 2 } else { 1 }]).unwrap()
 }
 
 /// Two inputs, two outputs, a residual, a product, a concatenation, a constant branch, and an output used again.

@@ -13,6 +13,7 @@
 
 mod arithmetic;
 pub(super) mod constant;
+pub(super) mod contraction;
 mod convolution;
 mod linear;
 mod map;
