@@ -88,7 +88,7 @@ impl Tensor {
     pub fn from_slice<T: Element>(shape: &[usize], data: &[T]) -> Self {
         assert_eq!(shape.iter().product::<usize>(), data.len(), "tensor of shape {shape:?}");
         let width = size_of::<T>();
-        let mut bytes = vec![0; width * data.len()];
+        let mut bytes = vec![0; size_of_val(data)];
         bytes.chunks_exact_mut(width).zip(data).for_each(|(place, v)| v.write(place));
         let storage = Arc::new(Storage::owned("memory", bytes));
         Self::new(T::DTYPE, shape.to_vec(), contiguous_strides(shape), 0, storage).expect("the storage was made to fit")
