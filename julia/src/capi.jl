@@ -557,7 +557,7 @@ function _model_modules(model)
         path = paths[i],
         class = classes[i],
         description = descriptions[i],
-        kind = (:sequential, :standard, :custom, :unsupported)[kinds[i]+1],
+        kind = (:sequential, :standard, :custom, :unsupported, :program)[kinds[i]+1],
         parameters = parameters[i],
         reason = reasons[i],
     ) for i in 1:count]

@@ -991,7 +991,7 @@ function _compile_for(network::Model, n::Int, input_size; sizes = nothing)
         throw(InvalidArgumentError("x has $n elements, but input_size = $input_size has $(prod(input_size))"))
     end
     is_image = input_size !== nothing && length(input_size) > 1
-    sizes = something(sizes, is_image ? _torch_image_sizes(input_size) : ((n,), (1, n)))
+    sizes = something(sizes, is_image ? _torch_image_sizes(input_size) : ((n,), (1, n), _own_sizes(network, n)...))
     reason = ""
     for size in sizes
         try
@@ -1003,6 +1003,20 @@ function _compile_for(network::Model, n::Int, input_size; sizes = nothing)
     end
     hint = is_image ? "" : "; x is a vector of length $n: for an image give input_size = (height, width, channels)"
     throw(InvalidArgumentError(reason * hint))
+end
+
+# The size that the model asks for by itself, if it has n elements: a program of torch.export may say all of it.
+function _own_sizes(network::Model, n)
+    own = try
+        input_size(network)
+    catch error
+        error isa Error || rethrow()
+        return ()
+    end
+    known = prod(filter(!isnothing, own); init = 1)
+    open = count(isnothing, own)
+    (open > 1 || known == 0 || n % known != 0 || (open == 0 && known != n)) && return ()
+    return (Tuple(something(size, n ÷ known) for size in own),)
 end
 
 _channels(input_size) = length(input_size) == 3 ? input_size[3] : 1

@@ -35,8 +35,8 @@ end
     NativeTorch.load(bytes::Vector{UInt8}) -> Model
     NativeTorch.load(io::IO) -> Model
 
-Read a model that `torch.save(model, path)` wrote with any version of torch: a file, bytes in memory, or what a stream holds
-from where it stands to its end. Nothing that the file names is called. Numbers are read when they are needed, so a file,
+Read a model that `torch.save(model, path)`, with any version of torch, or `torch.export.save(program, path)` wrote: a file,
+bytes in memory, or what a stream holds from where it stands to its end. Nothing that the file names is called. Numbers are read when they are needed, so a file,
 the bytes and the stream must not be changed or closed while the model lives. Layers that are not supported do not fail
 here: the model prints them with the reason. What a file holds that is no model, [`load_value`](@ref) gives.
 
@@ -53,8 +53,8 @@ end
     NativeTorch.layers(m::Model)
 
 The modules of the model, each in front of those in it: a vector of `(path, class, description, kind, parameters, reason)`.
-`kind` is `:sequential`, `:standard`, `:custom` or `:unsupported`; `reason` says why the module keeps the model from being
-evaluated, and is empty where it does not.
+`kind` is `:sequential`, `:standard`, `:custom` or `:unsupported`, or `:program` for the only entry of a program of
+`torch.export`; `reason` says why the module keeps the model from being evaluated, and is empty where it does not.
 """
 layers(m::Model) = _model_modules(m)
 

@@ -267,3 +267,22 @@ end
         @test sprint(show, N.Workspace(f)) == "NativeTorch.Workspace"
     end
 end
+
+@testset "programs of torch.export" begin
+    folder = joinpath(ROOT, "test", "models", "exported")
+    for name in ("patches", "patches_core")
+        m = N.load(joinpath(folder, "$name.pt2"))
+        @test only(N.layers(m)).kind === :program
+        @test N.input_size(m) == [2, 1, 4, 4]
+        expected = Json.read_file(joinpath(folder, "patches.json"))
+        x = from_rows(Float64.(expected["x"]), (2, 1, 4, 4))
+        @test difference(m(x), from_rows(Float64.(expected["y"]), (2, 4))) <= 1e-11
+        @test difference(N.jacobian(m, x), from_rows(Float64.(expected["jacobian"]), (8, 32))) <= 1e-11
+    end
+    error = try
+        N.compile(N.load(joinpath(folder, "refused", "operations.pt2")))
+    catch error
+        error
+    end
+    @test error isa N.UnsupportedError && occursin("aten.erfinv.default", error.message)
+end
