@@ -79,10 +79,10 @@ function _on_program(
     end
 end
 
-# Bounds for inputs of torch's size within `lower` and `upper`, flat in torch's order.
+# Bounds for inputs of torch's size, or of those that the file fixes, within `lower` and `upper`, flat in torch's order.
 function _find_bounds(
     m::Model,
-    size::Vector{Csize_t},
+    size::Union{Nothing,Vector{Csize_t}},
     lower::Vector{Float64},
     upper::Vector{Float64},
     method::Symbol;
@@ -101,6 +101,7 @@ function _find_bounds(
     calls = _Callbacks(progress, solve, nothing)
     slice(a) = _Slice(pointer(a), length(a))
     shape(a) = _Shape(pointer(a), length(a))
+    shape(::Nothing) = _Shape(C_NULL, 0)
     handle = GC.@preserve calls rows begin
         options = _BoundsOptions(
             threads,

@@ -128,6 +128,12 @@ function _predictor(layer::Layer, config, input_size)
     end
     class = _short_class(layer)
     class == "Linear" && return _affine(layer)
+    if _kind(layer) === :program
+        for key in keys(config)
+            key === :ReLU || throw(UnsupportedError("the model is a program without layers; config can choose :ReLU, which " *
+                                                    "stands for all its kinks, but not $(repr(key))"))
+        end
+    end
     entry = findfirst(entry -> class in entry[2] && haskey(config, entry[1]), _CONFIG)
     entry === nothing && return TorchLayer(layer; relu = _relu(layer, config))
     key = _CONFIG[entry][1]
@@ -143,7 +149,7 @@ end
 
 # How the kinks of a layer are formulated, where `config` says it.
 function _relu(layer::Layer, config)
-    (haskey(config, :ReLU) && _short_class(layer) in _BENT) || return nothing
+    (haskey(config, :ReLU) && (_kind(layer) === :program || _short_class(layer) in _BENT)) || return nothing
     relu = _checked(config[:ReLU](), layer)
     if !(relu isa _ReLUs)
         throw(UnsupportedError("$(_place(layer)): config's :ReLU makes a $(typeof(relu)), which can take the place of a ReLU " *

@@ -44,7 +44,9 @@ struct TorchLayer <: _LibraryLayer
     TorchLayer(layer::Layer; relu = nothing) = new(layer, relu)
 end
 
-_part(predictor::TorchLayer) = _part(predictor.layer)
+_part(predictor::TorchLayer) = _is_program(predictor) ? _model(predictor.layer) : _part(predictor.layer)
+_is_program(::AbstractPredictor) = false
+_is_program(predictor::TorchLayer) = _kind(predictor.layer) === :program
 _form(predictor::TorchLayer) = predictor.relu === nothing ? _AUTOMATIC : _form(predictor.relu)
 _layer_name(predictor::TorchLayer) = _path(predictor.layer)
 
@@ -978,12 +980,15 @@ end
 
 # The size of a function's output as `input_size` says it.
 function _size_after(f::CompiledFunction, is_image::Bool)
-    size = only(f.outputs).size
-    if is_image && length(size) == length(only(f.inputs).size)
+    size = first(f.outputs).size
+    if is_image && length(f.outputs) == 1 && length(size) == length(only(f.inputs).size)
         return (size[end-1], size[end], size[end-2])
     end
-    return (prod(size),)
+    return (f.m,)
 end
+
+# The size of a function's input as the library takes it; `nothing` where the file fixes those of several inputs.
+_input_shape(f::CompiledFunction) = length(f.inputs) == 1 ? collect(Csize_t, only(f.inputs).size) : nothing
 
 # A model for n elements of x: the first of torch's sizes that fits, and whether x is an image.
 function _compile_for(network::Model, n::Int, input_size; sizes = nothing)
@@ -991,7 +996,9 @@ function _compile_for(network::Model, n::Int, input_size; sizes = nothing)
         throw(InvalidArgumentError("x has $n elements, but input_size = $input_size has $(prod(input_size))"))
     end
     is_image = input_size !== nothing && length(input_size) > 1
-    sizes = something(sizes, is_image ? _torch_image_sizes(input_size) : ((n,), (1, n), _own_sizes(network, n)...))
+    inputs = _model_inputs(network)
+    length(inputs) > 1 && return _compile_several(network, inputs, n), false
+    sizes = something(sizes, is_image ? _torch_image_sizes(input_size) : ((n,), (1, n), _own_sizes(inputs, n)...))
     reason = ""
     for size in sizes
         try
@@ -1005,18 +1012,28 @@ function _compile_for(network::Model, n::Int, input_size; sizes = nothing)
     throw(InvalidArgumentError(reason * hint))
 end
 
-# The size that the model asks for by itself, if it has n elements: a program of torch.export may say all of it.
-function _own_sizes(network::Model, n)
-    own = try
-        input_size(network)
-    catch error
-        error isa Error || rethrow()
-        return ()
+# The size that a file fixes, where it has n elements; one dimension may be open.
+function _own_sizes(inputs, n::Int)
+    size = isempty(inputs) ? nothing : only(inputs).size
+    size === nothing && return ()
+    known, open = prod(filter(!isnothing, size); init = 1), count(isnothing, size)
+    (open == 0 && known == n) || (open == 1 && known > 0 && n % known == 0) || return ()
+    return (Tuple(Int[something(length, n ÷ known) for length in size]),)
+end
+
+# A model of several inputs: x is all of them in signature order, each flat in torch's order.
+function _compile_several(network::Model, inputs, n::Int)
+    open = [input.name for input in inputs if input.size === nothing || any(isnothing, input.size)]
+    if !isempty(open)
+        throw(UnsupportedError("the model has $(length(inputs)) inputs, and its file leaves the size of $(join(open, ", ")) " *
+                               "open; export it for fixed sizes"))
     end
-    known = prod(filter(!isnothing, own); init = 1)
-    open = count(isnothing, own)
-    (open > 1 || known == 0 || n % known != 0 || (open == 0 && known != n)) && return ()
-    return (Tuple(something(size, n ÷ known) for size in own),)
+    f = compile(network)
+    if f.n != n
+        sizes = join(("$(input.name) of size $(Tuple(input.size))" for input in inputs), ", ")
+        throw(InvalidArgumentError("x has $n elements, but the inputs have $(f.n) in all: $sizes"))
+    end
+    return f
 end
 
 _channels(input_size) = length(input_size) == 3 ? input_size[3] : 1

@@ -29,6 +29,6 @@ end
 # Torch's [1, C, H, W] as an H x W x C image.
 as_image(x::Array{Float64,4}) = permutedims(x[1, :, :, :], (2, 3, 1))
 
-for name in ("networks", "interface", "images", "forms", "elsewhere", "custom", "gray_box", "bounds", "more", "page")
+for name in ("networks", "interface", "images", "forms", "elsewhere", "custom", "gray_box", "bounds", "more", "page", "programs")
     include(joinpath("jump", "$name.jl"))
 end

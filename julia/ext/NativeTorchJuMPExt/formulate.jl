@@ -67,7 +67,7 @@ end
 function _lower(model::JuMP.Model, network, inputs::_Inputs, names, forms, options::_Options)
     bounds = _network_bounds(model, network, inputs, options)
     create(choices) = _create(network, inputs, bounds, join(choices, ", "))
-    chosen = ["layer $name=$(_spell(form))" for (name, form) in zip(names, forms) if form.kind !== :automatic]
+    chosen = _choices(names, forms)
     is_left = any(form -> form.kind === :automatic, forms)
     nonlinear = ["relu=nonlinear"; "max_pool=nonlinear"; chosen]
     if is_left && !_takes_binaries(model)
@@ -81,11 +81,17 @@ function _lower(model::JuMP.Model, network, inputs::_Inputs, names, forms, optio
     end
 end
 
+# The forms that are chosen, as the library reads them; what has no name is a program, all of whose kinks are meant.
+function _choices(names::Vector{String}, forms)
+    of(name) = isempty(name) ? "relu" : "layer $name"
+    return ["$(of(name))=$(_spell(form))" for (name, form) in zip(names, forms) if form.kind !== :automatic]
+end
+
 function _create(network, inputs::_Inputs, bounds, choices::String)
     bounds === nothing || return NativeTorch._formulation_create_bounded(bounds, _all_starts(inputs), choices)
     return NativeTorch._formulation_create(
         network,
-        collect(Csize_t, only(inputs.f.inputs).size),
+        NativeTorch._input_shape(inputs.f),
         inputs.lower,
         inputs.upper,
         _all_starts(inputs),

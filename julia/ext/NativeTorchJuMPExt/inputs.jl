@@ -43,7 +43,7 @@ _all_starts(inputs::_Inputs) = any(isnothing, inputs.starts) ? nothing : convert
 
 # Outputs in torch's order as the caller sees them: those that are images after an image are `vec` of an H x W x C array.
 function _output_signal(inputs::_Inputs, y::Vector)
-    size = only(inputs.f.outputs).size
+    size = length(inputs.f.outputs) == 1 ? only(inputs.f.outputs).size : nothing
     input_size = NativeTorch._size_after(inputs.f, inputs.is_image)
     ordered = length(input_size) == 3 ? y[NativeTorch._image_order(input_size)] : y
     return _Signal(ordered, input_size, size)

@@ -72,6 +72,8 @@ _refuse_reduced_gray_box() = throw(UnsupportedError("a gray box has no reduced s
 
 # Layers that the library formulates, as one model, and the names of the layers in it, each once.
 function _chain(layers, wanted::Vector{String})
+    # A program is a model already.
+    length(layers) == 1 && NativeTorch._is_program(only(layers)) && return NativeTorch._part(only(layers)), [""]
     names = String[]
     for name in wanted
         name = isempty(name) ? "0" : name

@@ -8,10 +8,8 @@ function _reduce(model::JuMP.Model, network, inputs::_Inputs, layers, names, for
         NativeTorch._borrow(workspace -> NativeTorch.value!(y, inputs.f, workspace, x), inputs.f)
         return convert(Vector{Any}, y), formulations
     end
-    size = collect(Csize_t, only(inputs.f.inputs).size)
-    chosen = ["layer $name=$(_spell(form))" for (name, form) in zip(names, forms) if form.kind !== :automatic]
-    text = join(["space=reduced"; chosen], ", ")
-    handle = NativeTorch._formulation_create(network, size, inputs.lower, inputs.upper, nothing, text)
+    text = join(["space=reduced"; _choices(names, forms)], ", ")
+    handle = NativeTorch._formulation_create(network, NativeTorch._input_shape(inputs.f), inputs.lower, inputs.upper, nothing, text)
     try
         tables = NativeTorch._formulation_tables(handle)
         elements = Vector{Any}(undef, length(inputs.elements))

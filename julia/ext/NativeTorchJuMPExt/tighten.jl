@@ -10,7 +10,7 @@ function _network_bounds(model::JuMP.Model, network, inputs::_Inputs, options::_
     bounds === :interval && return nothing
     return NativeTorch._find_bounds(
         network,
-        collect(Csize_t, only(inputs.f.inputs).size),
+        NativeTorch._input_shape(inputs.f),
         inputs.lower,
         inputs.upper,
         bounds;
