@@ -223,7 +223,7 @@ def arithmetic(self, x, y):
         x**2, x**3, p**0.5, p**-1.5, p.sqrt(), p.rsqrt(), p.log(), p.reciprocal(), p.log2(), torch.maximum(x, y),
         torch.minimum(x, y), x.clamp(-0.5, 0.5), x.clamp(min=0.1), x.clamp(max=float("inf")), torch.rsub(x, y, alpha=3),
         torch.where(self.mask, x, y), torch.where(self.mask, x, float("-1")), x.masked_fill(self.mask, 7.0), x.clone().fill_(1.5) * y,
-        x * y.new_ones(3) + torch.zeros_like(x) - torch.full((1, 3), 0.25), torch.arange(3) * y, x.add(y).mul_(2.0),
+        torch.addcmul(x, y, y, value=0.5), torch.addcdiv(x, y, p), torch.lerp(x, y, 0.3), x * y.new_ones(3) + torch.zeros_like(x) - torch.full((1, 3), 0.25), torch.arange(3) * y, x.add(y).mul_(2.0),
     ])  # fmt: skip
 
 
@@ -274,6 +274,7 @@ def resized(self, x):
         F.interpolate(x, size=(3, 5), mode="bilinear", align_corners=True),
         F.interpolate(x, scale_factor=(1.5, 2.0), mode="bicubic"),
         F.pixel_shuffle(x, 2),
+        F.channel_shuffle(x, 2),
         F.conv_transpose2d(x, self.weight, stride=2, padding=1, output_padding=1),
     )
 

@@ -196,3 +196,17 @@ pub(super) fn pixel_shuffle(call: &mut Call) -> Result<Item> {
     let turned = super::shape::permute(call.context, &split, &order)?;
     reshape(call.context, &turned, &known(&[outer, &[channels / area, h * r, w * r]].concat())).map(Item::Tensor)
 }
+
+/// The channels of groups taken in turn.
+pub(super) fn channel_shuffle(call: &mut Call) -> Result<Item> {
+    let x = call.tensor("self")?;
+    let sizes = call.context.sizes(&x, "channel_shuffle")?;
+    let groups = usize::try_from(call.int("groups")?).ok().filter(|&groups| groups > 0);
+    let groups = groups.filter(|groups| sizes.len() > 2 && sizes[1].is_multiple_of(*groups));
+    let groups =
+        groups.ok_or_else(|| Error::format(format!("a tensor of shape {sizes:?} has no such groups of channels")))?;
+    let split = [&sizes[..1], &[groups, sizes[1] / groups], &sizes[2..]].concat();
+    let split = reshape(call.context, &x, &known(&split))?;
+    let turned = super::shape::transpose(call.context, &split, 1, 2)?;
+    reshape(call.context, &turned, &known(&sizes)).map(Item::Tensor)
+}

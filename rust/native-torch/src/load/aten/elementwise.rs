@@ -459,6 +459,32 @@ comparisons! {
     logical_xor: |a, b| (a != 0.0) != (b != 0.0);
 }
 
+/// `self + value tensor1 tensor2`.
+pub(super) fn addcmul(call: &mut Call) -> Result<Item> {
+    add_combined(call, Binary::Mul)
+}
+
+/// `self + value tensor1 / tensor2`.
+pub(super) fn addcdiv(call: &mut Call) -> Result<Item> {
+    add_combined(call, Binary::Div)
+}
+
+fn add_combined(call: &mut Call, function: Binary) -> Result<Item> {
+    let (x, a, b) = (call.tensor("self")?, call.tensor("tensor1")?, call.tensor("tensor2")?);
+    let value = call.float("value")?;
+    let both = binary(call, function, &a, &b)?;
+    let both = times(call, &both, value)?;
+    sum(call, &x, &both).map(Item::Tensor)
+}
+
+/// `self + weight (end - self)`.
+pub(super) fn lerp(call: &mut Call) -> Result<Item> {
+    let (x, end, weight) = (call.tensor("self")?, call.tensor("end")?, call.tensor("weight")?);
+    let distance = difference(call, &end, &x)?;
+    let moved = product(call, &weight, &distance)?;
+    sum(call, &x, &moved).map(Item::Tensor)
+}
+
 pub(super) fn pow(call: &mut Call) -> Result<Item> {
     let (x, exponent) = (call.tensor("self")?, call.tensor("exponent")?);
     if let (Some(x), Some(exponent)) = (x.constant(), exponent.constant()) {

@@ -4,9 +4,9 @@ use std::rc::Rc;
 
 use super::{
     call::Call,
-    shape::write_back,
     table::{Operation, Target, literal},
     value::{Context, Item, Operand},
+    views::write_back,
 };
 use crate::{Error, Result};
 

@@ -17,6 +17,7 @@ mod reduction;
 mod shape;
 mod table;
 mod value;
+mod views;
 
 pub(super) use interpreter::Interpreter;
 pub(super) use table::find;

@@ -158,7 +158,7 @@ pub(super) fn attention(call: &mut Call) -> Result<Item> {
     let (mut k, mut v) = (k, v);
     let (sizes, key_sizes) = (call.context.sizes(&q, "attention")?, call.context.sizes(&k, "attention")?);
     let width = sizes[rank - 1];
-    if call.bool("enable_gqa")? && rank >= 3 && key_rank >= 3 {
+    if call.has("enable_gqa") && call.bool("enable_gqa")? && rank >= 3 && key_rank >= 3 {
         // Several heads of the queries share one of the keys and values.
         let times = sizes[rank - 3] / key_sizes[key_rank - 3].max(1);
         [k, v] = [repeat_heads(call, &k, times)?, repeat_heads(call, &v, times)?];
@@ -196,6 +196,11 @@ pub(super) fn attention(call: &mut Call) -> Result<Item> {
         weights = Operand::Computed(call.context.builder.node(Op::Mul, &values)?);
     }
     product(call, &weights, &v).map(Item::Tensor)
+}
+
+/// The same, of which the second result is only of use in training.
+pub(super) fn attention_with_sums(call: &mut Call) -> Result<Item> {
+    Ok(Item::List(vec![attention(call)?, Item::None]))
 }
 
 fn repeat_heads(call: &mut Call, x: &Operand, times: usize) -> Result<Operand> {
