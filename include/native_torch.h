@@ -1897,6 +1897,26 @@ NT_MUST_USE NtStatus nt_formulation_error(const struct NtFormulation *formulatio
  */
 NT_MUST_USE NtStatus nt_formulation_text(const struct NtFormulation *formulation, const char **out);
 
+/**
+ * Writes a formulation to a file for other solvers and modelling languages, in the format that the path ends with:
+ * `.mps` (free, always minimised: what is maximised has its sign changed), `.lp` (CPLEX's), `.nl` (AMPL's, as text, with
+ * the names of the variables, a line each, in a file `.col` beside it) or `.mof.json` (MathOptFormat 1.7).
+ *
+ * In MPS and LP files, names have `~` for a blank, round brackets for square ones, and as in URLs, `%` and two hexadecimal
+ * digits for all bytes but letters, digits, `.` and `_`, and for an `e` or a digit in front.
+ *
+ * `objective` is `minimize` or `maximize` and an expression in the inputs `x[i]` and outputs `y[j]`, as the command's:
+ * `maximize y[0] - 2 * y[1]`. NULL for none: 0 is then minimised. In reduced space, the outputs get variables `y`.
+ *
+ * `NT_ERROR_ARGUMENT`: the path ends otherwise, or the objective is no linear expression. `NT_ERROR_UNSUPPORTED`: the
+ * format does not hold a part of the formulation; the message names the layer and what to choose instead.
+ * `NT_ERROR_IO`: the file cannot be written.
+ */
+NT_MUST_USE
+NtStatus nt_formulation_write(const struct NtFormulation *formulation,
+                              NtStr path,
+                              NtStr objective);
+
 #ifdef __cplusplus
 }  // extern "C"
 #endif  // __cplusplus

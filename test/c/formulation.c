@@ -136,10 +136,45 @@ static void wrong_arguments(const char *models) {
   OK(nt_model_destroy(model));
 }
 
+/* Files go beside the program. */
+static void files(const char *models, const char *program) {
+  NtModel *model = opened(models, "nets/mlp_relu.pt");
+  NtFormulation *formulation = create(model, NULL), *smooth = NULL;
+  static const char *const ends[] = {".mps", ".lp", ".nl", ".mof.json", ".col"};
+  char path[4096], line[256];
+  size_t i;
+  FILE *file;
+  for (i = 0; i < 5; i++) {
+    snprintf(path, sizeof path, "%s%s", program, ends[i]);
+    if (i < 4) OK(nt_formulation_write(formulation, path, "maximize y[0] - 2 * x[1] + 1"));
+    file = fopen(path, "r");
+    CHECK(file != NULL && fgets(line, sizeof line, file) != NULL);
+    if (i == 1) CHECK(strcmp(line, "Maximize\n") == 0);
+    fclose(file);
+  }
+  snprintf(path, sizeof path, "%s.lp", program);
+  OK(nt_formulation_write(formulation, path, NULL));
+  file = fopen(path, "r");
+  CHECK(file != NULL && fgets(line, sizeof line, file) != NULL && strcmp(line, "Minimize\n") == 0);
+  fclose(file);
+  REFUSED(nt_formulation_write(NULL, path, NULL), NT_ERROR_ARGUMENT, "formulation is NULL");
+  REFUSED(nt_formulation_write(formulation, NULL, NULL), NT_ERROR_ARGUMENT, "path is NULL");
+  REFUSED(nt_formulation_write(formulation, "model.txt", NULL), NT_ERROR_ARGUMENT, ".mof.json");
+  REFUSED(nt_formulation_write(formulation, path, "y[0]"), NT_ERROR_ARGUMENT, "minimize");
+  REFUSED(nt_formulation_write(formulation, path, "minimize y[99]"), NT_ERROR_ARGUMENT, "y[99]");
+  REFUSED(nt_formulation_write(formulation, "/no/such/folder/model.lp", NULL), NT_ERROR_IO, "/no/such/folder");
+  OK(nt_formulation_create(model, own_shape(), reading(LOWER, N), reading(UPPER, N), reading(NULL, 0), "space=reduced", &smooth));
+  REFUSED(nt_formulation_write(smooth, path, NULL), NT_ERROR_UNSUPPORTED, "space=full");
+  OK(nt_formulation_destroy(smooth));
+  OK(nt_formulation_destroy(formulation));
+  OK(nt_model_destroy(model));
+}
+
 int main(int argc, char **argv) {
   CHECK(argc == 2);
   relu(argv[1]);
   smooth(argv[1]);
+  files(argv[1], argv[0]);
   wrong_arguments(argv[1]);
   return 0;
 }

@@ -10,8 +10,10 @@ use std::{
 };
 
 use native_torch::{
+    bounds::{self, Interval},
     eval::Function,
     graph::{GeluKind, Unary},
+    lower::{Options, lower},
     tensor::DType,
 };
 use nets::{Case, numbers};
@@ -221,6 +223,22 @@ fn precisions(report: &mut Report, peak: f64, case: &Case, calls: &[(Call, Optio
     }
 }
 
+/// Bounds of a ReLU network over a box, and its formulation in full space with them.
+fn formulations(report: &mut Report, widths: &[usize]) {
+    let case = nets::layers(widths, Unary::Relu, None);
+    let region = vec![Interval::new(-0.1, 0.1); widths[0]];
+    let linear =
+        |threads: usize| median(|_| drop(bounds::linear(&case.graph, &region, threads).expect("it has bounds")));
+    let known = bounds::linear(&case.graph, &region, 0).expect("it has bounds");
+    let lowered = || lower(&case.graph, &known, &Options::default()).expect("it has a formulation");
+    let [one, two] = [1, 2].map(|threads| format!("{:.2}", 1e3 * linear(threads)));
+    let time = format!("{:.2}", 1e3 * median(|_| drop(lowered())));
+    let model = lowered();
+    let sizes = [model.variables().len(), model.rows().coefficient.len()].map(|count| count.to_string());
+    let [variables, entries] = sizes;
+    report.row(&[case.name.clone(), one, two, time, variables, entries]);
+}
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
@@ -328,6 +346,12 @@ fn main() {
         let (one, two) = (time(&f, call, points, 1), time(&f, call, points, 2));
         let name = call.name().to_owned();
         report.row(&[case.name.clone(), name, points.to_string(), micro(one), micro(two), format!("{:.2}", one / two)]);
+    }
+
+    let headings = ["net", "ms, linear bounds", "ms, 2 threads", "ms, formulation", "variables", "entries of rows"];
+    report.table("Bounds and formulations over a box", &headings);
+    for widths in [&[10, 50, 50, 1][..], &[784, 512, 512, 10]] {
+        formulations(&mut report, widths);
     }
 
     if std::env::args().any(|argument| argument == "--write") {

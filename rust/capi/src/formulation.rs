@@ -3,6 +3,7 @@
 use std::{
     ffi::{CString, c_char},
     mem::MaybeUninit,
+    path::Path,
     sync::OnceLock,
 };
 
@@ -12,6 +13,7 @@ use engine::{
     graph::Graph,
     lower::{self, Complementarities, Cones, Definitions, Formulation, Indicators, LinearRows, Options, QuadraticRows},
     lower::{Tapes, VarId, VariableLists, Variables},
+    solve::with_objective,
 };
 
 use crate::{
@@ -489,6 +491,7 @@ pub fn intervals(lower: &[f64], upper: &[f64]) -> Result<Vec<Interval>> {
 /// `options` are choices between commas; NULL or an empty text for none.
 ///
 /// - `space=full` or `space=reduced`: in reduced space the inputs are the only variables, and the outputs are expressions.
+/// - `fold=on` or `fold=off`: whether constants, BatchNorms and chains of affine layers are folded into one layer first.
 /// - `KIND=FORM` chooses the form of a kind of layer: `relu=sos1`, `softplus=epigraph`. `relu` stands for all functions of
 ///   one element that are piecewise linear and have no form of their own, `max_pool` for all maxima.
 /// - `layer PATH=FORM` does so for one layer.
@@ -667,6 +670,33 @@ pub extern "C" fn nt_formulation_text(
         let NtFormulation { formulation, text, .. } = required(formulation, "formulation")?;
         let text = text.get_or_init(|| CString::new(formulation.to_string().replace('\0', "\\0")).unwrap_or_default());
         give(out, text.as_ptr())
+    })
+}
+
+/// Writes a formulation to a file for other solvers and modelling languages, in the format that the path ends with:
+/// `.mps` (free, always minimised: what is maximised has its sign changed), `.lp` (CPLEX's), `.nl` (AMPL's, as text, with
+/// the names of the variables, a line each, in a file `.col` beside it) or `.mof.json` (MathOptFormat 1.7).
+///
+/// In MPS and LP files, names have `~` for a blank, round brackets for square ones, and as in URLs, `%` and two hexadecimal
+/// digits for all bytes but letters, digits, `.` and `_`, and for an `e` or a digit in front.
+///
+/// `objective` is `minimize` or `maximize` and an expression in the inputs `x[i]` and outputs `y[j]`, as the command's:
+/// `maximize y[0] - 2 * y[1]`. NULL for none: 0 is then minimised. In reduced space, the outputs get variables `y`.
+///
+/// `NT_ERROR_ARGUMENT`: the path ends otherwise, or the objective is no linear expression. `NT_ERROR_UNSUPPORTED`: the
+/// format does not hold a part of the formulation; the message names the layer and what to choose instead.
+/// `NT_ERROR_IO`: the file cannot be written.
+#[unsafe(no_mangle)]
+#[must_use]
+pub extern "C" fn nt_formulation_write(formulation: Option<&NtFormulation>, path: NtStr, objective: NtStr) -> NtStatus {
+    guard(|| {
+        let formulation = &required(formulation, "formulation")?.formulation;
+        let path = Path::new(text(path, "path")?);
+        if objective.is_none() {
+            return engine::write::to_file(formulation, None, path).map(|_| ());
+        }
+        let (formulation, objective) = with_objective(formulation, text(objective, "objective")?)?;
+        engine::write::to_file(&formulation, Some(&objective), path).map(|_| ())
     })
 }
 

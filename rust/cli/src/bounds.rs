@@ -11,7 +11,7 @@ use native_torch::{
 use serde_json::json;
 
 use crate::{
-    output,
+    output, problem,
     region::{self, Region},
     solve,
 };
@@ -50,7 +50,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let options = Options {
         threads: arguments.threads,
         time_limit: solve::time_limit(arguments.time_limit)?,
-        solver: solve::solver(arguments.solver.as_deref())?,
+        solver: problem::solver(arguments.solver.as_deref())?,
         ..Options::default()
     };
     let bar = bar()?;

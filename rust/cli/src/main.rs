@@ -2,9 +2,11 @@
 
 mod bounds;
 mod evaluate;
+mod formulate;
 mod info;
 mod input;
 mod output;
+mod problem;
 mod region;
 mod solve;
 
@@ -35,6 +37,8 @@ enum Command {
     Bounds(bounds::Arguments),
     /// Minimise or maximise over the model's inputs and outputs, to proven optimality
     Solve(solve::Arguments),
+    /// Write such a problem as a file for other solvers: .mps, .lp, .nl or .mof.json
+    Formulate(formulate::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -56,5 +60,6 @@ fn run(command: Command) -> Result<()> {
         Command::Hessian(arguments) => evaluate::hessian(&arguments),
         Command::Bounds(arguments) => bounds::run(&arguments),
         Command::Solve(arguments) => solve::run(&arguments),
+        Command::Formulate(arguments) => formulate::run(&arguments),
     }
 }

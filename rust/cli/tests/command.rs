@@ -246,6 +246,47 @@ fn bounds_are_printed_layer_by_layer() {
 }
 
 #[test]
+fn formulate_writes_what_solve_solves() {
+    let file = model("nets/mlp_relu");
+    let folder = std::env::temp_dir().join(format!("native-torch-formulate-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let problem = ["--box", "-1,1", "--maximize", "y[0] - x[1]", "--where", "x[0] + x[1] <= 1", "--fix", "2=0.5"];
+    let write = |options: &str, name: &str| {
+        let path = folder.join(name).display().to_string();
+        let output = run(&[&["formulate", &file, "--options", options, "-o", &*path], &problem[..]].concat());
+        assert!(output.status.success() && output.stdout.is_empty());
+        std::fs::read_to_string(path).unwrap()
+    };
+    let lp = write("", "model.lp");
+    assert!(lp.starts_with("Maximize\n obj: - 1.0 input(1) + 1.0 layer~") && lp.contains(" input(2) = 0.5\n"), "{lp}");
+    assert!(lp.contains("\nBinaries\n"));
+    assert!(write("relu=sos1", "model.mps").contains("\nSOS\n S1 s0\n"));
+    let mof: Value = serde_json::from_str(&write("relu=nonlinear", "model.mof.json")).unwrap();
+    assert_eq!(mof["objective"]["sense"], "max");
+    assert!(write("space=reduced", "model.nl").starts_with("g3 "));
+    let columns = std::fs::read_to_string(folder.join("model.col")).unwrap();
+    assert_eq!(columns.lines().filter(|name| name.starts_with("input[")).count(), 4);
+    std::fs::remove_dir_all(&folder).unwrap();
+    // Without a file it is printed; solve takes the same forms.
+    let text = String::from_utf8(run(&[&["formulate", &file], &problem[..]].concat()).stdout).unwrap();
+    assert!(text.contains("binary") && text.contains("layer `0."), "{text}");
+    let solved = |options: &str| json(run(&[&["solve", &file, "--json", "--options", options], &problem[..]].concat()));
+    let (big_m, sos1) = (solved(""), solved("relu=sos1"));
+    let objective = |answer: &Value| answer["objective"].as_f64().unwrap();
+    assert!((objective(&big_m) - objective(&sos1)).abs() < 1e-6);
+    for (arguments, words) in [
+        (&["formulate", &file, "--box", "-1,1", "-o", "model.txt"][..], "`model.txt` names no format"),
+        (&["formulate", &file, "--box", "-1,1", "--options", "relu=best"], "there is no form `best`"),
+        (&["formulate", &file, "-o", "model.lp"], "--box is needed"),
+        (&["formulate", &file, "--box", "-1,1", "--options", "relu=sos1", "-o", "model.nl"], "choose the form big_m"),
+        (&["solve", &file, "--box", "-1,1", "--minimize", "y[0]", "--options", "relu=epigraph"], "epigraph"),
+    ] {
+        let message = failure(arguments);
+        assert!(message.contains(words), "{message}");
+    }
+}
+
+#[test]
 fn solve_takes_a_method_of_bounds() {
     let file = model("nets/mlp_relu");
     let of = |method: &[&str]| {

@@ -7,7 +7,8 @@
 //! - [`load`]: bytes to modules, modules to graphs
 //! - `diff`: structure and cost of derivatives
 //! - `eval`: the native engine
-//! - `bounds`, `lower`, `solve`: intervals, formulations, solvers
+//! - [`passes`]: constants and affine chains folded
+//! - `bounds`, `lower`, `write`, `solve`: intervals, formulations, files of them, solvers
 //! - `tighten`: bounds by linear and mixed-integer programs
 #![deny(unsafe_code)]
 
@@ -18,8 +19,10 @@ pub mod eval;
 pub mod graph;
 pub mod load;
 pub mod lower;
+pub mod passes;
 pub mod solve;
 pub mod tensor;
 pub mod tighten;
+pub mod write;
 
 pub use error::{Error, ErrorKind, Result};

@@ -47,3 +47,14 @@ fn run_filtered(command: &mut Command, show: bool) -> Finished {
 pub fn exists(program: &str) -> bool {
     capture(Command::new(program).arg("--version")).success
 }
+
+/// Whether a program can be started, whatever it thinks of `--version`.
+pub fn starts(program: &str) -> bool {
+    Command::new(program)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok()
+}

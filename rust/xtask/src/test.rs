@@ -13,6 +13,7 @@ pub fn run_all(highs: bool) -> bool {
     let mut report = Report::default();
     let cpp = tools::cpp_compiler();
     let julia = tools::julia();
+    tools::solvers();
 
     headline("formatting and lints");
     report.step("cargo fmt", cargo(&["fmt", "--all", "--check"]).success);

@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use crate::process::{capture, exists, run};
+use crate::process::{capture, exists, run, starts};
 
 /// Runs an installation, saying what is installed and how long it took.
 fn install(what: &str, action: impl FnOnce() -> bool) -> bool {
@@ -27,6 +27,18 @@ fn apt(arguments: &[&str]) -> bool {
 /// A C++ compiler, for the header's tests.
 pub fn cpp_compiler() -> bool {
     exists("g++") || install("g++", || apt(&["update"]) && apt(&["install", "--yes", "g++"]))
+}
+
+/// The programs that read files of formulations: the tests name those that are missing.
+pub fn solvers() {
+    let programs =
+        [("glpsol", "glpk-utils"), ("cbc", "coinor-cbc"), ("clp", "coinor-clp"), ("gjh_asl_json", "gjh-asl-json")];
+    let missing = programs.iter().filter(|(program, _)| !starts(program)).map(|(_, package)| *package);
+    let packages: Vec<&str> = missing.collect();
+    if !packages.is_empty() {
+        let arguments = [&["install", "--yes", "--no-install-recommends"], &packages[..]].concat();
+        install(&packages.join(", "), || apt(&["update"]) && apt(&arguments));
+    }
 }
 
 /// What the solver HiGHS is built with.

@@ -6,6 +6,7 @@
 mod builder;
 mod map;
 mod op;
+mod rewrite;
 mod shape;
 mod types;
 mod unary;

@@ -107,8 +107,9 @@ impl Formulation {
         });
         let table = &self.definitions;
         let definition = || {
+            let expressions = self.expression_values(values);
             (0..table.len()).find_map(|i| {
-                let (left, right) = (values[table.variable[i].index()], table.tapes.evaluate(i, values, &[]));
+                let (left, right) = (values[table.variable[i].index()], table.tapes.evaluate(i, values, &expressions));
                 let slack = tolerance * right.abs().max(1.0);
                 let holds = match table.relation[i] {
                     Relation::Equal => (left - right).abs() <= slack,

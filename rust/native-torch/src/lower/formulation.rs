@@ -252,9 +252,10 @@ impl Formulation {
         for (&variable, &value) in self.inputs.iter().zip(inputs) {
             values[variable.index()] = value;
         }
+        let expressions = self.expression_values(&values);
         for i in 0..values.len() {
             if values[i].is_nan() {
-                values[i] = self.rule_value(i, &values);
+                values[i] = self.rule_value(i, &values, &expressions);
             }
         }
         Ok(values)
@@ -265,11 +266,34 @@ impl Formulation {
         if self.output_expressions.is_empty() {
             return self.outputs.iter().map(|v| values[v.index()]).collect();
         }
+        let expressions = self.expression_values(values);
+        self.output_expressions.iter().map(|&e| expressions[e as usize]).collect()
+    }
+
+    /// The values of all expressions where the variables have these values.
+    pub(super) fn expression_values(&self, values: &[f64]) -> Vec<f64> {
         let mut expressions = Vec::with_capacity(self.expressions.len());
         for i in 0..self.expressions.len() {
             expressions.push(self.expressions.evaluate(i, values, &expressions));
         }
-        self.output_expressions.iter().map(|&e| expressions[e as usize]).collect()
+        expressions
+    }
+
+    /// Gives the outputs variables `y` of their own where they are expressions, with an equation each; rows and
+    /// objectives can then name them. In full space they are variables as it is.
+    pub fn name_outputs(&mut self) -> Result<()> {
+        let expressions = std::mem::take(&mut self.output_expressions);
+        if expressions.is_empty() {
+            return Ok(());
+        }
+        let block = self.push_block("y".to_owned(), NO_NODE, None);
+        for (j, (e, bounds)) in expressions.into_iter().zip(self.output_bounds.clone()).enumerate() {
+            let rule = Rule::Definition(to_u32(self.definitions.len()));
+            let y = self.push_variable(block, j, bounds, Domain::Continuous, rule);
+            self.definitions.push(y, Relation::Equal, &Expression::Shared(e), NO_NODE)?;
+            self.outputs.push(y);
+        }
+        Ok(())
     }
 
     /// The largest difference between outputs that a solver gives for these inputs, and the network's own.
@@ -283,12 +307,12 @@ impl Formulation {
         Ok(difference.fold(0.0, |largest, d| if d > largest || d.is_nan() { d } else { largest }))
     }
 
-    fn rule_value(&self, i: usize, values: &[f64]) -> f64 {
+    fn rule_value(&self, i: usize, values: &[f64], expressions: &[f64]) -> f64 {
         let entries = |list: u32| self.lists.list(list as usize).map(|(v, _)| values[v.index()]);
         match self.variables.rule[i] {
             Rule::Given => self.variables.start[i],
             Rule::Rows { first, count } => self.row_value(i, first as usize..(first + count) as usize, values),
-            Rule::Definition(d) => self.definitions.tapes.evaluate(d as usize, values, &[]),
+            Rule::Definition(d) => self.definitions.tapes.evaluate(d as usize, values, expressions),
             Rule::Unary(unary, of) => unary_value(unary, values[of.index()]),
             Rule::Way { of, from, to } => {
                 let way = if to > from { values[of.index()] - from } else { from - values[of.index()] };

@@ -7,6 +7,8 @@
 //! | flatten, cat, padding, permutations, slices | the operand's variables themselves |
 //! | all other functions of one element, softmax, layer norm, products | nonlinear equations `y == f(z)` |
 //!
+//! Constants and chains of affine layers are folded before ([`passes`](crate::passes)), so that a BatchNorm adds no variable.
+//!
 //! In full space every variable carries the bounds of its element, and an element whose value is a fixed number has no
 //! variable. In reduced space the inputs are the only variables: the same rules give expressions, which share what they
 //! have in common.
@@ -17,6 +19,7 @@ mod expression;
 mod extreme;
 mod forms;
 mod formulation;
+mod objective;
 mod options;
 mod partition;
 mod piecewise;
@@ -26,6 +29,7 @@ mod tables;
 pub use expression::{Definitions, Expression, Opcode, Relation, Tapes};
 pub use forms::{FORMS, FormsOf};
 pub use formulation::Formulation;
+pub use objective::{Objective, Sense};
 pub use options::{Form, Options, Space};
 pub use tables::{
     AffineFunctions, Block, Complementarities, Cone, Cones, Domain, Indicators, LinearRows, NO_NODE, QuadraticRows,
@@ -39,6 +43,7 @@ use crate::{
         form::{self, Place, Term},
     },
     graph::{Graph, Node, Op, Source, Unary, ValueId},
+    passes,
 };
 use formulation::to_u32;
 use piecewise::Piecewise;
@@ -113,6 +118,14 @@ pub fn lower(graph: &Graph, bounds: &Bounds, options: &Options) -> Result<Formul
             "a form is chosen for layer `{missing}`, which is not there; layers with a choice of forms: {known}"
         )));
     }
+    let folded;
+    let graph = if options.fold {
+        let has_form = |node: &Node| layer_path(node).is_some_and(|path| options.layers().any(|layer| layer == path));
+        folded = passes::fold(graph, |node| !has_form(node))?;
+        &folded
+    } else {
+        graph
+    };
     let mut lowering = Lowering {
         graph,
         bounds,
@@ -141,9 +154,9 @@ pub fn lower(graph: &Graph, bounds: &Bounds, options: &Options) -> Result<Formul
     Ok(lowering.formulation)
 }
 
-/// The path of the layer that a node belongs to, if it belongs to one.
+/// The path of the layer that a node belongs to, if it belongs to one: of layers that are folded, the last.
 fn layer_path(node: &Node) -> Option<&str> {
-    node.scope.split('`').nth(1)
+    node.scope.rsplit(", ").next()?.split('`').nth(1)
 }
 
 /// What an element of a value is in the formulation.

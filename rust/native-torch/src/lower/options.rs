@@ -127,10 +127,13 @@ impl FromStr for Form {
 /// );
 /// # Ok::<(), native_torch::Error>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Options {
     /// Full or reduced.
     pub space: Space,
+    /// Whether constants and chains of affine layers are folded, as [`passes::fold`](crate::passes::fold) does. A layer
+    /// with a form of its own is not folded with others.
+    pub fold: bool,
     forms: Vec<(Key, Form)>,
 }
 
@@ -141,6 +144,12 @@ enum Key {
     Kind(&'static str),
     /// The layer of this path.
     Layer(String),
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { space: Space::default(), fold: true, forms: Vec::new() }
+    }
 }
 
 impl Options {
@@ -177,6 +186,12 @@ impl Options {
         })
     }
 
+    /// The first choice of a form that holds at points which are not the network's.
+    pub(crate) fn relaxation(&self) -> Option<Form> {
+        let relaxed = |form: &Form| matches!(form, Form::Epigraph | Form::Cone | Form::Quadratic(Some(_)));
+        self.forms.iter().map(|choice| choice.1).find(relaxed)
+    }
+
     /// The paths of the layers that have a form of their own.
     pub(super) fn layers(&self) -> impl Iterator<Item = &str> {
         self.forms.iter().filter_map(|(key, _)| if let Key::Layer(path) = key { Some(path.as_str()) } else { None })
@@ -196,7 +211,7 @@ impl Options {
 impl FromStr for Options {
     type Err = Error;
 
-    /// Choices between commas: `space=reduced`, `KIND=FORM`, `layer PATH=FORM`; nothing for the default.
+    /// Choices between commas: `space=reduced`, `fold=off`, `KIND=FORM`, `layer PATH=FORM`; nothing for the default.
     fn from_str(text: &str) -> Result<Self> {
         let mut options = Options::default();
         for choice in text.split(',').map(str::trim).filter(|choice| !choice.is_empty()) {
@@ -213,6 +228,12 @@ impl FromStr for Options {
                             "there is no space `{value}`; there are full and reduced"
                         )));
                     }
+                };
+            } else if key == "fold" {
+                options.fold = match value {
+                    "on" => true,
+                    "off" => false,
+                    _ => return Err(Error::argument(format!("`fold={value}`: it can be on or off"))),
                 };
             } else if let Some(path) = key.strip_prefix("layer ") {
                 options.set_layer(path.trim(), value.parse()?);

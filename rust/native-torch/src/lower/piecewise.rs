@@ -131,6 +131,18 @@ pub(super) struct Bend<'a> {
     pub y: Interval,
 }
 
+impl Bend<'_> {
+    /// The index of what belongs to one piece: the pieces of all elements are counted through, however many of an
+    /// element's lie within its range. One kink takes one index.
+    fn place(&self, piece: usize) -> usize {
+        let pieces = match Piecewise::of(self.unary).map_or(0, |whole| whole.kinks.len()) {
+            0 | 1 => 1,
+            kinks => kinks + 1,
+        };
+        self.element * pieces + piece
+    }
+}
+
 impl Lowering<'_> {
     /// PReLU with stored weights; with weights that the model computes, nonlinear equations.
     pub(super) fn prelu(&mut self, at: u32, node: &Node) -> Result<()> {
@@ -222,11 +234,11 @@ impl Lowering<'_> {
     /// With slopes that rise, `y` is above both lines, and below that of the two which the binary chooses; with slopes
     /// that fall, all of it upside down.
     fn two_lines(&mut self, bend: &Bend, range: Interval, sign: f64) -> VarId {
-        let Bend { at, element, z, function, .. } = *bend;
+        let Bend { at, z, function, .. } = *bend;
         let (kink, [left, right]) = (function.kinks[0], [function.lines[0], function.lines[1]]);
         let y = self.bent_variable(bend);
         let rule = Rule::Within { of: z, from: kink, to: f64::INFINITY };
-        let on = self.new_variable(at, "on", element, Interval::new(0.0, 1.0), Domain::Binary, rule);
+        let on = self.new_variable(at, "on", bend.place(0), Interval::new(0.0, 1.0), Domain::Binary, rule);
         self.on_one_side(bend, y, sign);
         // How far the lines are apart at the ends of the range.
         let (below, above) =
@@ -259,14 +271,14 @@ impl Lowering<'_> {
 
     /// The range as consecutive pieces that fill one after another, each with a binary that lets it begin.
     fn incremental(&mut self, bend: &Bend, range: Interval) -> VarId {
-        let Bend { at, element, z, function, .. } = *bend;
+        let Bend { at, z, function, .. } = *bend;
         let places = function.places(range);
         let y = self.bent_variable(bend);
         let (mut position, mut value) = (vec![(z, -1.0)], vec![(y, -1.0)]);
         let mut before: Option<VarId> = None;
         for (piece, (ends, line)) in places.windows(2).zip(&function.lines).enumerate() {
             let length = ends[1] - ends[0];
-            let index = element * places.len() + piece;
+            let index = bend.place(piece);
             let rule = Rule::Way { of: z, from: ends[0], to: ends[1] };
             let part = self.new_variable(at, "part", index, Interval::new(0.0, length), Domain::Continuous, rule);
             position.push((part, 1.0));
@@ -302,19 +314,26 @@ impl Lowering<'_> {
 
     /// A binary for each piece, or one for both of two, which puts `y` on its line and `z` between its ends.
     fn switched(&mut self, bend: &Bend) -> VarId {
-        let Bend { at, element, z, function, .. } = *bend;
+        let Bend { at, z, function, .. } = *bend;
         let y = self.bent_variable(bend);
         let places = function.places(Interval::ALL);
         let pieces = function.lines.len();
-        let mut switch = |index: usize, piece: usize| {
+        let mut switch = |piece: usize| {
             let rule = Rule::Within { of: z, from: places[piece], to: places[piece + 1] };
-            self.new_variable(at, "on", index, Interval::new(0.0, 1.0), Domain::Binary, rule)
+            self.new_variable(
+                at,
+                "on",
+                bend.place(if pieces == 2 { 0 } else { piece }),
+                Interval::new(0.0, 1.0),
+                Domain::Binary,
+                rule,
+            )
         };
         let switches: Vec<(VarId, bool)> = if pieces == 2 {
-            let on = switch(element, 1);
+            let on = switch(1);
             vec![(on, false), (on, true)]
         } else {
-            (0..pieces).map(|piece| (switch(element * pieces + piece, piece), true)).collect()
+            (0..pieces).map(|piece| (switch(piece), true)).collect()
         };
         for (piece, (line, &(on, active))) in function.lines.iter().zip(&switches).enumerate() {
             let on_line = (line.constant, &[(z, -line.slope), (y, 1.0)][..], line.constant);
@@ -335,14 +354,14 @@ impl Lowering<'_> {
         if let ([kink], [Line { slope: 0.0, constant: 0.0 }, Line { slope: 1.0, .. }]) =
             (&function.kinks[..], &function.lines[..])
         {
-            let hinge = Hinge { kink: *kink, block: bend.block, index: element, bounds };
+            let hinge = Hinge { kink: *kink, piece: 0, block: bend.block, index: element, bounds };
             return self.hinge(node, form, bend, &hinge);
         }
         let mut sum = vec![(z, -first.slope)];
         for (k, &kink) in function.kinks.iter().enumerate() {
-            let index = element * function.kinks.len() + k;
             let bounds = Interval::new(0.0, bend.range.upper - kink);
-            let p = self.hinge(node, form, bend, &Hinge { kink, block: "positive", index, bounds })?;
+            let hinge = Hinge { kink, piece: k, block: "positive", index: bend.place(k), bounds };
+            let p = self.hinge(node, form, bend, &hinge)?;
             sum.push((p, function.lines[k].slope - function.lines[k + 1].slope));
         }
         let y = self.bent_variable(bend);
@@ -355,10 +374,11 @@ impl Lowering<'_> {
     fn hinge(&mut self, node: &Node, form: Form, bend: &Bend, hinge: &Hinge) -> Result<VarId> {
         let Bend { at, z, range, .. } = *bend;
         let Hinge { kink, index, .. } = *hinge;
+        let place = bend.place(hinge.piece);
         let bounds = hinge.bounds.intersect(Interval::new(0.0, f64::INFINITY));
         let rule = Rule::Way { of: z, from: kink, to: f64::INFINITY };
         if let Form::Partition(parts) = form {
-            let shares = self.partition(node, bend, kink, index, parts)?;
+            let shares = self.partition(node, bend, kink, place, parts)?;
             let p = self.new_variable(at, hinge.block, index, bounds, Domain::Continuous, rule);
             self.sum_of_shares(bend, kink, p, shares);
             return Ok(p);
@@ -366,7 +386,7 @@ impl Lowering<'_> {
         let p = self.new_variable(at, hinge.block, index, bounds, Domain::Continuous, rule);
         let rest = Interval::new(0.0, kink - range.lower);
         let rule = Rule::Way { of: z, from: kink, to: f64::NEG_INFINITY };
-        let n = self.new_variable(at, "negative", index, rest, Domain::Continuous, rule);
+        let n = self.new_variable(at, "negative", place, rest, Domain::Continuous, rule);
         self.formulation.push_row(kink, &[(z, 1.0), (p, -1.0), (n, 1.0)], kink, at);
         match form {
             Form::Sos1 => self.formulation.sos1.push(&[(p, 1.0), (n, 2.0)], at),
@@ -424,6 +444,8 @@ impl Lowering<'_> {
 /// A positive part `max(z - kink, 0)` to be made, and where its variable belongs.
 struct Hinge {
     kink: f64,
+    /// Which of the kinks it is, and the block and index of the positive part.
+    piece: usize,
     block: &'static str,
     index: usize,
     bounds: Interval,

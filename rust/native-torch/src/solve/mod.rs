@@ -11,10 +11,13 @@
 mod backend;
 mod embed;
 mod expression;
+mod formulate;
 mod linearise;
 mod parse;
 mod problem;
 
+pub use crate::lower::{Objective, Sense};
+pub use formulate::with_objective;
 pub use problem::{Answer, Problem};
 
 use std::time::Duration;
@@ -29,33 +32,6 @@ pub const FEASIBILITY: f64 = 1e-6;
 
 /// The network's own output may differ by this much, relative, from the solver's.
 const FORWARD: f64 = 1e-5;
-
-/// Which way the objective goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Sense {
-    /// As small as possible.
-    Minimize,
-    /// As large as possible.
-    Maximize,
-}
-
-/// A linear objective.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Objective {
-    /// Which way it goes.
-    pub sense: Sense,
-    /// Variables with their coefficients.
-    pub terms: Vec<(VarId, f64)>,
-    /// Added to the sum.
-    pub constant: f64,
-}
-
-impl Objective {
-    /// The value where the variables have these values.
-    pub fn value(&self, values: &[f64]) -> f64 {
-        self.constant + self.terms.iter().map(|(v, a)| a * values[v.index()]).sum::<f64>()
-    }
-}
 
 /// The solvers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -158,7 +134,7 @@ impl Solution {
 /// mixed-integer solve; one that is feasible is never lost, however early the time is over.
 pub fn solve(formulation: &Formulation, objective: &Objective, options: &Options) -> Result<Solution> {
     check_supported(formulation)?;
-    check_objective(formulation, objective)?;
+    objective.check(formulation)?;
     let linear = linearise::linearise(formulation)?;
     let start = start(&linear, objective);
     let claimed = backend::run(&linear, objective, options, start.as_deref())?;
@@ -228,22 +204,6 @@ fn check_supported(formulation: &Formulation) -> Result<()> {
         return refused(node, "a complementarity problem");
     }
     Ok(())
-}
-
-fn check_objective(formulation: &Formulation, objective: &Objective) -> Result<()> {
-    for &(variable, a) in &objective.terms {
-        if variable.index() >= formulation.variables().len() {
-            return Err(Error::argument(format!(
-                "the objective names variable {} of {}",
-                variable.0,
-                formulation.variables().len()
-            )));
-        }
-        if !a.is_finite() {
-            return Err(Error::argument(format!("the objective has the coefficient {a}")));
-        }
-    }
-    if objective.constant.is_finite() { Ok(()) } else { Err(Error::argument("the objective's constant is not finite")) }
 }
 
 /// The start values, if they are complete and feasible.

@@ -53,16 +53,17 @@ const CONTRACTIONS: usize = 3;
 /// # Ok::<(), native_torch::Error>(())
 /// ```
 pub struct Problem<'a> {
-    graph: &'a Graph,
+    pub(super) graph: &'a Graph,
     forward: Function,
-    bounds: Vec<Interval>,
+    pub(super) bounds: Vec<Interval>,
     /// Of all values over the whole box.
-    known: Option<Bounds>,
-    x0: Option<Vec<f64>>,
+    pub(super) known: Option<Bounds>,
+    pub(super) x0: Option<Vec<f64>>,
     margin: f64,
-    sense: Sense,
+    pub(super) forms: lower::Options,
+    pub(super) sense: Sense,
     /// To be minimised, whatever the sense.
-    objective: Expr,
+    pub(super) objective: Expr,
     conditions: Vec<Condition>,
 }
 
@@ -106,6 +107,7 @@ impl<'a> Problem<'a> {
             known: None,
             x0: None,
             margin: 1e-6,
+            forms: lower::Options::default(),
             sense: Sense::Minimize,
             objective: Expr::default(),
             conditions: Vec::new(),
@@ -135,6 +137,11 @@ impl<'a> Problem<'a> {
         }
         self.margin = margin;
         Ok(())
+    }
+
+    /// Chooses the forms of the network's layers; see [`lower::Options`].
+    pub fn set_forms(&mut self, forms: lower::Options) {
+        self.forms = forms;
     }
 
     /// Fixes an input element. It may lie outside its bounds.
@@ -190,7 +197,7 @@ impl<'a> Problem<'a> {
     }
 
     /// The middle of the box; where it is not bounded on both sides, the number nearest to 0.
-    fn centre(&self) -> Vec<f64> {
+    pub(super) fn centre(&self) -> Vec<f64> {
         let middle = |b: &Interval| 0.5 * b.lower + 0.5 * b.upper;
         let of = |b: &Interval| if b.is_finite() { middle(b) } else { 0.0_f64.clamp(b.lower, b.upper) };
         self.bounds.iter().map(of).collect()
@@ -202,6 +209,11 @@ impl<'a> Problem<'a> {
 
     /// Solves the problem. The time limit is that of the whole.
     pub fn solve(&self, options: &Options) -> Result<Answer> {
+        if let Some(form) = self.forms.relaxation() {
+            return Err(Error::unsupported(format!(
+                "the form {form} also holds at points that are not the network's; choose an exact one to solve it here"
+            )));
+        }
         Search {
             problem: self,
             options,
@@ -221,7 +233,7 @@ impl<'a> Problem<'a> {
     }
 
     /// What must hold in any case: expressions that are at most 0, or 0.
-    fn requirements(&self) -> Vec<(Expr, bool)> {
+    pub(super) fn requirements(&self) -> Vec<(Expr, bool)> {
         let mut all = Vec::new();
         for condition in &self.conditions {
             match condition {
@@ -238,7 +250,7 @@ impl<'a> Problem<'a> {
     }
 
     /// For each `argmax(y) != k`, what may exceed `y[k]`.
-    fn disjunctions(&self) -> Vec<Vec<Expr>> {
+    pub(super) fn disjunctions(&self) -> Vec<Vec<Expr>> {
         let of = |condition: &Condition| match condition {
             Condition::NotLargest(k) => {
                 Some((0..self.forward.m()).filter(|j| j != k).map(|j| self.larger(j, *k)).collect())
@@ -480,7 +492,7 @@ impl Search<'_> {
             None => propagate(problem.graph, &ranges.x)?,
             Some(known) => bounds::linear(problem.graph, &ranges.x, 0)?.intersection(known),
         };
-        let mut embedding = Embedding::new(lower(problem.graph, &bounds, &lower::Options::default())?);
+        let mut embedding = Embedding::new(lower(problem.graph, &bounds, &problem.forms)?);
         for (expr, equal) in requirements {
             embedding.require(expr, *equal)?;
         }

@@ -59,9 +59,11 @@ impl Prefix {
         }
         let wide = beyond_kinks(graph, bounds);
         let mut cut = none;
+        // Rows and values of all nodes are asked for by their numbers.
+        let options: Options = "fold=off".parse()?;
         let mut model = loop {
             let part = graph.cut(&cut, values.iter().copied());
-            let model = lower(&part, &wide, &Options::default())?;
+            let model = lower(&part, &wide, &options)?;
             let kept: Vec<usize> = (0..nodes.len()).filter(|&at| !cut[at]).collect();
             let nonlinear = [&model.definitions().tapes.node[..], &model.quadratic().rows.node].concat();
             if nonlinear.is_empty() {
