@@ -109,7 +109,7 @@ fn optimum(model: &Formulation, objective: &Objective, relaxed: bool) -> f64 {
 fn compare(name: &str, model: &Formulation, objective: &Objective, expected: f64, solve: impl Fn(&Path) -> f64) {
     for format in [Format::Mps, Format::Lp] {
         let path = folder(name).join(format!("model{}", format.extension()));
-        assert_eq!(to_file(model, Some(objective), &path).unwrap(), [path.clone()]);
+        assert_eq!(to_file(model, Some(objective), &path).unwrap().len(), 1);
         let negated = format == Format::Mps && objective.sense == Sense::Maximize;
         let found = if negated { -solve(&path) } else { solve(&path) };
         let tolerance = 1e-6 * expected.abs().max(1.0);

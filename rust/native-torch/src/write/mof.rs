@@ -45,12 +45,33 @@ struct Constraint<'a> {
 #[derive(Serialize)]
 #[serde(tag = "type")]
 enum Function<'a> {
-    Variable { name: &'a str },
-    VectorOfVariables { variables: Vec<&'a str> },
-    ScalarAffineFunction { terms: Vec<Term<'a>>, constant: f64 },
-    VectorAffineFunction { terms: Vec<VectorTerm<'a>>, constants: Vec<f64> },
-    ScalarQuadraticFunction { affine_terms: Vec<Term<'a>>, quadratic_terms: Vec<Product<'a>>, constant: f64 },
-    ScalarNonlinearFunction { root: Argument<'a>, node_list: Vec<Operation<'a>> },
+    Variable {
+        name: &'a str,
+    },
+    VectorOfVariables {
+        variables: Vec<&'a str>,
+    },
+    #[serde(rename = "ScalarAffineFunction")]
+    ScalarAffine {
+        terms: Vec<Term<'a>>,
+        constant: f64,
+    },
+    #[serde(rename = "VectorAffineFunction")]
+    VectorAffine {
+        terms: Vec<VectorTerm<'a>>,
+        constants: Vec<f64>,
+    },
+    #[serde(rename = "ScalarQuadraticFunction")]
+    ScalarQuadratic {
+        affine_terms: Vec<Term<'a>>,
+        quadratic_terms: Vec<Product<'a>>,
+        constant: f64,
+    },
+    #[serde(rename = "ScalarNonlinearFunction")]
+    ScalarNonlinear {
+        root: Argument<'a>,
+        node_list: Vec<Operation<'a>>,
+    },
 }
 
 #[derive(Serialize)]
@@ -155,7 +176,7 @@ pub(super) fn write(model: &Formulation, objective: &Objective) -> Result<String
         variables: names.iter().enumerate().map(|(i, name)| Variable { name, primal_start: start(i) }).collect(),
         objective: Goal {
             sense: if objective.sense == Sense::Maximize { "max" } else { "min" },
-            function: Function::ScalarAffineFunction {
+            function: Function::ScalarAffine {
                 terms: writer.terms(merged(objective).into_iter()),
                 constant: objective.constant,
             },
@@ -180,7 +201,7 @@ impl<'a> Writer<'a> {
     }
 
     fn row(&self, rows: &LinearRows, i: usize) -> Function<'a> {
-        Function::ScalarAffineFunction { terms: self.terms(rows.row(i)), constant: 0.0 }
+        Function::ScalarAffine { terms: self.terms(rows.row(i)), constant: 0.0 }
     }
 
     fn constraints(&self) -> Vec<Constraint<'a>> {
@@ -254,7 +275,7 @@ impl<'a> Writer<'a> {
         };
         let row = table.rows.row(i).map(|(v, a)| term(2, a, v));
         let terms = [term(1, 1.0, table.binary[i])].into_iter().chain(row).collect();
-        Function::VectorAffineFunction { terms, constants: vec![0.0; 2] }
+        Function::VectorAffine { terms, constants: vec![0.0; 2] }
     }
 
     /// A function is `a'x + x'Qx / 2`, where a product of two variables stands for both places in Q.
@@ -265,7 +286,7 @@ impl<'a> Writer<'a> {
             variable_1: self.name(a),
             variable_2: self.name(b),
         };
-        Function::ScalarQuadraticFunction {
+        Function::ScalarQuadratic {
             affine_terms: self.terms(table.rows.row(i)),
             quadratic_terms: table.products(i).map(product).collect(),
             constant: 0.0,
@@ -280,7 +301,7 @@ impl<'a> Writer<'a> {
             let own = self.terms(table.members.terms(member)).into_iter();
             terms.extend(own.map(|scalar_term| VectorTerm { output_index: output + 1, scalar_term }));
         }
-        Function::VectorAffineFunction { terms, constants: table.members.constant[members].to_vec() }
+        Function::VectorAffine { terms, constants: table.members.constant[members].to_vec() }
     }
 
     /// The nodes of the definition behind those of the expressions that it needs, each once.
@@ -301,7 +322,7 @@ impl<'a> Writer<'a> {
         let right = self.nodes(&definitions.tapes, i, &roots, &mut node_list);
         let left = Argument::Variable(self.name(definitions.variable[i]));
         node_list.push(Operation { name: "-", args: vec![left, right] });
-        Function::ScalarNonlinearFunction { root: Argument::node(node_list.len()), node_list }
+        Function::ScalarNonlinear { root: Argument::node(node_list.len()), node_list }
     }
 
     /// Appends the operations of an expression; gives what stands for it.
