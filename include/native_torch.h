@@ -1813,6 +1813,7 @@ NT_MUST_USE NtStatus nt_bounds_tables(const struct NtBounds *bounds, struct NtBo
  * `options` are choices between commas; NULL or an empty text for none.
  *
  * - `space=full` or `space=reduced`: in reduced space the inputs are the only variables, and the outputs are expressions.
+ * - `fold=on` or `fold=off`: whether constants, BatchNorms and chains of affine layers are folded into one layer first.
  * - `KIND=FORM` chooses the form of a kind of layer: `relu=sos1`, `softplus=epigraph`. `relu` stands for all functions of
  *   one element that are piecewise linear and have no form of their own, `max_pool` for all maxima.
  * - `layer PATH=FORM` does so for one layer.
