@@ -52,7 +52,9 @@ function build_predictor(
         end
         return GrayBox(model; hessian = hessian, input_size = input_size)
     end
-    return build_predictor(Layer(model); config = config, input_size = input_size)
+    layer = Layer(model)
+    foreach(key -> _check_class(key, layer), keys(config))
+    return build_predictor(layer; config = config, input_size = input_size)
 end
 
 function build_predictor(layer::Layer; config::AbstractDict = Dict{Any,Any}(), input_size = nothing, kwargs...)
@@ -100,6 +102,26 @@ function _check_key(key)
     return
 end
 
+# A class that `config` names must be there: a name that is misspelt would change nothing.
+function _check_class(key, layer::Layer)
+    key isa Symbol && return _check_key(key)
+    classes = unique!(_classes!(String[], layer))
+    if key isa AbstractString && !(key in classes)
+        throw(InvalidArgumentError("config has the key $(repr(key)), but the model has no layer of this class; it has " *
+                                   join(repr.(classes), ", ")))
+    elseif key isa Type && !any(class -> last(split(class, '.')) == string(nameof(key)), classes)
+        throw(InvalidArgumentError("config has the key $key, but the model has no layer of a class $(nameof(key)); it has " *
+                                   join(repr.(classes), ", ")))
+    end
+    return _check_key(key)
+end
+
+function _classes!(found::Vector{String}, layer::Layer)
+    push!(found, _class(layer))
+    foreach(child -> _classes!(found, child), _children(layer))
+    return found
+end
+
 # The layers that a Sequential calls one after another.
 function _steps(layer::Layer)
     _kind(layer) === :sequential || return [layer]
@@ -138,7 +160,16 @@ function _predictor(layer::Layer, config, input_size)
     entry === nothing && return TorchLayer(layer; relu = _relu(layer, config))
     key = _CONFIG[entry][1]
     make = config[key]
-    return _checked(_construct(make, layer, Val(key), input_size), layer)
+    return _checked(_construct(_made_by(make, key), layer, Val(key), input_size), layer)
+end
+
+# What makes the predictors of a key: a type or a function.
+function _made_by(make, key::Symbol)
+    if make isa AbstractPredictor
+        throw(InvalidArgumentError("config has $(repr(key)) => $make, one predictor for all layers; give a type, or a function " *
+                                   "that makes one: () -> $make"))
+    end
+    return make
 end
 
 _checked(predictor::AbstractPredictor, ::Layer) = predictor
@@ -150,7 +181,7 @@ end
 # How the kinks of a layer are formulated, where `config` says it.
 function _relu(layer::Layer, config)
     (haskey(config, :ReLU) && (_kind(layer) === :program || _short_class(layer) in _BENT)) || return nothing
-    relu = _checked(config[:ReLU](), layer)
+    relu = _checked(_made_by(config[:ReLU], :ReLU)(), layer)
     if !(relu isa _ReLUs)
         throw(UnsupportedError("$(_place(layer)): config's :ReLU makes a $(typeof(relu)), which can take the place of a ReLU " *
                                "but not of this layer; give config = Dict($(repr(_class(layer))) => callback) too"))
@@ -160,7 +191,7 @@ end
 
 # Layers whose kinks are formulated like those of ReLU.
 const _BENT = (
-    "LeakyReLU", "PReLU", "RReLU", "ReLU6", "Hardtanh", "Hardsigmoid", "Hardswish", "Hardshrink", "Softshrink", "Threshold",
+    "LeakyReLU", "PReLU", "RReLU", "ReLU6", "Hardtanh", "Hardsigmoid", "Hardswish", "Softshrink",
     "MaxPool1d", "MaxPool3d", "AdaptiveMaxPool1d", "AdaptiveMaxPool2d", "AdaptiveMaxPool3d",
 )
 

@@ -213,6 +213,7 @@ def cases():
     yield "relu_3_8_8_2", relu_net(3, 8, 8, 2), [3], ()
     yield "page", nn.Sequential(nn.Linear(1, 2), nn.ReLU(), nn.Linear(2, 1)), [1], ()
     yield "relu_far", nn.Sequential(nn.Linear(2, 2), nn.Softplus(), nn.Softmax(dim=0)), [2], ()
+    yield "bn", nn.Sequential(nn.Linear(3, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 2)), [1, 3], ()
 
 
 def flat(tensor):

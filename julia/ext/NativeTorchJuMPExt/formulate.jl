@@ -39,10 +39,11 @@ function _Lists(model::JuMP.Model, tables, names::Vector{String}, added, constra
 end
 
 # The number of the predictor that each layer belongs to: its name, or what its name begins with, stands between backticks.
+# Layers that were folded into one are listed, and the last of them names the variables.
 function _predictors_of(layers::Vector{String}, names::Vector{String})
     return map(layers) do layer
-        parts = split(layer, '`')
-        path = length(parts) >= 3 ? join(parts[2:end-1], '`') : ""
+        place = match(r"^.*layer `(.*)`"s, layer)
+        path = place === nothing ? "" : place[1]
         found = findfirst(name -> path == name || startswith(path, name * "."), names)
         return something(found, length(names))
     end

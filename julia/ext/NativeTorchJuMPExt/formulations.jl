@@ -8,6 +8,19 @@ function NativeTorch.classify(model::JuMP.Model, y::AbstractVector, label::Integ
 end
 
 function NativeTorch.delete(model::JuMP.Model, formulation::NativeTorch.Formulation)
+    _delete_rows(model, formulation)
+    _delete_variables(model, formulation)
+    return
+end
+
+# What was added last may refer to what was added first, and rows of one layer to variables of another.
+function NativeTorch.delete(model::JuMP.Model, formulation::NativeTorch.PipelineFormulation)
+    _delete_rows(model, formulation)
+    _delete_variables(model, formulation)
+    return
+end
+
+function _delete_rows(model::JuMP.Model, formulation::NativeTorch.Formulation)
     constraints = filter(_is_valid, formulation.constraints)
     rows = filter(constraint -> !_is_bound(constraint), constraints)
     own = _own_rows(model)
@@ -15,16 +28,28 @@ function NativeTorch.delete(model::JuMP.Model, formulation::NativeTorch.Formulat
         JuMP.delete(model, constraint)
         delete!(own, JuMP.index(constraint))
     end
-    # Bounds go with their variables; those of the caller's own variables are left.
+    return
+end
+
+# Bounds go with their variables; those of the caller's own variables are left.
+function _delete_variables(model::JuMP.Model, formulation::NativeTorch.Formulation)
     JuMP.delete(model, JuMP.VariableRef[variable for variable in formulation.variables if _is_valid(variable)])
     return
 end
 
-function NativeTorch.delete(model::JuMP.Model, formulation::NativeTorch.PipelineFormulation)
-    # What was added last may refer to what was added first.
-    foreach(inner -> NativeTorch.delete(model, inner), reverse(formulation.layers))
+function _delete_rows(model::JuMP.Model, formulation::NativeTorch.PipelineFormulation)
+    foreach(inner -> _delete_rows(model, inner), reverse(formulation.layers))
     return
 end
+
+function _delete_variables(model::JuMP.Model, formulation::NativeTorch.PipelineFormulation)
+    foreach(inner -> _delete_variables(model, inner), reverse(formulation.layers))
+    return
+end
+
+# A formulation of the user's is deleted as a whole.
+_delete_rows(model::JuMP.Model, formulation::NativeTorch.AbstractFormulation) = NativeTorch.delete(model, formulation)
+_delete_variables(::JuMP.Model, ::NativeTorch.AbstractFormulation) = nothing
 
 JuMP.delete(model::JuMP.Model, formulation::NativeTorch.AbstractFormulation) = NativeTorch.delete(model, formulation)
 

@@ -46,7 +46,8 @@ function _add_affine(model::JuMP.Model, predictor, signal::_Signal, values, inpu
     end
     rows = [JuMP.@constraint(model, value == variable) for (value, variable) in zip(values, variables)]
     formulation = NativeTorch.Formulation(predictor, variables, [constraints; rows])
-    return _Signal(variables, input_size, signal.torch_size), _Formulation[formulation], []
+    torch_size = length(values) == length(signal.x) ? signal.torch_size : nothing
+    return _Signal(variables, input_size, torch_size), _Formulation[formulation], []
 end
 
 function NativeTorch.replace_weights_with_variables(::JuMP.Model, predictor::NativeTorch.AbstractPredictor; kwargs...)

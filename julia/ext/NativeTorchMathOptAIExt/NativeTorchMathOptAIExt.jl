@@ -24,6 +24,10 @@ function MathOptAI.build_predictor(
     end
     if gray_box
         isempty(config) || throw(InvalidArgumentError("a gray box has no layers to configure; leave config out"))
+        if input_size !== nothing && length(input_size) > 1
+            throw(UnsupportedError("a gray box of MathOptAI takes no images, but input_size is $input_size; add the model with " *
+                                   "NativeTorch.add_predictor"))
+        end
         return MathOptAI.GrayBox(predictor; hessian, device)
     end
     layer = Layer(NativeTorch.load(predictor.filename))
@@ -162,6 +166,7 @@ function _layer_norm(layer, size)
         weight = numbers(layer.weight, ones(reverse(shape))),
         bias = numbers(layer.bias, zeros(reverse(shape))),
     )
+    issorted(rows) && return norm
     permutation(p) = MathOptAI.ReducedSpace(MathOptAI.Permutation(p))
     return MathOptAI.Pipeline(permutation(rows), norm, permutation(invperm(rows)))
 end

@@ -102,3 +102,41 @@ end
     scale = NativeTorch.replace_weights_with_variables(Model(), NativeTorch.Scale([1.0, 2.0], [3.0, 4.0]))
     @test start_value.(scale.bias) == [3.0, 4.0]
 end
+
+@testset "Folded layers stand under the last of them, and can be deleted: $name" for name in ("cnn", "bn")
+    path = fixture_path("nets", "$name.pt")
+    isfile(path) || (path = fixture_path("jump", "$name.pt"))
+    m = NativeTorch.load(path)
+    model = Model()
+    x = name == "cnn" ? [@variable(model, lower_bound = -1, upper_bound = 1) for _ in example(fixture("nets/cnn"))] :
+        @variable(model, -1 <= x[1:3] <= 1)
+    before = num_variables(model)
+    _, formulation = NativeTorch.add_predictor(model, m, x; config = Dict(:ReLU => NativeTorch.ReLU))
+    for layer in formulation.layers, variable in layer.variables
+        @test JuMP.is_valid(model, variable)
+    end
+    named(path) = filter(variable -> startswith(JuMP.name(variable), "layer_$path."), all_variables(model))
+    for (i, layer) in enumerate(formulation.layers)
+        own = named(NativeTorch._layer_name(formulation.predictor, i))
+        @test Set(filter(variable -> startswith(JuMP.name(variable), "layer_"), layer.variables)) == Set(own)
+    end
+    NativeTorch.delete(model, formulation)
+    @test num_variables(model) == before
+    @test num_constraints(model; count_variable_in_set_constraints = false) == 0
+end
+
+@testset "Weights as variables before layers of the library" begin
+    path = jump_path("bn")
+    model = Model(Ipopt.Optimizer)
+    set_silent(model)
+    @variable(model, -1 <= x[1:3] <= 1, start = 0.1)
+    predictor = NativeTorch.replace_weights_with_variables(model, NativeTorch.build_predictor(NativeTorch.PytorchModel(path)))
+    y, _ = NativeTorch.add_predictor(model, predictor, x)
+    @test length(y) == 2
+end
+
+@testset "Keys and values of config that fit nothing" begin
+    build(config) = () -> NativeTorch.build_predictor(NativeTorch.PytorchModel(jump_path("bn")); config)
+    @test refuses(build(Dict("Skp" => 1)), NativeTorch.InvalidArgumentError, "Skp", "BatchNorm1d")
+    @test refuses(build(Dict(:ReLU => NativeTorch.ReLUBigM(10.0))), NativeTorch.InvalidArgumentError, ":ReLU", "() ->")
+end
