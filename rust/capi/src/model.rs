@@ -18,7 +18,7 @@ use crate::{
 use engine::{
     Error, Result,
     graph::{Dim, Graph},
-    load::{self, Checkpoint, Layer, Model, Module, ModuleInput, ModuleTensor, NamedTensor, Program, TensorInfo},
+    load::{self, Checkpoint, Layer, Model, Module, ModuleInput, ModuleTensor, NamedTensor, TensorInfo},
     tensor::Tensor,
 };
 
@@ -50,7 +50,7 @@ pub const NT_MODULE_STANDARD: NtModuleKind = 1;
 pub const NT_MODULE_CUSTOM: NtModuleKind = 2;
 /// Something that cannot be used; the reason says why.
 pub const NT_MODULE_UNSUPPORTED: NtModuleKind = 3;
-/// A program that torch.export.save wrote: operations instead of layers. It is the only module of its model.
+/// A program that torch.export.save or torch.jit.save wrote: operations instead of layers. It is the only module of its model.
 pub const NT_MODULE_PROGRAM: NtModuleKind = 4;
 
 /// The modules of a model, each in front of those in it; the first is the model itself. All arrays have `count`
@@ -193,7 +193,7 @@ impl NtModel {
             Model::Module(root) => {
                 Kind::Module(root.submodule(&self.path).expect("the path was found when the part was made"))
             }
-            Model::Program(program) => Kind::Program(program),
+            program => Kind::Program(program),
         }
     }
 
@@ -263,7 +263,7 @@ impl NtModel {
             };
             let root = match self.kind() {
                 Kind::Module(module) => module,
-                Kind::Program(program) => return Tensors::new(program.tensors().cloned().collect()),
+                Kind::Program(program) => return Tensors::new(program.program_tensors()),
             };
             Tensors::new(
                 root.modules().flat_map(|module| module.tensors().iter().map(move |t| named(module, t))).collect(),
@@ -330,15 +330,17 @@ impl NtModel {
 /// What a model is: a part of a module, or a program.
 enum Kind<'a> {
     Module(&'a Module),
-    Program(&'a Program),
+    /// A program, of torch.export or TorchScript.
+    Program(&'a Model),
 }
 
 impl Modules {
     /// The one entry that stands for a program.
-    fn of_program(program: &Program) -> Self {
-        let reasons = program.unsupported().iter().map(|(name, places)| format!("{name}: not supported ({places})"));
+    fn of_program(program: &Model) -> Self {
+        let reasons = program.unsupported().into_iter().map(|(name, reason)| format!("{name}: {reason}"));
         let reasons: Vec<String> = reasons.collect();
         let class = program.class();
+        let class = class.as_str();
         Self {
             kinds: vec![NT_MODULE_PROGRAM],
             paths: [""].into_iter().collect(),

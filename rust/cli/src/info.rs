@@ -16,7 +16,7 @@ use crate::{input, output};
 /// What is shown of which file.
 #[derive(Args)]
 pub struct Arguments {
-    /// The file, as torch.save or torch.export.save wrote it
+    /// The file, as torch.save, torch.jit.save or torch.export.save wrote it
     file: PathBuf,
     /// Read the whole file and check every record's CRC-32
     #[arg(long)]
@@ -152,10 +152,9 @@ impl Report<'_> {
                 if model.model.module().is_some() {
                     parts.push(output::table(&["path", "layer", "output shape", "parameters", "kind"], &rows));
                 }
-                if let Some(program) = model.model.program() {
-                    let calls = program.operations().into_iter();
-                    let rows: Vec<Vec<String>> =
-                        calls.map(|(name, count)| vec![name.to_owned(), count.to_string()]).collect();
+                if let Some(operations) = model.model.operations() {
+                    let calls = operations.into_iter();
+                    let rows: Vec<Vec<String>> = calls.map(|(name, count)| vec![name, count.to_string()]).collect();
                     parts.push(output::table(&["operation", "calls"], &rows));
                 }
             }
@@ -209,9 +208,9 @@ impl Report<'_> {
             })
             .collect();
         let operations: Vec<Value> = model
-            .and_then(|model| model.model.program())
-            .iter()
-            .flat_map(|program| program.operations())
+            .and_then(|model| model.model.operations())
+            .into_iter()
+            .flatten()
             .map(|(name, calls)| json!({ "name": name, "calls": calls }))
             .collect();
         let inputs = model.map_or_else(Vec::new, Model::inputs).into_iter();

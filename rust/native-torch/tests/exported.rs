@@ -1,95 +1,23 @@
 //! Programs of `torch.export`, against what torch gives.
 
+mod programs;
+
 use std::path::{Path, PathBuf};
 
 use native_torch::{
-    bounds::{Interval, propagate},
-    eval::{Function, Order},
-    graph::Dim,
+    eval::Function,
     load::{self, Format, Program},
-    lower::{Options, lower},
     tensor::DType,
 };
+use programs::{faults, sizes};
 use serde_json::Value;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../test/models/exported")
 }
 
-fn numbers(of: &Value, name: &str) -> Vec<f64> {
-    of[name].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect()
-}
-
-fn sizes(shape: &[usize]) -> Vec<Dim> {
-    shape.iter().map(|&size| Dim::Size(size)).collect()
-}
-
 fn json(name: &str) -> Value {
     serde_json::from_slice(&std::fs::read(folder().join(name)).unwrap()).unwrap()
-}
-
-/// What a comparison finds wrong.
-fn compare(what: &str, found: &[f64], expected: &[f64], tolerance: f64) -> Option<String> {
-    if found.len() != expected.len() {
-        return Some(format!("{what} has {} elements instead of {}", found.len(), expected.len()));
-    }
-    let largest = expected.iter().fold(1e-300f64, |m, v| m.max(v.abs()));
-    let error = found.iter().zip(expected).fold(0.0f64, |m, (a, b)| m.max((a - b).abs())) / largest;
-    // A NaN is wrong, too.
-    if error <= tolerance { None } else { Some(format!("{what} differs by {error:.1e}")) }
-}
-
-/// Everything that is wrong with one file.
-fn faults(file: &str, expected: &Value) -> Vec<String> {
-    let tolerance = if file.ends_with("_core.pt2") { expected["core_tolerance"].as_f64().unwrap() } else { 1e-11 };
-    let opened = load::open(folder().join(file)).and_then(|checkpoint| {
-        assert_eq!(checkpoint.format(), Format::Exported);
-        checkpoint.verify(&mut |_, _| {}).unwrap();
-        checkpoint.model()
-    });
-    let model = match opened {
-        Ok(model) => model,
-        Err(error) => return vec![error.to_string()],
-    };
-    let shapes: Vec<Vec<usize>> = serde_json::from_value(expected["shapes"].clone()).unwrap();
-    let shapes: Vec<Vec<Dim>> = shapes.iter().map(|shape| sizes(shape)).collect();
-    let integers: Vec<i64> = serde_json::from_value(expected["integers"].clone()).unwrap();
-    let graph = model.graph_of(&shapes).and_then(|graph| graph.with_integers(&integers));
-    let compiled = graph.and_then(|graph| Function::compile(&graph, DType::F64).map(|f| (graph, f)));
-    let (graph, f) = match compiled {
-        Ok(both) => both,
-        Err(error) => return vec![error.to_string()],
-    };
-    let (x, mu, mut ws) = (numbers(expected, "x"), numbers(expected, "mu"), f.workspace());
-    let (n, m) = (x.len(), mu.len());
-    if (f.n(), f.m()) != (n, m) {
-        return vec![format!("it is {} to {} elements, not {n} to {m}", f.n(), f.m())];
-    }
-    let (mut y, mut j, mut h) = (vec![0.0; m], vec![0.0; m * n], vec![0.0; n * n]);
-    f.value(&mut ws, &x, &mut y).unwrap();
-    f.jacobian(&mut ws, &x, Order::RowMajor, &mut j).unwrap();
-    f.hessian(&mut ws, &x, &mu, &mut h).unwrap();
-    let mut faults: Vec<String> = [("y", y.clone()), ("jacobian", j), ("hessian", h)]
-        .into_iter()
-        .filter_map(|(name, found)| compare(name, &found, &numbers(expected, name), tolerance))
-        .collect();
-    let around: Vec<Interval> = x.iter().map(|&x| Interval::new(x - 1e-3, x + 1e-3)).collect();
-    let bounds = match propagate(&graph, &around) {
-        Ok(bounds) => bounds,
-        Err(error) => return vec![error.to_string()],
-    };
-    let ranges = graph.outputs().iter().flat_map(|output| bounds.of(output.value));
-    if !ranges.zip(&y).all(|(range, &y)| range.contains(y)) {
-        faults.push("its bounds do not hold its value".to_owned());
-    }
-    match lower(&graph, &bounds, &Options::default()).and_then(|formulation| {
-        let values = formulation.evaluate(&x)?;
-        Ok(formulation.outputs().iter().map(|v| values[v.index()]).collect::<Vec<f64>>())
-    }) {
-        Ok(outputs) => faults.extend(compare("the formulation", &outputs, &y, 1e-11)),
-        Err(error) => faults.push(error.to_string()),
-    }
-    faults
 }
 
 #[test]
@@ -104,7 +32,10 @@ fn programs_are_those_of_torch() {
                 assert_eq!(found, serde_json::from_value::<Vec<String>>(refused.clone()).unwrap());
                 continue;
             }
-            all.extend(faults(&file, &expected).into_iter().map(|fault| format!("{file}: {fault}")));
+            let tolerance =
+                if file.ends_with("_core.pt2") { expected["core_tolerance"].as_f64().unwrap() } else { 1e-11 };
+            let found = faults(&folder().join(&file), Format::Exported, &expected, tolerance);
+            all.extend(found.into_iter().map(|fault| format!("{file}: {fault}")));
         }
     }
     assert!(all.is_empty(), "{}", all.join("\n"));
@@ -113,7 +44,7 @@ fn programs_are_those_of_torch() {
 fn program(file: &str) -> std::sync::Arc<Program> {
     match load::open(folder().join(file)).unwrap().model().unwrap() {
         load::Model::Program(program) => program,
-        load::Model::Module(_) => panic!("{file} is a module"),
+        _ => panic!("{file} is no program of torch.export"),
     }
 }
 

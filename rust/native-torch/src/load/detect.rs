@@ -1,6 +1,6 @@
 //! Other formats, recognised by their first bytes or their records so that their refusal says what they are.
 
-use super::{Format, archive::Archive, exported, legacy, tar};
+use super::{Format, archive::Archive, exported, legacy, script, tar};
 use crate::{Error, Result, tensor::Source};
 
 /// What to do about a file that is not what `torch.save` writes.
@@ -71,6 +71,9 @@ pub(crate) fn archive(archive: &Archive) -> Result<Format> {
     if archive.names().any(exported::is_record_of_program) {
         return Ok(Format::Exported);
     }
+    if archive.names().any(script::is_record_of_script) {
+        return Ok(Format::Script);
+    }
     if archive.record("data.pkl").is_some() {
         return Ok(Format::Zip);
     }
@@ -84,10 +87,9 @@ pub(crate) fn archive(archive: &Archive) -> Result<Format> {
 pub(crate) fn other_archive(names: impl Iterator<Item = String>) -> Option<Error> {
     let names: Vec<String> = names.collect();
     let any = |test: &dyn Fn(&str) -> bool| names.iter().any(|name| test(name));
-    let refusal = if any(&|name| name == "constants.pkl" || name.starts_with("code/")) {
-        "this is a TorchScript archive, which is not read yet; save the module itself with torch.save(model, path), \
-         before torch.jit.script or torch.jit.trace"
-    } else if any(&|name| name == "data.pkl" || exported::is_record_of_program(name)) {
+    let refusal = if any(&|name| {
+        name == "data.pkl" || script::is_record_of_script(name) || exported::is_record_of_program(name)
+    }) {
         return None;
     } else if any(&exported::is_record_of_package) {
         "this is a package of AOTInductor: machine code for one kind of processor, with no graph in it; save the exported \

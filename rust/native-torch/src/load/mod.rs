@@ -1,4 +1,5 @@
-//! Bytes to models, models to graphs: reading what `torch.save` and `torch.export.save` write, without Python.
+//! Bytes to models, models to graphs: reading what `torch.save`, `torch.jit.save` and
+//! `torch.export.save` write, without Python.
 //!
 //! ```no_run
 //! let checkpoint = native_torch::load::open("model.pt")?;
@@ -29,6 +30,7 @@ mod records;
 mod repr;
 #[cfg(test)]
 mod robustness;
+mod script;
 mod tar;
 mod tensors;
 #[cfg(test)]
@@ -52,6 +54,7 @@ pub use layers::Standard;
 pub use model::Model;
 pub use module::{Custom, Layer, Module, ModuleTensor};
 use records::{Pickle, RecordId};
+pub use script::Script;
 pub use tensors::TensorInfo;
 use tensors::Tensors;
 use value::Records;
@@ -63,7 +66,7 @@ use crate::{
     tensor::{Source, Storage},
 };
 
-/// A file that `torch.save` or `torch.export.save` wrote: what it holds, checked but for the numbers of the tensors, which
+/// A file that `torch.save`, `torch.jit.save` or `torch.export.save` wrote: what it holds, checked but for the numbers of the tensors, which
 /// are read when they are first used.
 pub struct Checkpoint {
     /// What the file is called in error messages.
@@ -77,6 +80,7 @@ pub struct Checkpoint {
 enum Content {
     Pickle(Arc<Records>),
     Program(Arc<exported::Archived>),
+    Script(script::Archived),
 }
 
 /// The form of a file.
@@ -90,6 +94,8 @@ pub enum Format {
     Tar,
     /// The `.pt2` archive of `torch.export.save`.
     Exported,
+    /// The archive of `torch.jit.save`: TorchScript.
+    Script,
 }
 
 impl fmt::Display for Format {
@@ -99,11 +105,12 @@ impl fmt::Display for Format {
             Format::Legacy => "legacy stream of torch.save before 1.6",
             Format::Tar => "tar archive of torch.save before 0.1.10",
             Format::Exported => "archive of torch.export.save",
+            Format::Script => "TorchScript archive of torch.jit.save",
         })
     }
 }
 
-/// Opens a file that `torch.save`, of any version of torch, or `torch.export.save` wrote, whatever it is called.
+/// Opens a file that `torch.save` of any version of torch, `torch.jit.save` or `torch.export.save` wrote, whatever it is called.
 ///
 /// Checks the archive's directory, the pickle or the program, and the size of every storage and tensor, and reads no more than that: the
 /// numbers of a tensor are read, and their CRC-32 is checked, when they are first used. Fails with
@@ -196,7 +203,7 @@ impl Checkpoint {
     fn read(source: &Arc<Source>) -> Result<Self> {
         let format = detect::format(source)?;
         let (pickle, contents) = match format {
-            Format::Zip | Format::Exported => return Self::read_zip(source),
+            Format::Zip | Format::Exported | Format::Script => return Self::read_zip(source),
             Format::Legacy => legacy::read(source)?,
             Format::Tar => tar::read(source)?,
         };
@@ -212,6 +219,8 @@ impl Checkpoint {
         let big_endian = zip::big_endian(&archive)?;
         let content = if format == Format::Exported {
             Content::Program(Arc::new(exported::read(source, archive, big_endian)?))
+        } else if format == Format::Script {
+            Content::Script(script::read(archive, big_endian)?)
         } else {
             let (pickle, contents) = zip::read(archive, big_endian)?;
             Content::Pickle(assemble(pickle, contents)?)
@@ -243,6 +252,10 @@ impl Checkpoint {
                 "the file holds a program of torch.export.save, not a saved value; its model and its tensors can be read",
             )
             .at(&self.origin)),
+            Content::Script(_) => Err(Error::unsupported(
+                "the file holds a program of torch.jit.save, not a saved value; its model and its tensors can be read",
+            )
+            .at(&self.origin)),
         }
     }
 
@@ -250,6 +263,7 @@ impl Checkpoint {
         match &self.content {
             Content::Pickle(records) => records.tensors.records(),
             Content::Program(archived) => &archived.records,
+            Content::Script(archived) => &archived.records,
         }
     }
 
@@ -265,6 +279,7 @@ impl Checkpoint {
         match &self.content {
             Content::Pickle(_) => self.root()?.tensors().map_err(|e| e.at(&self.origin)),
             Content::Program(archived) => Ok(archived.program.tensors().cloned().collect()),
+            Content::Script(archived) => Ok(archived.script.tensors().cloned().collect()),
         }
     }
 
@@ -273,6 +288,7 @@ impl Checkpoint {
         match &self.content {
             Content::Pickle(_) => self.module().map(Model::Module),
             Content::Program(archived) => Ok(Model::Program(archived.program.clone())),
+            Content::Script(archived) => Ok(Model::Script(archived.script.clone())),
         }
     }
 

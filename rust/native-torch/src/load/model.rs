@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Module, ModuleInput, Program};
+use super::{Module, ModuleInput, NamedTensor, Program, Script};
 use crate::{
     Error, Result,
     graph::{Dim, Graph},
@@ -15,6 +15,8 @@ pub enum Model {
     Module(Module),
     /// What `torch.export.save` wrote.
     Program(Arc<Program>),
+    /// What `torch.jit.save` wrote.
+    Script(Arc<Script>),
 }
 
 impl Model {
@@ -22,15 +24,18 @@ impl Model {
     pub fn module(&self) -> Option<&Module> {
         match self {
             Model::Module(module) => Some(module),
-            Model::Program(_) => None,
+            Model::Program(_) | Model::Script(_) => None,
         }
     }
 
-    /// The program, if it is one.
-    pub fn program(&self) -> Option<&Program> {
+    /// The operations of a program, of torch.export or TorchScript, with the number of calls of each; `None` for a module.
+    pub fn operations(&self) -> Option<Vec<(String, usize)>> {
         match self {
             Model::Module(_) => None,
-            Model::Program(program) => Some(program),
+            Model::Program(program) => {
+                Some(program.operations().into_iter().map(|(name, calls)| (name.to_owned(), calls)).collect())
+            }
+            Model::Script(script) => Some(script.operations()),
         }
     }
 
@@ -39,6 +44,7 @@ impl Model {
         match self {
             Model::Module(module) => module.inputs(),
             Model::Program(program) => program.inputs(),
+            Model::Script(script) => script.inputs(),
         }
     }
 
@@ -49,6 +55,8 @@ impl Model {
             (Model::Module(module), input) => module.graph(input),
             (Model::Program(program), None) => program.graph(),
             (Model::Program(program), Some(shape)) => program.graph_of(&[shape.to_vec()]),
+            (Model::Script(script), None) => script.example(),
+            (Model::Script(script), Some(shape)) => script.graph_of(&[shape.to_vec()]),
         }
     }
 
@@ -57,6 +65,7 @@ impl Model {
         match self {
             Model::Module(module) => module.graph_of(inputs),
             Model::Program(program) => program.graph_of(inputs),
+            Model::Script(script) => script.graph_of(inputs),
         }
     }
 
@@ -66,6 +75,7 @@ impl Model {
         match self {
             Model::Module(module) => module.example(),
             Model::Program(program) => program.example(),
+            Model::Script(script) => script.example(),
         }
     }
 
@@ -75,6 +85,8 @@ impl Model {
             Model::Module(module) => {
                 module.unsupported().into_iter().map(|(module, reason)| (module.place(), reason)).collect()
             }
+            // What of its code runs is known when the inputs' shapes are.
+            Model::Script(_) => Vec::new(),
             Model::Program(program) => program
                 .unsupported()
                 .iter()
@@ -90,6 +102,25 @@ impl Model {
         match self {
             Model::Module(module) => module.total_parameter_count(),
             Model::Program(program) => program.parameter_count(),
+            Model::Script(script) => script.parameter_count(),
+        }
+    }
+
+    /// The class of the module, or of the one that the program was made of.
+    pub fn class(&self) -> String {
+        match self {
+            Model::Module(module) => module.class().to_owned(),
+            Model::Program(program) => program.class().to_owned(),
+            Model::Script(script) => script.class_path(),
+        }
+    }
+
+    /// The tensors of a program, under their names in the module; none of a module, whose layers hold them.
+    pub fn program_tensors(&self) -> Vec<NamedTensor> {
+        match self {
+            Model::Module(_) => Vec::new(),
+            Model::Program(program) => program.tensors().cloned().collect(),
+            Model::Script(script) => script.tensors().cloned().collect(),
         }
     }
 
@@ -97,7 +128,7 @@ impl Model {
     pub fn describe(&self) -> String {
         match self {
             Model::Module(module) => module.describe(),
-            Model::Program(program) => program.class().rsplit('.').next().unwrap_or_default().to_owned(),
+            program => program.class().rsplit('.').next().unwrap_or_default().to_owned(),
         }
     }
 
@@ -105,7 +136,7 @@ impl Model {
     pub fn expect_module(&self, what: &str) -> Result<&Module> {
         self.module().ok_or_else(|| {
             Error::unsupported(format!(
-                "the file holds a program of torch.export.save, which has no {what}; save the module with torch.save(model, path)"
+                "the file holds a program of torch.export.save or torch.jit.save, which has no {what}; save the module with torch.save(model, path)"
             ))
         })
     }

@@ -13,7 +13,7 @@ use crate::{Error, Result};
 
 /// The pickle of a model's archive, and what it refers to.
 pub(super) fn read(archive: Archive, big_endian: bool) -> Result<(Pickle, Contents)> {
-    check_version(&archive)?;
+    version(&archive)?;
     let data = archive.record("data.pkl").ok_or_else(|| Error::internal("there is no data.pkl"))?;
     data.verify()?;
     let (source, range) = data.location();
@@ -29,17 +29,25 @@ pub(super) fn read(archive: Archive, big_endian: bool) -> Result<(Pickle, Conten
 /// The versions of the archive that torch 2.13 reads.
 const VERSIONS: std::ops::RangeInclusive<u32> = 1..=10;
 
-fn check_version(archive: &Archive) -> Result<()> {
-    let Some(bytes) = archive.short("version")? else { return Ok(()) };
+/// The version of the archive, checked to be one that is read; `None` where the file does not say.
+pub(super) fn version(archive: &Archive) -> Result<Option<u32>> {
+    // torch.jit.save writes it beside the data.
+    let (name, bytes) = match archive.short("version")? {
+        Some(bytes) => ("version", bytes),
+        None => match archive.short(".data/version")? {
+            Some(bytes) => (".data/version", bytes),
+            None => return Ok(None),
+        },
+    };
     let version = std::str::from_utf8(&bytes).ok().and_then(|text| text.trim().parse().ok());
     match version {
-        Some(version) if VERSIONS.contains(&version) => Ok(()),
+        Some(version) if VERSIONS.contains(&version) => Ok(Some(version)),
         Some(version) => Err(Error::unsupported(format!(
-            "record `version` says {version}; versions {} to {} are read",
+            "record `{name}` says {version}; versions {} to {} are read",
             VERSIONS.start(),
             VERSIONS.end()
         ))),
-        None => Err(Error::format("record `version` holds no number")),
+        None => Err(Error::format(format!("record `{name}` holds no number"))),
     }
 }
 

@@ -20,5 +20,5 @@ mod value;
 mod views;
 
 pub(super) use interpreter::Interpreter;
-pub(super) use table::find;
+pub(super) use table::{Operation, Target, find, overloads};
 pub(super) use value::{Constant, Item, Operand};

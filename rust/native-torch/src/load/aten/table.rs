@@ -562,6 +562,13 @@ pub(in crate::load) struct Operation {
     pub(super) is_view: bool,
 }
 
+impl Operation {
+    /// The names of its parameters, each with whether it may be left out.
+    pub fn parameters(&self) -> impl Iterator<Item = (&'static str, bool)> {
+        self.parameters.iter().map(|&(name, default)| (name, default.is_some()))
+    }
+}
+
 /// An operation that a program names.
 #[derive(Clone, Copy)]
 pub(in crate::load) struct Target {
@@ -640,6 +647,23 @@ pub(in crate::load) fn find(target: &str) -> Option<Target> {
     let (name, overload) = rest.split_once('.').unwrap_or((rest, "default"));
     let in_place = || name.strip_suffix('_').and_then(|name| found(name, overload, true));
     found(name, overload, false).or_else(in_place)
+}
+
+/// The forms of an operation that is named without its overload, `add_`; those that differ in nothing but types once.
+pub(in crate::load) fn overloads(name: &str) -> Vec<Target> {
+    let forms = |name: &str, in_place| -> Vec<Target> {
+        let entries = NEW.iter().chain(VIEWS).filter(|entry| entry.0 == name);
+        let operation = |entry: &Entry| {
+            let first = entry.1.split(' ').next().unwrap_or_default();
+            index().get(&format!("{name}.{first}")).map(|operation| Target { operation, in_place })
+        };
+        entries.filter_map(operation).collect()
+    };
+    let found = forms(name, false);
+    match name.strip_suffix('_') {
+        Some(plain) if found.is_empty() => forms(plain, true),
+        _ => found,
+    }
 }
 
 #[cfg(test)]

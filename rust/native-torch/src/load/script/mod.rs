@@ -1,0 +1,397 @@
+//! Programs that `torch.jit.save` wrote: TorchScript archives of traced, scripted and frozen modules.
+//!
+//! Such a file holds the code of the module's classes, which is read by a small parser of its own, and the module's
+//! attributes. The code is run on inputs of given shapes: calls are inlined, loops unrolled, branches taken where their
+//! condition is known, and what remains are operations of a graph.
+
+mod builtins;
+mod code;
+mod debug;
+mod forms;
+mod lexer;
+mod machine;
+mod overload;
+mod parser;
+mod value;
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    fmt,
+    sync::Arc,
+};
+
+use super::{
+    Contents, ModuleInput, NamedTensor, Stored, TensorInfo,
+    archive::Archive,
+    assemble,
+    input::Input,
+    pickle,
+    records::{RecordId, printable},
+    value::{Records, View},
+    zip,
+};
+use crate::{
+    Error, Result,
+    graph::{Dim, Graph},
+    tensor::{DType, Storage},
+};
+use code::{Class, Function, Step, Unit};
+use debug::Sources;
+use forms::Form;
+
+/// A program of TorchScript: a module with the code of its forward.
+pub struct Script {
+    records: Arc<Records>,
+    constants: Option<Arc<Records>>,
+    /// Files of code by the name that the code knows them by: `__torch__.torch.nn.modules.conv`.
+    units: HashMap<String, Unit>,
+    sources: HashMap<String, Sources>,
+    /// The modules' paths from the root.
+    paths: HashMap<RecordId, String>,
+    tensors: Vec<NamedTensor>,
+    forward: Arc<Function>,
+    inputs: Vec<Form>,
+    /// The shapes and types of the inputs that the module was traced with, where the file has them.
+    traced: Vec<(DType, Vec<usize>)>,
+    version: u32,
+}
+
+/// A program with the records of its archive.
+pub(super) struct Archived {
+    pub script: Arc<Script>,
+    pub records: Vec<Arc<Storage>>,
+}
+
+/// Whether a record is one that only TorchScript archives have.
+pub(super) fn is_record_of_script(name: &str) -> bool {
+    name == "constants.pkl" || (name.starts_with("code/") && name.ends_with(".py"))
+}
+
+/// A record of code may have this many bytes.
+const CODE: usize = 1 << 26;
+
+/// Reads a program from an archive of which the directory is known.
+pub(super) fn read(archive: Archive, big_endian: bool) -> Result<Archived> {
+    let version = zip::version(&archive)?.unwrap_or(3);
+    if version < 3 {
+        return Err(Error::unsupported(format!(
+            "TorchScript of file version {version}; versions 3 to 10 are read: load it with torch.jit.load of torch 1.6 \
+             or later and save it again with torch.jit.save"
+        )));
+    }
+    let records: Vec<Arc<Storage>> =
+        archive.into_records().into_iter().map(|record| Arc::new(record.with_big_endian(big_endian))).collect();
+    let (mut units, mut sources) = (HashMap::new(), HashMap::new());
+    for record in &records {
+        let Some(name) = record.name().strip_prefix("code/").and_then(|name| name.strip_suffix(".py")) else {
+            continue;
+        };
+        let place = |e: Error| e.at(format!("record `{}`", printable(record.name())));
+        if record.len() > CODE {
+            return Err(place(Error::unsupported(format!("code of {} bytes; {CODE} are read at most", record.len()))));
+        }
+        let bytes = record.to_bytes()?;
+        let text = std::str::from_utf8(&bytes).map_err(|_| place(Error::format("it is not UTF-8")))?;
+        units.insert(name.replace('/', "."), parser::read(record.name(), text)?);
+        let debug = records.iter().find(|other| other.name().strip_suffix(".debug_pkl") == Some(record.name()));
+        if let Some(found) = debug.and_then(|debug| Sources::read(debug)) {
+            sources.insert(record.name().to_owned(), found);
+        }
+    }
+    let data = values(&records, "data.pkl", "data/")?;
+    let data = data.ok_or_else(|| Error::format("the archive has code, but no record `data.pkl`"))?;
+    let constants = values(&records, "constants.pkl", "constants/")?;
+    let script = Script::new(data, constants, units, sources, version, traced(&records))?;
+    Ok(Archived { script: Arc::new(script), records })
+}
+
+/// The values of one of the archive's pickles, whose storages are records of one folder.
+fn values(records: &[Arc<Storage>], name: &str, folder: &'static str) -> Result<Option<Arc<Records>>> {
+    let Some(record) = records.iter().find(|record| record.name() == name) else { return Ok(None) };
+    record.verify()?;
+    let (source, range) = record.location();
+    let pickle = pickle::read(&mut Input::new(source, range), name)?;
+    let stored =
+        |record: &Arc<Storage>| Some((record.name().strip_prefix(folder)?.to_owned(), Stored::whole(record.clone())));
+    let storages = records.iter().filter_map(stored).collect();
+    let contents = Contents { place: folder, records: Vec::new(), storages, ..Contents::default() };
+    assemble(pickle, contents).map(Some)
+}
+
+/// The inputs that forward was traced with; none where the file does not say.
+fn traced(records: &[Arc<Storage>]) -> Vec<(DType, Vec<usize>)> {
+    let Ok(Some(values)) = values(records, "traced_inputs.pkl", "traced_inputs/") else { return Vec::new() };
+    let untagged = |id: RecordId| match values.view(id) {
+        View::Object(object) => values.pickle.tuple(object.args).and_then(|args| args.first()).copied().unwrap_or(id),
+        _ => id,
+    };
+    let View::Dict(entries) = values.view(untagged(values.root())) else { return Vec::new() };
+    let forward = entries.iter().find(|entry| values.pickle.str(entry.0) == Some("forward"));
+    let Some(View::List(inputs)) = forward.map(|entry| values.view(untagged(entry.1))) else { return Vec::new() };
+    // In breadth and in order; deeper containers than these are not those of a forward.
+    let (mut found, mut rest) = (Vec::new(), inputs.iter().map(|&id| (id, 0)).collect::<VecDeque<_>>());
+    while let Some((id, depth)) = rest.pop_front() {
+        match values.view(untagged(id)) {
+            View::Tensor(Ok(tensor)) => found.push((tensor.dtype(), tensor.shape().to_vec())),
+            View::Tuple(parts) | View::List(parts) if depth < 4 && rest.len() < 1 << 10 => {
+                parts.iter().rev().for_each(|&part| rest.push_front((part, depth + 1)));
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+impl Script {
+    fn new(
+        records: Arc<Records>,
+        constants: Option<Arc<Records>>,
+        units: HashMap<String, Unit>,
+        sources: HashMap<String, Sources>,
+        version: u32,
+        traced: Vec<(DType, Vec<usize>)>,
+    ) -> Result<Self> {
+        let root = records.root();
+        let View::Object(_) = records.view(root) else {
+            return Err(Error::format(format!("`data.pkl` holds {}, not a module", records.kind(root))));
+        };
+        let forward = Arc::new(Function {
+            record: "data.pkl".into(),
+            parameters: Vec::new(),
+            steps: Vec::new(),
+            places: Vec::new(),
+            slots: 0,
+            names: Vec::new(),
+        });
+        let mut script = Self {
+            records,
+            constants,
+            units,
+            sources,
+            paths: HashMap::new(),
+            tensors: Vec::new(),
+            forward,
+            inputs: Vec::new(),
+            traced,
+            version,
+        };
+        script.walk();
+        let forward = script.class_of(root)?.methods.get("forward").cloned();
+        script.forward = forward.ok_or_else(|| {
+            Error::unsupported("the module has no forward; save one that has with torch.jit.save")
+                .at(script.scope(root))
+        })?;
+        script.inputs = forms::inputs(&script.forward)?;
+        Ok(script)
+    }
+
+    /// Finds the modules and the tensors of the file, each by the first path that leads to it.
+    fn walk(&mut self) {
+        /// A file may name this many attributes.
+        const LIMIT: usize = 1 << 20;
+        let mut queue = VecDeque::from([(self.records.root(), String::new())]);
+        self.paths.insert(self.records.root(), String::new());
+        let mut seen = 0;
+        let records = self.records.clone();
+        while let Some((id, path)) = queue.pop_front() {
+            let View::Object(object) = records.view(id) else { continue };
+            let Some(attributes) = records.attributes(object) else { continue };
+            let class = self.class_name(id).and_then(|name| self.class(&name));
+            let parameters: HashSet<String> = class.iter().flat_map(|class| class.parameters.iter().cloned()).collect();
+            let mut found = Vec::new();
+            for (name, value) in attributes.iter() {
+                seen += 1;
+                if seen > LIMIT {
+                    return;
+                }
+                let path = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+                match records.view(value) {
+                    View::Tensor(tensor) => {
+                        let info = records.tensors.described(value).map(|found| found.info.clone()).unwrap_or_default();
+                        let info = TensorInfo { is_parameter: parameters.contains(name), ..info };
+                        let name = printable(&path).into_owned();
+                        found.push(NamedTensor { name, info, tensor: tensor.clone() });
+                    }
+                    View::Object(_) if !self.paths.contains_key(&value) => {
+                        self.paths.insert(value, path.clone());
+                        queue.push_back((value, path));
+                    }
+                    _ => {}
+                }
+            }
+            self.tensors.extend(found);
+        }
+        let Some(constants) = &self.constants else { return };
+        let (View::Tuple(elements) | View::List(elements)) = constants.view(constants.root()) else { return };
+        for (i, &id) in elements.iter().enumerate() {
+            if let View::Tensor(tensor) = constants.view(id) {
+                let info = constants.tensors.described(id).map(|found| found.info.clone()).unwrap_or_default();
+                self.tensors.push(NamedTensor { name: format!("CONSTANTS.c{i}"), info, tensor: tensor.clone() });
+            }
+        }
+    }
+
+    /// The version of the file's format.
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// The class of the module that was saved, as Python named it.
+    pub fn class_path(&self) -> String {
+        self.class_name(self.records.root()).map(|name| plain(&name)).unwrap_or_default()
+    }
+
+    /// The parameters, buffers and constants, under their names in the module.
+    pub fn tensors(&self) -> impl Iterator<Item = &NamedTensor> {
+        self.tensors.iter()
+    }
+
+    /// The number of elements of its parameters, those that share memory counted once.
+    pub fn parameter_count(&self) -> usize {
+        let mut seen = HashSet::new();
+        let tensors = self.tensors.iter().filter(|named| named.info.is_parameter);
+        let tensors = tensors.filter_map(|named| named.tensor.as_ref().ok());
+        let new = |tensor: &&crate::tensor::Tensor| {
+            let storage = Arc::as_ptr(tensor.storage());
+            seen.insert((storage, tensor.offset(), tensor.shape().to_vec(), tensor.strides().to_vec()))
+        };
+        tensors.filter(new).fold(0, |sum, tensor| sum.saturating_add(tensor.numel()))
+    }
+
+    /// What it takes, in the order of forward's parameters; those that have a default come behind the others. Shapes are
+    /// those that it was traced with, none for a scripted module.
+    pub fn inputs(&self) -> Vec<ModuleInput> {
+        let names = forms::names(&self.inputs);
+        let input = |(at, name): (usize, String)| {
+            let traced = self.traced.get(at).filter(|_| self.traced.len() == names.len());
+            let is_float = traced.is_none_or(|(dtype, _)| dtype.is_float());
+            let shape = traced.map(|(_, shape)| shape.iter().map(|&size| Dim::Size(size)).collect());
+            ModuleInput { name, dtype: if is_float { DType::F64 } else { DType::I64 }, shape }
+        };
+        names.iter().cloned().enumerate().map(input).collect()
+    }
+
+    /// The graph for the shapes that the module was traced with; an error that asks for shapes where the file has none.
+    pub fn example(&self) -> Result<Graph> {
+        let shapes: Option<Vec<Vec<Dim>>> = self.inputs().into_iter().map(|input| input.shape).collect();
+        match shapes {
+            Some(shapes) => self.graph_of(&shapes),
+            None => {
+                let names: Vec<String> = forms::names(&self.inputs).iter().map(|name| format!("`{name}`")).collect();
+                let names = names.join(", ");
+                Err(Error::argument(format!("scripted code takes inputs of many shapes; give the shape of {names}")))
+            }
+        }
+    }
+
+    /// How many calls of each operation stand in the code that the forward may reach, by name.
+    pub fn operations(&self) -> Vec<(String, usize)> {
+        let mut counts: HashMap<String, usize> = HashMap::new();
+        let functions = self.units.values().flat_map(|unit| {
+            unit.functions.values().chain(unit.classes.values().flat_map(|class| class.methods.values()))
+        });
+        for step in functions.flat_map(|function| &function.steps) {
+            if let Step::Call(code::Call { callee: code::Callee::Global(name), .. }) = step
+                && let Some(name) = name.strip_prefix("torch.")
+                && !super::aten::overloads(name).is_empty()
+            {
+                *counts.entry(format!("aten.{}", printable(name))).or_default() += 1;
+            }
+        }
+        let mut counts: Vec<(String, usize)> = counts.into_iter().collect();
+        counts.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
+        counts
+    }
+
+    /// The graph for inputs of these shapes, one for each of [`Script::inputs`]; further ones are for parameters of
+    /// forward that have a default. Names all operations that are not supported, with the place of each call; what depends on the inputs' values
+    /// and not on their shapes alone is an error.
+    pub fn graph_of(&self, shapes: &[Vec<Dim>]) -> Result<Graph> {
+        let count = forms::names(&self.inputs).len();
+        let traced = self.traced.len() == count;
+        let mut integers: HashSet<usize> =
+            (0..if traced { count } else { 0 }).filter(|&at| !self.traced[at].0.is_float()).collect();
+        // Code does not say which tensors are of integers; the first use of one as an index does.
+        loop {
+            match forms::graph(self, shapes, &integers)? {
+                forms::Outcome::Graph(graph) => return Ok(graph),
+                forms::Outcome::Integers(input) => {
+                    if !integers.insert(input) {
+                        return Err(Error::internal("an input of integers is one of floats"));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The name of an object's class as the code knows it.
+    fn class_name(&self, id: RecordId) -> Option<String> {
+        match self.records.view(id) {
+            View::Object(object) => {
+                self.records.class(object).map(|global| format!("{}.{}", global.module, global.name))
+            }
+            _ => None,
+        }
+    }
+
+    fn class_of(&self, id: RecordId) -> Result<&Class> {
+        let name = self.class_name(id).unwrap_or_default();
+        self.class(&name).ok_or_else(|| {
+            let place =
+                self.paths.get(&id).filter(|path| !path.is_empty()).map(|path| format!("`{}`", printable(path)));
+            let place = place.unwrap_or_else(|| "the model".to_owned());
+            Error::format(format!("the file has no code of its class {}", printable(&name))).at(place)
+        })
+    }
+
+    fn class(&self, name: &str) -> Option<&Class> {
+        let (unit, name) = name.rsplit_once('.')?;
+        self.units.get(unit)?.classes.get(name)
+    }
+
+    fn function(&self, name: &str) -> Option<Arc<Function>> {
+        let (unit, name) = name.rsplit_once('.')?;
+        self.units.get(unit)?.functions.get(name).cloned()
+    }
+
+    fn attribute(&self, id: RecordId, name: &str) -> Option<RecordId> {
+        match self.records.view(id) {
+            View::Object(object) => self.records.attributes(object)?.get(name),
+            _ => None,
+        }
+    }
+
+    /// The path of an attribute of a module.
+    fn path_of(&self, id: RecordId, name: &str) -> String {
+        match self.paths.get(&id).map(String::as_str) {
+            None | Some("") => printable(name).into_owned(),
+            Some(path) => printable(&format!("{path}.{name}")).into_owned(),
+        }
+    }
+
+    /// A module as error messages name it: ``layer `features.0` (torch.nn.modules.conv.Conv2d)``.
+    fn scope(&self, id: RecordId) -> String {
+        let class = self.class_name(id).map(|name| plain(&name)).unwrap_or_default();
+        match self.paths.get(&id).map(String::as_str) {
+            None | Some("") => format!("the model ({class})"),
+            Some(path) => format!("layer `{}` ({class})", printable(path)),
+        }
+    }
+
+    /// The line of the source that a byte of a record of code comes from, where the file says it.
+    fn source(&self, record: &str, byte: u32) -> Option<String> {
+        self.sources.get(record)?.line(byte)
+    }
+}
+
+/// A class as Python named it: without the prefix of serialized names and the numbers that tell classes of one name apart.
+fn plain(name: &str) -> String {
+    let parts = name.split('.').filter(|part| *part != "__torch__" && !part.starts_with("___torch_mangle_"));
+    printable(&parts.collect::<Vec<_>>().join(".")).into_owned()
+}
+
+impl fmt::Debug for Script {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Script({}, version {})", self.class_path(), self.version)
+    }
+}
