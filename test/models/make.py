@@ -23,8 +23,7 @@ NAME.json    in float64, from a copy of the model after `.double().eval()` (whic
 Numbers read back exactly; those that are not finite are the strings "NaN", "Infinity", "-Infinity".
 
 The files that a reader must refuse, or treat as custom layers, are written to `refused/` by the same run (its
-`index.json` is like the one that `make_hostile.py` describes). A run from a clean checkout gives the same bytes;
-`refused/torchscript.pt` alone differs, since torch writes the paths of source files into it.
+`index.json` is like the one that `make_hostile.py` describes). A run from a clean checkout gives the same bytes.
 """
 
 import copy

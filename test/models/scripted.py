@@ -12,6 +12,7 @@ refused, and its `index.json` the shape and the words of the message.
 The archives hold the paths of source files, so that they differ from checkout to checkout.
 """
 
+import copy
 import io
 import json
 import pathlib
@@ -60,7 +61,8 @@ def write(name, model, args):
         print(f"{name} is not scripted: {str(error)[:60]!r}")
         return files
     save("scripted", scripted)
-    save("frozen", torch.jit.freeze(scripted))
+    # In double precision, since freezing folds constants in the model's own.
+    save("frozen", torch.jit.freeze(torch.jit.script(copy.deepcopy(model).double())))
     return files
 
 
@@ -119,9 +121,9 @@ def write_refused():
 
     source = FOLDER / "flags_scripted.pt"
     mlp = FOLDER / "mlp_scripted.pt"
-    add("no_parse", with_code(source, b"return torch.linear(input, weight, bias)", b"return torch.linear(input, weight"), ["linear.py", "line"])
-    add("operator", with_code(source, b"return torch.linear(input, weight, bias)", b"return input + weight"), ["`+` is no part of serialized code", "linear.py"])
-    add("dangling", with_code(source, b"bias = self.bias", b"bias = other"), ["the name `other` is not defined", "linear.py"])
+    add("no_parse", with_code(source, b"return torch.linear(input, weight, bias)", b"return torch.linear(input, weight"), ["linear", "line 15"])
+    add("operator", with_code(source, b"return torch.linear(input, weight, bias)", b"return input + weight"), ["`+` is no part of serialized code", "linear"])
+    add("dangling", with_code(source, b"bias = self.bias", b"bias = other"), ["the name `other` is not defined", "linear"])
     add("attribute", with_code(source, b"self.bias", b"self.bais"), ["has no attribute `bais`", "layers.0"])
     add("function", with_code(source, b"__torch__.torch.nn.functional.relu(", b"__torch__.torch.nn.functional.rule("), ["no code of `__torch__.torch.nn.functional.rule`"])
     add("arguments", with_code(source, b"torch.linear(input, weight, bias)", b"torch.linear(input)"), ["aten.linear of (a tensor)", "layers.0"])
@@ -129,7 +131,7 @@ def write_refused():
     add("recursion", with_code(source, b"return torch.linear(input, weight, bias)", b"return (self).forward(input, )"), ["deeper than 256", "layers.0"])
     add("deep", with_code(source, b"return torch.linear(input, weight, bias)", b"return " + b"(" * 5000 + b"input" + b")" * 5000), ["nested deeper"])
     add("constant", with_code(source, b"weight = self.weight", b"weight = CONSTANTS.c7"), ["no constant c7"])
-    add("no_class", rewritten(source, lambda name, data: None if name.endswith("linear.py") else data), ["no code of its class", "layers.0"])
+    add("no_class", rewritten(source, lambda name, data: None if "modules/linear" in name else data), ["no code of its class", "layers.0"])
     add("no_data", rewritten(source, lambda name, data: None if name.endswith("data.pkl") else data), ["no record `data.pkl`"])
     add("version_2", rewritten(source, lambda name, data: b"2\n" if name.endswith("version") else data), ["version 2", "torch.jit.save"])
     add("version_11", rewritten(source, lambda name, data: b"11\n" if name.endswith("version") else data), ["says 11"])

@@ -82,7 +82,6 @@ def refused():
         ("state_dict", "a state_dict, no module", "error", ["state_dict"], save(lambda: nn.Linear(2, 2).state_dict())),
         ("number", "a file with one number", "error", ["module"], save(lambda: 3)),
         ("tensor", "a file with one tensor", "error", ["module"], save(lambda: torch.ones(2))),
-        ("torchscript", "a TorchScript archive", "error", ["TorchScript"], script),
         ("custom_skip", "custom_model.Skip with a child and attributes, between torch's layers", "custom",
          ["custom_model.Skip", "1"], save(skip)),
         ("custom_alone", "custom_model.Skip as the whole model", "custom", ["custom_model.Skip"],

@@ -16,6 +16,8 @@ struct Entry {
     name: String,
     range: Range<usize>,
     crc32: u32,
+    /// The number of bytes that it holds, where it is compressed.
+    unpacked: Option<usize>,
 }
 
 /// An archive whose directory has been checked: every record lies in the file and no two overlap.
@@ -31,11 +33,19 @@ impl Archive {
         let (folder, entries) = directory(source)?;
         let mut index = HashMap::with_capacity(entries.len());
         let mut records = Vec::with_capacity(entries.len());
-        for Entry { name, range, crc32 } in entries {
+        let mut room = TEXTS;
+        for Entry { name, range, crc32, unpacked } in entries {
             if index.insert(name.clone(), records.len()).is_some() {
                 return Err(Error::format(format!("the archive has record `{name}` twice")));
             }
-            records.push(Storage::new(name, source.clone(), range)?.with_crc32(crc32));
+            let storage = match unpacked {
+                None => Storage::new(name, source.clone(), range)?,
+                Some(size) => {
+                    let bytes = inflate(source, range, size, &mut room).map_err(|e| e.at(quoted(&name)))?;
+                    Storage::owned(name, bytes)
+                }
+            };
+            records.push(storage.with_crc32(crc32));
         }
         Ok(Self { folder, records, index })
     }
@@ -71,6 +81,27 @@ impl Archive {
     pub fn into_records(self) -> Vec<Storage> {
         self.records
     }
+}
+
+/// Compressed texts may have this many bytes in all.
+const TEXTS: usize = 1 << 27;
+
+/// Whether a record is one that `torch.jit.save` compresses: code, and where it comes from.
+fn is_text(name: &str) -> bool {
+    name.contains("/code/") && (name.ends_with(".py") || name.ends_with(".debug_pkl"))
+}
+
+/// The bytes of a compressed record.
+fn inflate(source: &Source, range: Range<usize>, size: usize, room: &mut usize) -> Result<Vec<u8>> {
+    *room = room
+        .checked_sub(size)
+        .ok_or_else(|| Error::unsupported(format!("compressed records of more than {TEXTS} bytes in all")))?;
+    let mut buffer = Vec::new();
+    let packed = source.read(range, &mut buffer)?;
+    let bytes = miniz_oxide::inflate::decompress_to_vec_with_limit(packed, size).ok();
+    bytes
+        .filter(|bytes| bytes.len() == size)
+        .ok_or_else(|| Error::format(format!("it does not unpack to the {size} bytes that the directory claims")))
 }
 
 /// A reader of little-endian numbers in a part of the file that begins at byte `base`, each checked against its end.
@@ -205,6 +236,9 @@ struct Header {
     flags: u16,
     crc32: u32,
     size: usize,
+    /// The number of bytes that it takes in the file; fewer than its size if it is compressed.
+    stored: usize,
+    method: u16,
     local: usize,
     /// Why the record cannot be mapped, if it cannot.
     packed: Option<Error>,
@@ -228,7 +262,7 @@ fn header(cursor: &mut Cursor) -> Result<Header> {
     let [unpacked, packed, local] = zip64([unpacked, packed, local], extra).map_err(|e| e.at(quoted(&name)))?;
     let refused = if flags & 1 != 0 {
         Some(Error::unsupported(format!("record `{name}` is encrypted; torch writes plain records")))
-    } else if method != 0 {
+    } else if method != 0 && !(method == 8 && is_text(&name)) {
         Some(Error::unsupported(format!(
             "record `{name}` is compressed (zip method {method}{}), but tensors are mapped as they lie in the file; unpack \
              the archive and pack it with `zip -0 -r`",
@@ -237,17 +271,18 @@ fn header(cursor: &mut Cursor) -> Result<Header> {
     } else {
         None
     };
-    if refused.is_none() && packed != unpacked {
+    if refused.is_none() && method == 0 && packed != unpacked {
         return Err(Error::format(format!("record `{name}` is stored, but claims {packed} and {unpacked} bytes")));
     }
     let size = usize::try_from(unpacked).ok();
+    let stored = usize::try_from(packed).ok();
     let local = usize::try_from(local).ok();
-    let (size, local) = size.zip(local).ok_or_else(|| {
+    let (size, (stored, local)) = size.zip(stored.zip(local)).ok_or_else(|| {
         Error::format(format!(
             "record `{name}` claims {unpacked} bytes, more than the file has; it is truncated or damaged"
         ))
     })?;
-    Ok(Header { name, flags, crc32, size, local, packed: refused })
+    Ok(Header { name, flags, crc32, size, stored, method, local, packed: refused })
 }
 
 fn quoted(name: &str) -> String {
@@ -307,7 +342,7 @@ fn local(source: &Source, limit: usize, header: &Header) -> Result<(Range<usize>
     if found != header.name.as_bytes() {
         return Err(disagree("its name"));
     }
-    if method != 0 {
+    if method != header.method {
         return Err(disagree("its compression"));
     }
     // With bit 3, sizes and CRC may be left to the descriptor.
@@ -316,19 +351,19 @@ fn local(source: &Source, limit: usize, header: &Header) -> Result<(Range<usize>
         return Err(disagree("its flags"));
     }
     let [unpacked, packed] = zip64([unpacked, packed], extra)?;
-    let size = header.size as u64;
+    let (size, stored) = (header.size as u64, header.stored as u64);
     let left_out = has_descriptor && (unpacked, packed, crc32) == (0, 0, 0);
-    if !left_out && (unpacked, packed) != (size, size) {
+    if !left_out && (unpacked, packed) != (size, stored) {
         return Err(disagree("its size"));
     }
     if !left_out && crc32 != header.crc32 {
         return Err(disagree("its CRC-32"));
     }
     let start = at + cursor.at;
-    let end = start.checked_add(header.size).filter(|&end| end <= limit).ok_or_else(|| {
+    let end = start.checked_add(header.stored).filter(|&end| end <= limit).ok_or_else(|| {
         Error::format(format!(
             "its {} bytes from byte {start} reach beyond byte {limit}; the file is truncated",
-            header.size
+            header.stored
         ))
     })?;
     let descriptor = if has_descriptor { descriptor(source, part(end, 24), header)? } else { 0 };
@@ -346,10 +381,10 @@ fn descriptor(source: &Source, range: Range<usize>, header: &Header) -> Result<u
     let crc32 = cursor.u32()?;
     let mut long = cursor.clone();
     let sizes = [cursor.u32()?, cursor.u32()?].map(u64::from);
-    let size = header.size as u64;
+    let expected = [header.stored as u64, header.size as u64];
     // The descriptor of a zip64 record has sizes of 8 bytes; nothing else tells the two apart.
-    if sizes != [size, size] {
-        if [long.number(8)?, long.number(8)?] != [size, size] {
+    if sizes != expected {
+        if [long.number(8)?, long.number(8)?] != expected {
             return Err(Error::format("its data descriptor and the directory disagree on its size"));
         }
         cursor = long;
@@ -383,7 +418,7 @@ fn directory(source: &Source) -> Result<(String, Vec<Entry>)> {
     }
     // Once with the least that each record takes, since the local headers of overlapping records contradict each other.
     let least = headers.iter().map(|header| {
-        let end = header.local.saturating_add(30 + header.name.len()).saturating_add(header.size);
+        let end = header.local.saturating_add(30 + header.name.len()).saturating_add(header.stored);
         header.local..end
     });
     check_overlap(least.collect(), &headers)?;
@@ -392,7 +427,8 @@ fn directory(source: &Source) -> Result<(String, Vec<Entry>)> {
     for header in &headers {
         let (extent, data) = local(source, limit, header).map_err(|e| e.at(quoted(&header.name)))?;
         extents.push(extent);
-        entries.push(Entry { name: header.name.clone(), range: data, crc32: header.crc32 });
+        let unpacked = (header.method != 0).then_some(header.size);
+        entries.push(Entry { name: header.name.clone(), range: data, crc32: header.crc32, unpacked });
     }
     check_overlap(extents, &headers)?;
     let folder = folder(&entries)?;

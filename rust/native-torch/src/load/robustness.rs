@@ -85,6 +85,11 @@ fn use_file(bytes: &[u8]) -> Result<()> {
             let _ = (program.operations(), program.parameter_count(), program.inputs(), program.graph());
             program.example().map(drop)
         }
+        Content::Script(archived) => {
+            let script = &archived.script;
+            let _ = (script.operations(), script.parameter_count(), script.inputs(), script.example());
+            script.graph_of(&[[2, 3].map(Dim::Size).to_vec()]).map(drop)
+        }
     }
 }
 
@@ -165,6 +170,16 @@ fn load_survives_damaged_archives() {
         );
         use_file(&bytes).expect_err("the custom layer has no forward");
         assert!(damage(&bytes, 5_000, use_file) < Duration::from_secs(2));
+    }
+}
+
+#[test]
+fn load_survives_damaged_scripts() {
+    for file in ["scripted/mlp_version_3.pt", "scripted/flags_frozen.pt"] {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../test/models").join(file);
+        let bytes = std::fs::read(path).unwrap();
+        use_file(&bytes).unwrap();
+        assert!(damage(&bytes, 500, use_file) < Duration::from_secs(4), "{file}");
     }
 }
 

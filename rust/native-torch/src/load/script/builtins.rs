@@ -82,6 +82,8 @@ fn raised(machine: &Machine, name: &str, arguments: &[Value]) -> Result<Option<V
         "warn" | "print" | "Print" | "set_grad_enabled" | "_log_api_usage_once" | "_assert" => Value::None,
         "is_grad_enabled" | "is_scripting" => Value::Bool(true),
         "is_autocast_enabled" | "is_autocast_cpu_enabled" | "is_tracing" | "_is_tracing" => Value::Bool(false),
+        // The kind of a device: values are computed on the CPU.
+        "type" if matches!(arguments, [Value::Placement]) => Value::text("cpu"),
         "device" if !matches!(arguments, [Value::Tensor(_) | Value::Unknown]) => Value::Placement,
         _ => return Ok(None),
     }))
@@ -178,11 +180,20 @@ fn part(elements: &[Value], arguments: &[Value]) -> Result<Vec<Value>> {
         };
         Ok(if value < 0 { value.saturating_add(count) } else { value }.clamp(0, count))
     };
-    let step = arguments.get(2).map_or(Ok(1), int)?;
-    if step < 1 {
-        return Err(Error::unsupported(format!("elements of a list in steps of {step}")));
+    let step = match arguments.get(2) {
+        None | Some(Value::None) => 1,
+        Some(value) => int(value)?,
+    };
+    if step == 0 {
+        return Err(Error::format("elements of a list in steps of 0"));
     }
-    let (start, end) = (bound(0, 0)?, bound(1, count)?);
+    // Backwards, the bounds are those in front of the elements.
+    let (start, end) = if step > 0 { (bound(0, 0)?, bound(1, count)?) } else { (bound(1, -1)?, bound(0, count - 1)?) };
+    if step < 0 {
+        let range = (start + 1).max(0) as usize..(end.min(count - 1) + 1).max(0) as usize;
+        let part = elements.get(range).unwrap_or_default();
+        return Ok(part.iter().rev().step_by(step.unsigned_abs() as usize).cloned().collect());
+    }
     let range = start as usize..end.max(start) as usize;
     Ok(elements[range].iter().step_by(step as usize).cloned().collect())
 }
@@ -349,6 +360,12 @@ fn containers(machine: &mut Machine, name: &str, arguments: &[Value]) -> Result<
                 _ => false,
             };
             Value::Bool(is == (name == "__is__"))
+        }
+        ("any" | "all", list @ (Value::List(_) | Value::Tuple(_)), []) => {
+            let elements = heap.elements(list).unwrap_or_default();
+            let truths: Option<Vec<bool>> = elements.iter().map(|v| v.number().map(|number| number != 0.0)).collect();
+            let Some(truths) = truths else { return Ok(None) };
+            Value::Bool(if name == "any" { truths.contains(&true) } else { !truths.contains(&false) })
         }
         ("min" | "max", list @ (Value::List(_) | Value::Tuple(_)), []) => {
             let elements = heap.elements(list).unwrap_or_default().to_vec();

@@ -14,6 +14,9 @@ pub(super) struct Sources {
     ranges: Vec<(i64, Arc<str>)>,
 }
 
+/// The pieces of text that are looked through for all ranges of a record.
+const WORK: usize = 1 << 22;
+
 impl Sources {
     /// Reads a record of ranges; `None` where it is of a form that is not known.
     pub fn read(record: &Storage) -> Option<Self> {
@@ -26,7 +29,7 @@ impl Sources {
         }
         let texts = elements(&pickle, texts)?;
         let text = |id: RecordId| pickle.str(*texts.get(usize::try_from(int(&pickle, id)?).ok()?)?);
-        let mut ranges = Vec::new();
+        let (mut ranges, mut work) = (Vec::new(), WORK);
         for &row in elements(&pickle, rows)? {
             let [byte, range, ..] = elements(&pickle, row)? else { continue };
             let Some([source, start, ..]) = elements(&pickle, *range) else { continue };
@@ -35,7 +38,11 @@ impl Sources {
             else {
                 continue;
             };
+            if file.is_empty() {
+                continue;
+            }
             for &part in elements(&pickle, parts)? {
+                work = work.checked_sub(1)?;
                 let part = text(part)?;
                 let length = part.len() as i64;
                 if start < length {
@@ -61,6 +68,11 @@ fn elements(pickle: &Pickle, id: RecordId) -> Option<&[RecordId]> {
     match pickle.get(id) {
         Record::List(elements) => Some(elements),
         Record::Tuple(elements) => Some(elements),
+        // A list of ints is a call that makes one of the list that it is given.
+        Record::Object(object) => match pickle.get(*pickle.tuple(object.args)?.first()?) {
+            Record::List(elements) => Some(elements),
+            _ => None,
+        },
         _ => None,
     }
 }

@@ -166,7 +166,7 @@ pub(super) fn graph(script: &Script, shapes: &[Vec<Dim>], integers: &HashSet<usi
         script.inputs.iter().map(|form| inputs.value(&mut machine, form)).collect::<Result<_>>()?;
     let made = inputs.made;
     machine.inputs = made.clone();
-    let result = machine.run(root, "forward", arguments);
+    let result = machine.run(root, script.method, arguments);
     if let Some(input) = machine.integers {
         return Ok(Outcome::Integers(input));
     }

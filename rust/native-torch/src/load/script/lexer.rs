@@ -57,7 +57,7 @@ pub(super) fn words(text: &str) -> Result<Vec<Word>> {
     while at < text.len() {
         let rest = &text[at..];
         let first = rest.as_bytes()[0];
-        if start_of_line && open == 0 {
+        if start_of_line {
             let indent = rest.len() - rest.trim_start_matches(' ').len();
             let behind = rest[indent..].as_bytes().first();
             if !matches!(behind, None | Some(b'\n' | b'#' | b'\r')) {
@@ -83,7 +83,7 @@ pub(super) fn words(text: &str) -> Result<Vec<Word>> {
                 if open == 0 && !matches!(words.last(), None | Some(Word { token: Token::Newline, .. })) {
                     words.push(Word { token: Token::Newline, line, byte: at as u32 });
                 }
-                start_of_line = true;
+                start_of_line = open == 0;
                 line += 1;
                 at += 1;
                 continue;

@@ -171,7 +171,7 @@ impl<'a> Machine<'a> {
             Step::Load(slot) => {
                 let frame = self.frame()?;
                 let value = frame.slots[*slot].clone();
-                if matches!(value, Value::Uninitialized) {
+                if matches!(value, Value::Unset) {
                     let name = printable(&frame.function.names[*slot]).into_owned();
                     return Err(Error::format(format!("`{name}` is used before it has a value")));
                 }
@@ -413,7 +413,7 @@ impl<'a> Machine<'a> {
         }
         // Variables live until the function returns, so that they count as steps.
         self.steps = self.steps.saturating_sub(function.slots / 8);
-        slots.resize(function.slots, Value::Uninitialized);
+        slots.resize(function.slots, Value::Unset);
         self.frames.push(Frame { function, at: 0, slots, base: self.stack.len(), scope });
         Ok(())
     }

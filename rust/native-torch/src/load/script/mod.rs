@@ -49,6 +49,7 @@ pub struct Script {
     /// The modules' paths from the root.
     paths: HashMap<RecordId, String>,
     tensors: Vec<NamedTensor>,
+    method: &'static str,
     forward: Arc<Function>,
     inputs: Vec<Form>,
     /// The shapes and types of the inputs that the module was traced with, where the file has them.
@@ -170,14 +171,17 @@ impl Script {
             sources,
             paths: HashMap::new(),
             tensors: Vec::new(),
+            method: "forward",
             forward,
             inputs: Vec::new(),
             traced,
             version,
         };
         script.walk();
-        let forward = script.class_of(root)?.methods.get("forward").cloned();
-        script.forward = forward.ok_or_else(|| {
+        let methods = &script.class_of(root)?.methods;
+        // A forward that is overloaded has a number behind its name; the first takes tensors.
+        let found = ["forward", "forward__0"].into_iter().find_map(|name| Some((name, methods.get(name)?.clone())));
+        (script.method, script.forward) = found.ok_or_else(|| {
             Error::unsupported("the module has no forward; save one that has with torch.jit.save")
                 .at(script.scope(root))
         })?;

@@ -18,7 +18,8 @@ fn by_name_only(operation: &Operation, parameter: &str) -> bool {
     let corrected = || operation.parameters().any(|(name, _)| name == "correction");
     match parameter {
         "dtype" if DTYPE_BY_NAME.contains(&operation.name) => true,
-        "correction" | "alpha" if operation.name != "rsub" => true,
+        "correction" => true,
+        "alpha" => matches!(operation.name, "add" | "sub"),
         "keepdim" => corrected(),
         parameter if PLACEMENT.contains(&parameter) => makes(),
         _ => false,

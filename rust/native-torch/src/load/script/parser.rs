@@ -202,8 +202,7 @@ impl Parser {
             return Ok(());
         }
         let mut name = self.name()?.to_string();
-        if name == "__annotations__" {
-            self.expect("[")?;
+        if name == "__annotations__" && self.take("[") {
             let Token::Text(text) = self.next() else { return Err(self.unexpected("a name in quotes")) };
             name = text.to_string();
             self.expect("]")?;
@@ -523,6 +522,9 @@ impl Parser {
         let mut places = Vec::new();
         loop {
             let name = self.name()?.to_string();
+            if self.take(":") {
+                self.annotation()?;
+            }
             let comma = self.take(",");
             places.push((Place::Variable(name), comma));
             if self.take("=") {

@@ -26,8 +26,10 @@ pub(super) enum Value {
     Object(RecordId),
     /// A function or class by its qualified name.
     Global(Arc<str>),
-    /// What a variable holds that no taken branch sets.
+    /// What code writes for a value that is never used.
     Uninitialized,
+    /// What a variable holds before anything is assigned to it.
+    Unset,
     /// The result of an operation that the engine does not have.
     Unknown,
 }
@@ -49,7 +51,7 @@ impl Value {
             Value::Dict(_) => "a dict",
             Value::Object(_) => "a module",
             Value::Global(_) => "a function",
-            Value::Uninitialized => "a value that nothing has set",
+            Value::Uninitialized | Value::Unset => "a value that nothing has set",
             Value::Unknown => "a value that could not be computed",
         }
     }
