@@ -7,7 +7,7 @@ seconds=${1:-600}
 shift || true
 
 targets=("$@")
-[ $# -gt 0 ] || targets=(archive legacy tar pickle exported)
+[ $# -gt 0 ] || targets=(archive legacy tar pickle exported script)
 models=../../test/models
 # libFuzzer's flags and cargo's are those of a nightly toolchain.
 export RUSTC_BOOTSTRAP=1
@@ -19,6 +19,11 @@ seeds() {
     exported)
         for file in "$models"/exported/*.pt2 "$models"/exported/refused/*.pt2; do
             unzip -p "$file" '*/models/model.json' >"$2/$(basename "$file")" 2>/dev/null || true
+        done
+        ;;
+    script)
+        for file in "$models"/scripted/*.pt "$models"/scripted/refused/*.pt; do
+            unzip -p "$file" '*/code/__torch__*.py' >"$2/$(basename "$file")" 2>/dev/null || true
         done
         ;;
     tar) cp "$models"/hostile/tar_*.pt "$2" ;;

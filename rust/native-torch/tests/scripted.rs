@@ -4,7 +4,11 @@ mod programs;
 
 use std::path::{Path, PathBuf};
 
-use native_torch::load::{self, Format, Model};
+use native_torch::{
+    eval::Function,
+    load::{self, Format, Model},
+    tensor::DType,
+};
 use programs::{faults, sizes};
 use serde_json::Value;
 
@@ -52,4 +56,35 @@ fn wrong_scripts_are_refused_with_the_place() {
         }
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn inputs_outputs_and_tensors_have_their_names() {
+    let several = model("several_scripted.pt");
+    let names: Vec<String> = several.inputs().into_iter().map(|input| input.name).collect();
+    assert_eq!(names, ["a", "pair.0", "pair.1"]);
+    let graph = several.graph_of(&[sizes(&[2, 2]), sizes(&[2, 3]), sizes(&[4])]).unwrap();
+    let names: Vec<&str> = graph.outputs().iter().map(|output| output.name.as_str()).collect();
+    assert_eq!(names, ["left", "right"]);
+    assert!(several.graph_of(&[sizes(&[2, 2])]).unwrap_err().message().contains("3 input(s)"));
+    assert!(several.example().unwrap_err().message().contains("give the shape of `a`, `pair.0`, `pair.1`"));
+    let tensors = several.program_tensors();
+    let names: Vec<&str> = tensors.iter().map(|tensor| tensor.name.as_str()).collect();
+    assert_eq!(names, ["mix.weight", "mix.bias"]);
+    assert_eq!((several.parameter_count(), several.class().as_str()), (12, "cases.scripted.Several"));
+    let loops = model("loops_scripted.pt").graph(Some(&sizes(&[2, 3]))).unwrap();
+    let names: Vec<&str> = loops.outputs().iter().map(|output| output.name.as_str()).collect();
+    assert_eq!(names, ["output.0", "output.1.0", "output.1.1", "output.2.first", "output.2.last"]);
+}
+
+#[test]
+fn traced_modules_know_their_shapes() {
+    let traced = model("residual_traced.pt");
+    assert_eq!(traced.inputs()[0].shape, Some(sizes(&[1, 2, 4, 4])));
+    assert_eq!(Function::compile(&traced.example().unwrap(), DType::F64).unwrap().m(), 2);
+    // Other shapes are for the code to refuse.
+    assert!(traced.graph(Some(&sizes(&[5, 2, 6, 6]))).is_ok());
+    let error = traced.graph(Some(&sizes(&[1, 3, 4, 4]))).unwrap_err();
+    assert!(error.message().contains("layer `conv1` (torch.nn.modules.conv.Conv2d)"), "{error}");
+    assert_eq!(model("words_traced.pt").inputs()[0].dtype, DType::I64);
 }

@@ -52,9 +52,6 @@ def refused():
         made[0].weight = nn.Parameter(made[0].weight.detach().to_sparse())
         return made
 
-    def script(path):
-        torch.jit.save(torch.jit.trace(nn.Linear(2, 2), torch.randn(1, 2)), path)
-
     pool = lambda: nn.Sequential(nn.Conv2d(1, 1, 2), nn.MaxPool2d(2, return_indices=True))
     old_norm = lambda: nn.Sequential(nn.utils.weight_norm(nn.Linear(2, 2)))
     skip = lambda: nn.Sequential(nn.Linear(3, 3), custom_model.Skip(nn.Linear(3, 3), 0.5), nn.ReLU())

@@ -174,16 +174,6 @@ fn load_survives_damaged_archives() {
 }
 
 #[test]
-fn load_survives_damaged_scripts() {
-    for file in ["scripted/mlp_version_3.pt", "scripted/flags_frozen.pt"] {
-        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../test/models").join(file);
-        let bytes = std::fs::read(path).unwrap();
-        use_file(&bytes).unwrap();
-        assert!(damage(&bytes, 500, use_file) < Duration::from_secs(4), "{file}");
-    }
-}
-
-#[test]
 fn load_survives_damaged_old_formats() {
     for file in ["files/legacy.pt", "files/legacy_protocol_0.pt", "files/tar_views.pt"] {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../test/models").join(file);

@@ -438,7 +438,7 @@ fn of_tensors(
                 "Bool" | "is_nonzero" => "bool",
                 other => other,
             };
-            scalars(machine, convert, &[number.clone()])?.unwrap_or(number)
+            scalars(machine, convert, std::slice::from_ref(&number))?.unwrap_or(number)
         }
         ("to", [Value::Placement, Value::None, ..]) => arguments[0].clone(),
         ("to", [Value::Placement]) if keywords.is_empty() => arguments[0].clone(),

@@ -59,7 +59,7 @@ pub(super) fn words(text: &str) -> Result<Vec<Word>> {
         let first = rest.as_bytes()[0];
         if start_of_line {
             let indent = rest.len() - rest.trim_start_matches(' ').len();
-            let behind = rest[indent..].as_bytes().first();
+            let behind = rest.as_bytes().get(indent);
             if !matches!(behind, None | Some(b'\n' | b'#' | b'\r')) {
                 let mut push = |token| words.push(Word { token, line, byte: at as u32 });
                 if indent > *indents.last().unwrap_or(&0) {
