@@ -26,7 +26,7 @@ use super::{
     assemble,
     input::Input,
     pickle,
-    records::{RecordId, printable},
+    records::{Pickle, Record, RecordId, printable},
     value::{Records, View},
     zip,
 };
@@ -119,28 +119,34 @@ fn values(records: &[Arc<Storage>], name: &str, folder: &'static str) -> Result<
     assemble(pickle, contents).map(Some)
 }
 
-/// The inputs that forward was traced with; none where the file does not say.
+/// The types and shapes of the inputs that forward was traced with; none where the file does not say. torch leaves their
+/// numbers out, so that they are no tensors that could be read.
 fn traced(records: &[Arc<Storage>]) -> Vec<(DType, Vec<usize>)> {
-    let Ok(Some(values)) = values(records, "traced_inputs.pkl", "traced_inputs/") else { return Vec::new() };
-    let untagged = |id: RecordId| match values.view(id) {
-        View::Object(object) => values.pickle.tuple(object.args).and_then(|args| args.first()).copied().unwrap_or(id),
-        _ => id,
+    let Some(record) = records.iter().find(|record| record.name() == "traced_inputs.pkl") else { return Vec::new() };
+    let (source, range) = record.location();
+    let Ok(pickle) = pickle::read(&mut Input::new(source, range), record.name()) else { return Vec::new() };
+    inputs_of(&pickle).unwrap_or_default()
+}
+
+fn inputs_of(pickle: &Pickle) -> Option<Vec<(DType, Vec<usize>)>> {
+    let arguments = |id: RecordId| pickle.tuple(pickle.object(id)?.args);
+    let untagged = |id: RecordId| arguments(id)?.first().copied();
+    let Record::Dict(entries) = pickle.get(untagged(pickle.root())?) else { return None };
+    let forward = entries.iter().find(|entry| pickle.str(entry.0) == Some("forward"))?.1;
+    let Record::List(inputs) = pickle.get(untagged(forward)?) else { return None };
+    let one = |&id: &RecordId| {
+        let [storage, _, sizes, ..] = arguments(id)? else { return None };
+        let Record::Persistent(key) = pickle.get(*storage) else { return None };
+        let kind = &pickle.global(*pickle.tuple(*key)?.get(1)?)?.name;
+        let is_float = matches!(kind.as_str(), "FloatStorage" | "DoubleStorage" | "HalfStorage" | "BFloat16Storage");
+        let size = |&id: &RecordId| match pickle.get(id) {
+            Record::Int(size) => usize::try_from(*size).ok(),
+            _ => None,
+        };
+        let sizes = pickle.tuple(*sizes)?.iter().map(size).collect::<Option<Vec<usize>>>()?;
+        Some((if is_float { DType::F64 } else { DType::I64 }, sizes))
     };
-    let View::Dict(entries) = values.view(untagged(values.root())) else { return Vec::new() };
-    let forward = entries.iter().find(|entry| values.pickle.str(entry.0) == Some("forward"));
-    let Some(View::List(inputs)) = forward.map(|entry| values.view(untagged(entry.1))) else { return Vec::new() };
-    // In breadth and in order; deeper containers than these are not those of a forward.
-    let (mut found, mut rest) = (Vec::new(), inputs.iter().map(|&id| (id, 0)).collect::<VecDeque<_>>());
-    while let Some((id, depth)) = rest.pop_front() {
-        match values.view(untagged(id)) {
-            View::Tensor(Ok(tensor)) => found.push((tensor.dtype(), tensor.shape().to_vec())),
-            View::Tuple(parts) | View::List(parts) if depth < 4 && rest.len() < 1 << 10 => {
-                parts.iter().rev().for_each(|&part| rest.push_front((part, depth + 1)));
-            }
-            _ => {}
-        }
-    }
-    found
+    inputs.iter().map(one).collect()
 }
 
 impl Script {
