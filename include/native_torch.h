@@ -1208,7 +1208,7 @@ typedef struct NtTables {
 #define NT_MODULE_UNSUPPORTED 3
 
 /**
- * A program that torch.export.save wrote: operations instead of layers. It is the only module of its model.
+ * A program that torch.export.save or torch.jit.save wrote: operations instead of layers. It is the only module of its model.
  */
 #define NT_MODULE_PROGRAM 4
 
