@@ -2,7 +2,7 @@
 //!
 //! The rooms, from the ground up; a room uses only those above it in this list:
 //!
-//! - [`tensor`]: dtypes, storage, memory maps, strided views
+//! - [`tensor`]: dtypes, sources of bytes, storage, strided views
 //! - [`graph`]: operations at ATen level, typed values, shape inference, the builder
 //! - [`load`]: bytes to modules, modules to graphs
 //! - `diff`: structure and cost of derivatives
