@@ -5,6 +5,7 @@
 //! - [`tensor`]: dtypes, sources of bytes, storage, strided views
 //! - [`graph`]: operations at ATen level, typed values, shape inference, the builder
 //! - [`load`]: bytes to modules, modules to graphs
+//! - [`save`]: graphs to files that torch loads
 //! - `diff`: structure and cost of derivatives
 //! - `eval`: the native engine
 //! - [`passes`]: constants and affine chains folded
@@ -20,6 +21,7 @@ pub mod graph;
 pub mod load;
 pub mod lower;
 pub mod passes;
+pub mod save;
 pub mod solve;
 pub mod tensor;
 pub mod tighten;

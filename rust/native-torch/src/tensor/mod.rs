@@ -81,6 +81,14 @@ impl Tensor {
         Ok(view.with_signs(self.conjugate, self.negative))
     }
 
+    /// Whether the other tensor is the same view of the same storage, so that all its elements are these.
+    pub fn is_same_view(&self, other: &Self) -> bool {
+        let view = |t: &Self| (t.dtype, t.offset, t.conjugate, t.negative);
+        Arc::ptr_eq(&self.storage, &other.storage)
+            && view(self) == view(other)
+            && (&self.shape, &self.strides) == (&other.shape, &other.strides)
+    }
+
     /// A contiguous tensor of its own storage.
     ///
     /// # Panics

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    graph::{AvgPool, Conv, Dim, Interpolation, MaxPool, Op, Target, Upsample},
+    graph::{AvgPool, Blocks, Conv, Dim, Interpolation, MaxPool, Op, Padding, Target, Upsample},
 };
 
 /// The number of spatial dimensions that an operation's name ends with: `conv2d`, `max_pool2d_with_indices`.
@@ -177,6 +177,42 @@ pub(super) fn upsample(call: &mut Call) -> Result<Item> {
         (None, None) => return Err(Error::format("neither sizes nor factors are given")),
     };
     call.node(Op::Upsample(Upsample { mode, target, align_corners }), &[&x]).map(Item::Tensor)
+}
+
+fn blocks(call: &Call) -> Result<Blocks> {
+    Ok(Blocks {
+        kernel: call.each("kernel_size", 2, None)?,
+        stride: call.each("stride", 2, None)?,
+        dilation: call.each("dilation", 2, None)?,
+    })
+}
+
+/// The padding of windows put around an image, or taken away.
+fn framed(call: &mut Call, x: Operand, sign: isize) -> Result<Operand> {
+    let padding = call.each("padding", 2, None)?;
+    if padding == [0, 0] {
+        return Ok(x);
+    }
+    let amount = |padding: &usize| isize::try_from(*padding).map(|amount| (sign * amount, sign * amount)).ok();
+    let amounts: Option<Vec<(isize, isize)>> = padding.iter().map(amount).collect();
+    let amounts = amounts.ok_or_else(|| Error::format(format!("argument `padding` is {padding:?}")))?;
+    call.node(Op::Pad { amounts, padding: Padding::Constant(0.0) }, &[&x])
+}
+
+/// The windows of images as columns.
+pub(super) fn unfold(call: &mut Call) -> Result<Item> {
+    let x = call.tensor("self")?;
+    let x = framed(call, x, 1)?;
+    call.node(Op::Unfold(blocks(call)?), &[&x]).map(Item::Tensor)
+}
+
+/// Columns summed at their places in images.
+pub(super) fn fold(call: &mut Call) -> Result<Item> {
+    let x = call.tensor("self")?;
+    let sizes = call.each("output_size", 2, None)?.into_iter().zip(call.each("padding", 2, None)?);
+    let sizes = sizes.map(|(size, padding)| size.saturating_add(padding.saturating_mul(2))).collect();
+    let y = call.node(Op::Fold { sizes, blocks: blocks(call)? }, &[&x])?;
+    framed(call, y, -1).map(Item::Tensor)
 }
 
 /// Blocks of channels become blocks of places.

@@ -253,6 +253,8 @@ const NEW: &[Entry] = &[
         convolution::upsample,
     ),
     ("upsample_bicubic2d", "vec", "self, output_size, align_corners, scale_factors", convolution::upsample),
+    ("im2col", "default", "self, kernel_size, dilation, padding, stride", convolution::unfold),
+    ("col2im", "default", "self, output_size, kernel_size, dilation, padding, stride", convolution::fold),
     ("pixel_shuffle", "default", "self, upscale_factor", convolution::pixel_shuffle),
     (
         "batch_norm",
