@@ -148,7 +148,7 @@ mod tests {
             ("0", "0_"),
             ("a", "a"),
             ("a.b", "a_b"),
-            ("a..forward", "a__forward_"),
+            ("a..forward", "a___forward_"),
             ("c.forward", "c.forward_"),
             ("", "_"),
         ] {
