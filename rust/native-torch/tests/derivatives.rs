@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Case, Random, cases};
+use common::{Case, Random};
 use native_torch::{
     eval::{Function, Order},
     tensor::DType,
@@ -15,6 +15,13 @@ fn assert_close(name: &str, a: &[f64], b: &[f64], tolerance: f64) {
     for (i, (a, b)) in a.iter().zip(b).enumerate() {
         assert!((a - b).abs() <= tolerance * scale, "{name}: entry {i} is {a}, not {b}");
     }
+}
+
+/// Networks that together use every operation, also those that have no formulation.
+fn cases() -> Vec<Case> {
+    let mut cases = common::cases();
+    cases.push(Case { name: "a loop".to_owned(), graph: common::turns() });
+    cases
 }
 
 fn value(f: &Function, x: &[f64]) -> Vec<f64> {

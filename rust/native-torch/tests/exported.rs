@@ -27,11 +27,6 @@ fn programs_are_those_of_torch() {
     for name in names {
         let expected = json(&format!("{name}.json"));
         for file in [format!("{name}.pt2"), format!("{name}_core.pt2")] {
-            if let (Some(refused), true) = (expected.get("core_refused"), file.ends_with("_core.pt2")) {
-                let found: Vec<String> = program(&file).unsupported().iter().map(|entry| entry.0.clone()).collect();
-                assert_eq!(found, serde_json::from_value::<Vec<String>>(refused.clone()).unwrap());
-                continue;
-            }
             let tolerance =
                 if file.ends_with("_core.pt2") { expected["core_tolerance"].as_f64().unwrap() } else { 1e-11 };
             let found = faults(&folder().join(&file), Format::Exported, &expected, tolerance);
@@ -45,6 +40,32 @@ fn program(file: &str) -> std::sync::Arc<Program> {
     match load::open(folder().join(file)).unwrap().model().unwrap() {
         load::Model::Program(program) => program,
         _ => panic!("{file} is no program of torch.export"),
+    }
+}
+
+#[test]
+fn control_takes_the_branch_of_each_point() {
+    for (name, dtype, tolerance) in
+        ["controlled", "looped"].into_iter().flat_map(|name| [(name, DType::F64, 1e-11), (name, DType::F32, 1e-5)])
+    {
+        let expected = json(&format!("{name}.json"));
+        let f = Function::compile(&program(&format!("{name}.pt2")).graph().unwrap(), dtype).unwrap();
+        let numbers = |key: &str| serde_json::from_value::<Vec<f64>>(expected[key].clone()).unwrap();
+        let (x, n, m) = (numbers("x"), f.n(), f.m());
+        // A point on the other side, by itself and beside the first one.
+        let other: Vec<f64> = x.iter().map(|v| -v).collect();
+        let mut alone = vec![0.0; m];
+        f.value(&mut f.workspace(), &other, &mut alone).unwrap();
+        let both = [x, other].concat();
+        let mut y = vec![0.0; 2 * m];
+        f.value(&mut f.workspace(), &both, &mut y).unwrap();
+        let largest = numbers("y").iter().fold(1.0f64, |m, v| m.max(v.abs()));
+        let near = |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(a, b)| (a - b).abs() <= tolerance * largest);
+        assert!(near(&y[..m], &numbers("y")) && near(&y[m..], &alone), "{name} in {}", dtype.name());
+        let mut j = vec![0.0; 2 * m * n];
+        f.jacobian(&mut f.workspace(), &both, native_torch::eval::Order::RowMajor, &mut j).unwrap();
+        assert!(near(&j[..m * n], &numbers("jacobian")), "{name} in {}", dtype.name());
+        assert_ne!(j[..m * n], j[m * n..]);
     }
 }
 

@@ -295,6 +295,74 @@ def encoder(**kwargs):
     return lambda: nn.TransformerEncoder(layer(), 1, enable_nested_tensor=False)
 
 
+def compared(self, x, y):
+    """Comparisons, truth values and choices of computed values."""
+    between = (x > y) & ~(x >= 1.0) | (x.sum() == 0)
+    return (
+        torch.where(between, x * y, x - y),
+        torch.where((x < 0) ^ (y <= 0), x.exp(), 0.5),
+        torch.where(x.abs().sum(1, keepdim=True) != 0, y, x),
+        x.masked_fill(y > 0.25, -2.0) + (x > 0) * y + (y < x).float(),
+        x * (y > 0).any() + y * (x > -9).all(1, keepdim=True) + (x > 0).sum(0) * x,
+        torch.sign(x) * y + torch.log1p(x.square()) + torch.expm1(y) + torch.erf(x),
+        torch.where(torch.isnan(x), y, torch.where(torch.isinf(y), x, y.clamp(min=0) + x)),
+        x > y,
+    )
+
+
+def cond(holds, taken, other, given):
+    """torch.cond where a program is made, else Python's own, which has every derivative."""
+    return torch.cond(holds, taken, other, given) if torch.compiler.is_exporting() else (taken if holds else other)(*given)
+
+
+def while_loop(condition, body, given):
+    if torch.compiler.is_exporting():
+        return torch._higher_order_ops.while_loop(condition, body, given)
+    while condition(*given):
+        given = body(*given)
+    return given
+
+
+class Controlled(nn.Module):
+    """Branches as values decide, of which both are taken, one within another, and one that reads no input."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.scale = nn.Linear(3, 2), nn.Linear(3, 2, bias=False), nn.Parameter(torch.tensor(0.5))
+
+    def forward(self, x, y):
+        def taken(x, y):
+            return torch.tanh(self.first(x)) * y.sum(), torch.sqrt(y.square() + 1), x.sum() > 0
+
+        def other(x, y):
+            inner = cond(y.sum() > 0, lambda y: y * self.scale, lambda y: y.exp(), (y,))
+            return self.second(x * x), inner, x.sum() > 1
+
+        above, below = x.sum() > 0, x.sum() <= 0
+        a, b, m = cond(above, taken, other, (x, y))
+        c, d, n = cond(below, taken, other, (x, y))
+        return a * c, b + torch.where(m, d, -d), n.float()
+
+
+class Looped(nn.Module):
+    """A loop of which values decide the turns, one of which the number is known, and one that takes none."""
+
+    def __init__(self):
+        super().__init__()
+        self.step = nn.Linear(3, 3)
+
+    def forward(self, x, y):
+        count = torch.tensor(0)
+
+        def turn(i, x):
+            return i + 1, x + torch.sigmoid(self.step(x)) * y
+
+        i, x = while_loop(lambda i, x: x.square().sum() < 60.0, turn, (count, x))
+        three, z = while_loop(lambda i, z: i < 3, lambda i, z: (i + 1, torch.tanh(z) * 2), (count, y))
+        _, none = while_loop(lambda i, z: (z.sum() > 1e9) & (i < 9), turn, (count, z))
+        return x, z * three, none, i * y
+
+
 class Tied(nn.Module):
     """Weights that share memory: one twice, one transposed, a part of one, one with gaps, one repeated."""
 
@@ -358,6 +426,9 @@ def exported():
         ("rnn_relu", recurrent(nn.RNN, nonlinearity="relu"), [drawn(3, 2)], {}, None),
         ("keywords", lambda: w(lambda self, x, y, *, scale, more=None: Two(self.f(x["p"]) + y[0], y[1][0] * scale["s"]), f=nn.Linear(3, 3)),
          [lambda: {"p": drawn(2, 3)(), "q": drawn(1)()}, lambda: [drawn(3)(), (drawn(2)(),)]], {"scale": lambda: {"s": drawn(2)()}}, None),
+        ("compared", lambda: w(compared), [drawn(2, 3), drawn(2, 3)], {}, None),
+        ("controlled", lambda: Controlled(), [drawn(2, 3), drawn(3)], {}, None),
+        ("looped", lambda: Looped(), [drawn(2, 3), drawn(3)], {}, None),
         ("words", lambda: w(lambda self, words, x: self.table(words).flatten(1).sum(1) * x, table=nn.Embedding(5, 2)), [lambda: torch.tensor([[3, 0, 3], [1, 1, 4]]), drawn(2)], {}, None),
         ("same_input_twice", lambda: w(lambda self, x: (x, x * 2, None, 5, x)), [drawn(2)], {}, None),
     ]  # fmt: skip

@@ -97,7 +97,7 @@ pub(crate) fn sum(
     factors: [f64; 2],
     mut emit: impl FnMut(usize, &[Term], f64) -> Result<()>,
 ) -> Result<()> {
-    let places = broadcasts(graph, node);
+    let places: [Broadcast; 2] = broadcasts(graph, node);
     for element in 0..graph.numel(node.outputs[0]) {
         let term =
             |operand: usize| Term { operand, element: places[operand].at(element), coefficient: factors[operand] };
@@ -106,10 +106,10 @@ pub(crate) fn sum(
     Ok(())
 }
 
-/// Which elements of the two operands stand behind each element of the result.
-pub(crate) fn broadcasts(graph: &Graph, node: &Node) -> [Broadcast; 2] {
+/// Which elements of the operands stand behind each element of the result.
+pub(crate) fn broadcasts<const N: usize>(graph: &Graph, node: &Node) -> [Broadcast; N] {
     let result = graph.sizes(node.outputs[0]);
-    [0, 1].map(|operand| Broadcast::new(&graph.sizes(node.inputs[operand]), &result))
+    std::array::from_fn(|operand| Broadcast::new(&graph.sizes(node.inputs[operand]), &result))
 }
 
 /// A convolution or a transposed one, row by row.

@@ -18,7 +18,7 @@ pub(crate) use unary::{bends, value as unary_value};
 
 use crate::{
     Error, Result,
-    graph::{Graph, Node, Op, Source, ValueId},
+    graph::{Comparison, Graph, Node, Op, Source, ValueId},
 };
 use form::{Place, Term};
 
@@ -126,6 +126,11 @@ impl Bounds {
         self
     }
 
+    /// Makes room for so many values.
+    pub(crate) fn extend(&mut self, values: usize) {
+        self.values.resize(values, Vec::new());
+    }
+
     /// Changes a value's intervals.
     pub(crate) fn update(&mut self, value: ValueId, change: impl FnMut(&mut Interval)) {
         self.values[value.index()].iter_mut().for_each(change);
@@ -188,10 +193,38 @@ impl Bounds {
                 Ok(())
             })?,
             Op::Prelu => {
-                let weight = form::broadcasts(graph, node)[1].clone();
+                let [_, weight] = form::broadcasts(graph, node);
                 let (x, w) = (self.of(node.inputs[0]), self.of(node.inputs[1]));
                 let rule = |e: usize| prelu(x[e], w[weight.at(e)]);
                 return Ok((0..out.len()).map(rule).collect());
+            }
+            Op::Compare(comparison) => {
+                let [a, b] = form::broadcasts(graph, node);
+                let (x, y) = (self.of(node.inputs[0]), self.of(node.inputs[1]));
+                out.iter_mut().enumerate().for_each(|(e, out)| *out = compared(*comparison, x[a.at(e)], y[b.at(e)]));
+            }
+            Op::If(branches) => {
+                let x = self.of(node.inputs[1]);
+                let of = |branch: &Graph| -> Result<Vec<Interval>> {
+                    let bounds = propagate(branch, x)?;
+                    Ok(branch.outputs().iter().flat_map(|output| bounds.of(output.value).to_vec()).collect())
+                };
+                let [taken, other] = branches;
+                return match decided(self.of(node.inputs[0])[0]) {
+                    Some(holds) => of(if holds { taken } else { other }),
+                    None => Ok(of(taken)?.into_iter().zip(of(other)?).map(|(a, b)| a.hull(b)).collect()),
+                };
+            }
+            Op::While { .. } => return Err(endless(node)),
+            Op::Where => {
+                let places: [_; 3] = form::broadcasts(graph, node);
+                let at = |operand: usize, e: usize| self.of(node.inputs[operand])[places[operand].at(e)];
+                for (e, out) in out.iter_mut().enumerate() {
+                    *out = match decided(at(0, e)) {
+                        Some(holds) => at(if holds { 1 } else { 2 }, e),
+                        None => at(1, e).hull(at(2, e)),
+                    };
+                }
             }
             Op::LayerNorm { axes, eps } => return self.norm(graph, node, *axes, |group| normalised(group, *eps)),
             Op::RmsNorm { axes, eps } => {
@@ -279,6 +312,35 @@ impl Bounds {
         }
         Ok(out)
     }
+}
+
+/// The error for loops of which the values decide how long they run.
+pub(crate) fn endless(node: &Node) -> Error {
+    Error::unsupported(
+        "a loop whose number of turns depends on values has neither bounds nor a formulation; use the network's values and \
+         derivatives (in JuMP: gray_box = true)",
+    )
+    .at(&node.scope)
+}
+
+/// Whether a comparison holds for all numbers of two intervals, 1, for none, 0, or for some.
+fn compared(comparison: Comparison, x: Interval, y: Interval) -> Interval {
+    let (above, below) = (x.lower > y.upper, x.upper < y.lower);
+    let (not_below, not_above) = (x.lower >= y.upper, x.upper <= y.lower);
+    let (holds, fails) = match comparison {
+        Comparison::Greater => (above, not_above),
+        Comparison::GreaterEqual => (not_below, below),
+        Comparison::Less => (below, not_below),
+        Comparison::LessEqual => (not_above, above),
+        Comparison::Equal => (not_below && not_above, above || below),
+        Comparison::NotEqual => (above || below, not_below && not_above),
+    };
+    Interval::new(f64::from(u8::from(holds)), f64::from(u8::from(!fails)))
+}
+
+/// Whether a mask holds, where its interval says it.
+pub(crate) fn decided(mask: Interval) -> Option<bool> {
+    (mask.lower == mask.upper).then_some(mask.lower != 0.0)
 }
 
 /// The interval of the mean.

@@ -143,7 +143,7 @@ pub(crate) fn relax(graph: &Graph, node: &Node, bounds: &Bounds, place: f64) -> 
         Op::Embedding => copies(&form::embedding(graph, node)?),
         Op::Cat { dim } => copies(&form::cat(graph, node, *dim)),
         Op::Prelu => {
-            let weight = form::broadcasts(graph, node)[1].clone();
+            let [_, weight] = form::broadcasts(graph, node);
             between(range.len(), |e| {
                 let slope = x(1)[weight.at(e)];
                 if slope.lower != slope.upper {
@@ -154,7 +154,7 @@ pub(crate) fn relax(graph: &Graph, node: &Node, bounds: &Bounds, place: f64) -> 
             })
         }
         Op::Mul | Op::Div => {
-            let places = form::broadcasts(graph, node);
+            let places: [_; 2] = form::broadcasts(graph, node);
             between(range.len(), |e| {
                 let at = [places[0].at(e), places[1].at(e)];
                 let (a, b) = (x(0)[at[0]], x(1)[at[1]]);
@@ -167,8 +167,25 @@ pub(crate) fn relax(graph: &Graph, node: &Node, bounds: &Bounds, place: f64) -> 
                 planes.map(|plane| plane.with(at))
             })
         }
+        Op::Where => {
+            let places: [_; 3] = form::broadcasts(graph, node);
+            between(range.len(), |e| match super::decided(x(0)[places[0].at(e)]) {
+                Some(holds) => {
+                    let operand = if holds { 1 } else { 2 };
+                    let taken = Term { operand, element: places[operand].at(e), coefficient: 1.0 };
+                    [(vec![taken], 0.0), (vec![taken], 0.0)]
+                }
+                None => [(Vec::new(), range[e].lower), (Vec::new(), range[e].upper)],
+            })
+        }
         Op::MaxPool(_) | Op::AdaptiveMaxPool(_) => max_pool(graph, node, bounds)?,
-        Op::LayerNorm { .. } | Op::RmsNorm { .. } | Op::Softmax { .. } | Op::LogSoftmax { .. } => {
+        Op::While { .. } => return Err(super::endless(node)),
+        Op::Compare(_)
+        | Op::If(_)
+        | Op::LayerNorm { .. }
+        | Op::RmsNorm { .. }
+        | Op::Softmax { .. }
+        | Op::LogSoftmax { .. } => {
             between(range.len(), |e| [(Vec::new(), range[e].lower), (Vec::new(), range[e].upper)])
         }
     })

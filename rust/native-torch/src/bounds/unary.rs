@@ -74,10 +74,13 @@ fn turns(unary: Unary) -> [Option<f64>; 2] {
         Unary::Threshold { threshold, .. } => [Some(threshold), None],
         Unary::Affine { .. }
         | Unary::Clamp { .. }
+        | Unary::Erf
         | Unary::Exp
+        | Unary::Expm1
         | Unary::Hardsigmoid
         | Unary::Hardtanh { .. }
         | Unary::Log
+        | Unary::Log1p
         | Unary::LogSigmoid
         | Unary::Neg
         | Unary::Reciprocal
@@ -98,6 +101,7 @@ pub(crate) fn bends(unary: Unary) -> Vec<f64> {
         Unary::Abs
         | Unary::Celu { .. }
         | Unary::Elu { .. }
+        | Unary::Erf
         | Unary::LeakyRelu { .. }
         | Unary::Pow { .. }
         | Unary::Reciprocal
@@ -117,7 +121,9 @@ pub(crate) fn bends(unary: Unary) -> Vec<f64> {
         Unary::Threshold { threshold, .. } => vec![threshold],
         Unary::Affine { .. }
         | Unary::Exp
+        | Unary::Expm1
         | Unary::Log
+        | Unary::Log1p
         | Unary::LogSigmoid
         | Unary::Neg
         | Unary::Rsqrt
@@ -170,7 +176,8 @@ fn codomain(unary: Unary) -> Interval {
         _ if positive => Interval::new(0.0, f64::INFINITY),
         Unary::Hardsigmoid | Unary::Sigmoid => Interval::new(0.0, 1.0),
         Unary::LogSigmoid => Interval::new(f64::NEG_INFINITY, 0.0),
-        Unary::Softsign | Unary::Tanh => Interval::new(-1.0, 1.0),
+        Unary::Expm1 => Interval::new(-1.0, f64::INFINITY),
+        Unary::Erf | Unary::Softsign | Unary::Tanh => Interval::new(-1.0, 1.0),
         _ => Interval::ALL,
     }
 }
@@ -199,8 +206,8 @@ mod tests {
                         }
                     }
                     // Next to a pole or an infinite slope samples say nothing about the end.
-                    let singular = unary.has_pole() || unary.domain().0 == 0.0;
-                    if singular && a <= 0.0 && b >= 0.0 {
+                    let edge = if unary.has_pole() { 0.0 } else { unary.domain().0 };
+                    if edge.is_finite() && a <= edge && b >= edge {
                         continue;
                     }
                     let slack = 1e-12 * (1.0 + seen.magnitude()) + (b - a) * 2e-3 * steep.max(1.0);

@@ -98,6 +98,16 @@ pub fn hessian_structure(graph: &Graph, limit: usize) -> Option<(Structure, Term
                 spread(slices(split_at_dim(&shape, *dim)), &mut sets, &mut terms);
                 own(terms)
             }
+            Op::If(branches) => {
+                let x = &values[node.inputs[1].index()];
+                let terms = branches.iter().flat_map(|branch| hessian_pairs(branch, limit));
+                terms.map(|(i, k)| (x[i], x[k])).collect()
+            }
+            Op::While { body, .. } => {
+                let curved = !hessian_pairs(body, limit).is_empty();
+                let all = sets.union(x.iter().copied());
+                if curved { vec![(all, all)] } else { Vec::new() }
+            }
             Op::LayerNorm { axes, .. } | Op::RmsNorm { axes, .. } => {
                 let mut terms = x.clone();
                 spread(slices(last_axes(&shape, *axes)), &mut sets, &mut terms);
@@ -107,6 +117,8 @@ pub fn hessian_structure(graph: &Graph, limit: usize) -> Option<(Structure, Term
             Op::Unary(_)
             | Op::Add
             | Op::Sub
+            | Op::Compare(_)
+            | Op::Where
             | Op::Linear
             | Op::Embedding
             | Op::Conv(_)
@@ -145,6 +157,20 @@ pub fn hessian_structure(graph: &Graph, limit: usize) -> Option<(Structure, Term
     let rows: Vec<u32> = partners.into_iter().map(|partners| sets.union(partners)).collect();
     let [structure, rows] = sets.into_structures([rows, of_nodes])?;
     Some((structure, Terms { nodes, rows }))
+}
+
+/// The pairs of inputs by which a graph within a graph has a second derivative; all where finding them takes too long.
+fn hessian_pairs(graph: &Graph, limit: usize) -> Vec<(usize, usize)> {
+    match hessian_structure(graph, limit) {
+        Some((structure, _)) => {
+            let Pattern { rows, columns } = structure.pattern();
+            rows.into_iter().zip(columns).collect()
+        }
+        None => {
+            let n: usize = graph.inputs().iter().map(|input| graph.numel(input.value)).sum();
+            (0..n * n).map(|e| (e / n, e % n)).collect()
+        }
+    }
 }
 
 /// The sizes before, along and after the last dimensions.
@@ -199,6 +225,29 @@ fn propagate(op: &Op, sets: &mut Sets, x: &[&[u32]], sizes: &[Vec<usize>], resul
         Op::Add | Op::Sub | Op::Mul | Op::Div | Op::Prelu => {
             let [a, b] = [0, 1].map(|k| Broadcast::new(&sizes[k], result));
             (0..result.iter().product()).map(|e| sets.union([x[0][a.at(e)], x[1][b.at(e)]])).collect()
+        }
+        Op::Compare(_) => vec![EMPTY; result.iter().product()],
+        Op::Where => {
+            let [a, b] = [1, 2].map(|k| Broadcast::new(&sizes[k], result));
+            (0..result.iter().product()).map(|e| sets.union([x[1][a.at(e)], x[2][b.at(e)]])).collect()
+        }
+        Op::If(branches) => {
+            // What either of the two depends on.
+            let structures = branches.each_ref().map(|branch| jacobian_structure(branch, sets.limit));
+            let all = |sets: &mut Sets| sets.union(x[1].iter().copied());
+            let row = |sets: &mut Sets, row: usize| {
+                let [a, b] = structures.each_ref().map(|structure| structure.as_ref().map(|s| s.row(row)));
+                match (a, b) {
+                    (Some(a), Some(b)) => sets.union(a.iter().chain(b).map(|&input| x[1][input as usize])),
+                    _ => all(sets),
+                }
+            };
+            (0..result[0]).map(|i| row(sets, i)).collect()
+        }
+        Op::While { .. } => {
+            // A turn may pass everything on to everything.
+            let all = sets.union(x[0].iter().copied());
+            vec![all; result[0]]
         }
         Op::Linear => {
             let (out, features) = (sizes[1][0], sizes[1][1]);

@@ -2,7 +2,7 @@
 //!
 //! At kinks the derivative is torch's. Where torch has no second derivative, the closed form is meant.
 
-use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_PI, PI};
+use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_PI, FRAC_2_SQRT_PI, PI};
 
 use crate::{
     graph::{GeluKind, Unary},
@@ -94,10 +94,26 @@ rules! {
         first: if x <= T::ZERO { self.left * x.exp::<FMA>() } else { self.scale },
         second: if x < T::ZERO { self.left * x.exp::<FMA>() } else { T::ZERO },
     }
+    Erf (Unary::Erf), curved: true, |self, x, y| {
+        // Near 0 the complement cancels.
+        value: {
+            let complement = T::ONE - x.abs().erfc::<FMA>();
+            let square = x * x;
+            let series = twice(c::<T>(FRAC_1_SQRT_PI)) * x * (T::ONE - square / c(3.0) + square * square / c(10.0));
+            if square < c(1e-6) { series } else if x < T::ZERO { -complement } else { complement }
+        },
+        first: twice(c::<T>(FRAC_1_SQRT_PI)) * (-x * x).exp::<FMA>(),
+        second: -c::<T>(4.0 * FRAC_1_SQRT_PI) * tail(x) * (-x * x).exp::<FMA>(),
+    }
     Exp (Unary::Exp), curved: true, |self, x, y| {
         value: x.exp::<FMA>(),
         first: y,
         second: y,
+    }
+    Expm1 (Unary::Expm1), curved: true, |self, x, y| {
+        value: x.expm1::<FMA>(),
+        first: x.exp::<FMA>(),
+        second: x.exp::<FMA>(),
     }
     GeluExact (Unary::Gelu(GeluKind::Exact)), curved: true, |self, x, y| {
         value: x * phi::<T, FMA>(x),
@@ -148,6 +164,11 @@ rules! {
         value: x.ln::<FMA>(),
         first: T::ONE / x,
         second: -(T::ONE / x) / x,
+    }
+    Log1p (Unary::Log1p), curved: true, |self, x, y| {
+        value: x.ln_1p::<FMA>(),
+        first: T::ONE / (T::ONE + x),
+        second: -(T::ONE / (T::ONE + x)) / (T::ONE + x),
     }
     LogSigmoid (Unary::LogSigmoid), curved: true, |self, x, y| {
         value: -softplus::<T, FMA>(-x),
@@ -321,6 +342,9 @@ fn narrowed(alpha: f64) -> f64 {
     if inverse.is_normal() { inverse } else { 1.0 / alpha }
 }
 
+/// `1 / sqrt(pi)`.
+const FRAC_1_SQRT_PI: f64 = FRAC_2_SQRT_PI / 2.0;
+
 #[inline(always)]
 fn half<T: Real>() -> T {
     c(0.5)
@@ -492,8 +516,8 @@ mod tests {
             for x in [-1e308, -800.0, -0.0, 800.0, 1e308] {
                 let values = at(unary, x);
                 let fine = match unary {
-                    Unary::Exp | Unary::Square | Unary::Pow { .. } | Unary::Reciprocal => continue,
-                    Unary::Log | Unary::Sqrt | Unary::Rsqrt if x <= 0.0 => continue,
+                    Unary::Exp | Unary::Expm1 | Unary::Square | Unary::Pow { .. } | Unary::Reciprocal => continue,
+                    Unary::Log | Unary::Log1p | Unary::Sqrt | Unary::Rsqrt if x <= 0.0 => continue,
                     // Grows exponentially on the left.
                     Unary::Celu { alpha } if alpha < 0.0 => values.iter().all(|v| !v.is_nan()),
                     Unary::Affine { .. } | Unary::LeakyRelu { .. } => !values[0].is_nan(),

@@ -8,7 +8,7 @@ use super::{
     memory::{Layout, Memory, Slots},
     plan::Plan,
 };
-use crate::{diff::Structure, tensor::Real};
+use crate::{Error, diff::Structure, tensor::Real};
 
 /// Elements of one kind of buffer (tangents, adjoints) that a pass may take, beyond what one direction needs.
 const BUDGET: usize = 1 << 22;
@@ -36,6 +36,15 @@ pub(super) enum Call<'a> {
 /// What one thread needs.
 pub(super) struct Thread<T> {
     memory: Memory<T>,
+}
+
+impl<T> Thread<T> {
+    /// What went wrong in a call; the values of that point are not used again.
+    pub fn take_fault(&mut self) -> Option<Error> {
+        let fault = self.memory.pass.scratch.fault.take()?;
+        self.memory.points = 0;
+        Some(fault)
+    }
 }
 
 impl<T: Real> Thread<T> {
@@ -127,7 +136,14 @@ impl<T: Real> Plan<T> {
         }
     }
 
-    fn run_block(&self, memory: &mut Memory<T>, call: Call, points: usize, [x, a, b]: [&[f64]; 3], out: &mut [f64]) {
+    pub fn run_block(
+        &self,
+        memory: &mut Memory<T>,
+        call: Call,
+        points: usize,
+        [x, a, b]: [&[f64]; 3],
+        out: &mut [f64],
+    ) {
         let passing = &self.layouts.passing;
         match call {
             Call::Value => self.emit_outputs(self.results(memory, points, x), points, out, true),

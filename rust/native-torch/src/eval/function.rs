@@ -284,7 +284,14 @@ impl Function {
     }
 
     /// Runs a call at so many points, in the function's precision.
-    fn call(&self, workspace: &mut Workspace, call: Call, points: usize, arguments: [&[f64]; 3], out: &mut [f64]) {
+    fn call(
+        &self,
+        workspace: &mut Workspace,
+        call: Call,
+        points: usize,
+        arguments: [&[f64]; 3],
+        out: &mut [f64],
+    ) -> Result<()> {
         let Workspace { threads, pool, .. } = workspace;
         let run = || match (&self.engine, threads) {
             (Engine::F64(plan), Engine::F64(threads)) => plan.call(threads, call, points, arguments, out),
@@ -295,13 +302,14 @@ impl Function {
             Some(pool) => pool.install(run),
             None => run(),
         }
+        let fault = either!(&mut workspace.threads, threads => threads.iter_mut().find_map(Thread::take_fault));
+        fault.map_or(Ok(()), Err)
     }
 
     /// f: `y` has length K m.
     pub fn value(&self, workspace: &mut Workspace, x: &[f64], y: &mut [f64]) -> Result<()> {
         let points = self.points(workspace, x, &[("y", y.len(), self.m())])?;
-        self.call(workspace, Call::Value, points, [x, &[], &[]], y);
-        Ok(())
+        self.call(workspace, Call::Value, points, [x, &[], &[]], y)
     }
 
     /// J: `jacobian` has length K m n; each point's matrix is dense.
@@ -310,8 +318,7 @@ impl Function {
         let points = self.points(workspace, x, &[("the Jacobian", jacobian.len(), length)])?;
         let Way { structure, seeding, .. } = self.jacobian_way();
         let call = Call::Jacobian(Form::Dense(order), seeding, structure);
-        self.call(workspace, call, points, [x, &[], &[]], jacobian);
-        Ok(())
+        self.call(workspace, call, points, [x, &[], &[]], jacobian)
     }
 
     /// J in the order of [`Function::jacobian_pattern`]: `values` has length K times the pattern's.
@@ -319,24 +326,21 @@ impl Function {
         let structure = self.jacobian_entries();
         let points = self.points(workspace, x, &[("the Jacobian's values", values.len(), structure.len())])?;
         let call = Call::Jacobian(Form::Entries, &self.jacobian_way().seeding, structure);
-        self.call(workspace, call, points, [x, &[], &[]], values);
-        Ok(())
+        self.call(workspace, call, points, [x, &[], &[]], values)
     }
 
     /// J v: `v` has length K n, `out` K m.
     pub fn jvp(&self, workspace: &mut Workspace, x: &[f64], v: &[f64], out: &mut [f64]) -> Result<()> {
         let (n, m) = (self.n(), self.m());
         let points = self.points(workspace, x, &[("v", v.len(), n), ("the result", out.len(), m)])?;
-        self.call(workspace, Call::Jvp, points, [x, v, &[]], out);
-        Ok(())
+        self.call(workspace, Call::Jvp, points, [x, v, &[]], out)
     }
 
     /// J' u: `u` has length K m, `out` K n.
     pub fn vjp(&self, workspace: &mut Workspace, x: &[f64], u: &[f64], out: &mut [f64]) -> Result<()> {
         let (n, m) = (self.n(), self.m());
         let points = self.points(workspace, x, &[("u", u.len(), m), ("the result", out.len(), n)])?;
-        self.call(workspace, Call::Vjp, points, [x, u, &[]], out);
-        Ok(())
+        self.call(workspace, Call::Vjp, points, [x, u, &[]], out)
     }
 
     /// The Hessian of mu'f in the order of [`Function::hessian_pattern`] (lower triangle): `mu` has length K m,
@@ -346,8 +350,7 @@ impl Function {
         let others = [("mu", mu.len(), self.m()), ("the Hessian's values", values.len(), structure.len())];
         let points = self.points(workspace, x, &others)?;
         let call = Call::Hessian(Form::Entries, &self.hessian_way().seeding, structure);
-        self.call(workspace, call, points, [x, mu, &[]], values);
-        Ok(())
+        self.call(workspace, call, points, [x, mu, &[]], values)
     }
 
     /// The Hessian of mu'f, both triangles: `mu` has length K m, `hessian` K n n.
@@ -357,8 +360,7 @@ impl Function {
         let points = self.points(workspace, x, &others)?;
         let Way { structure, seeding, .. } = self.hessian_way();
         let call = Call::Hessian(Form::Dense(Order::RowMajor), seeding, structure);
-        self.call(workspace, call, points, [x, mu, &[]], hessian);
-        Ok(())
+        self.call(workspace, call, points, [x, mu, &[]], hessian)
     }
 
     /// The Hessian of mu'f times v: `mu` has length K m, `v` and `out` K n.
@@ -366,7 +368,6 @@ impl Function {
         let (n, m) = (self.n(), self.m());
         let others = [("mu", mu.len(), m), ("v", v.len(), n), ("the result", out.len(), n)];
         let points = self.points(workspace, x, &others)?;
-        self.call(workspace, Call::Hvp, points, [x, mu, v], out);
-        Ok(())
+        self.call(workspace, Call::Hvp, points, [x, mu, v], out)
     }
 }

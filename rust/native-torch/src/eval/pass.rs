@@ -176,6 +176,9 @@ impl<'a, T: Real> Point<'a, T> {
                         step.kernel.jvp(operand, self.at(step), columns, t, out, write, &mut pass.scratch);
                         write = Write::Add;
                     }
+                    if write == Write::Set {
+                        out.fill(T::ZERO);
+                    }
                 }
             }
         }

@@ -59,7 +59,7 @@ pub(super) struct Layouts {
 
 impl<T> Step<T> {
     /// The operands that are computed: their positions and slots.
-    pub fn active(&self) -> impl Iterator<Item = (usize, usize)> {
+    fn computed(&self) -> impl Iterator<Item = (usize, usize)> {
         self.operands.iter().enumerate().filter_map(|(operand, place)| match place {
             Place::Slot(slot, _) => Some((operand, *slot)),
             Place::Constant(_) => None,
@@ -68,6 +68,11 @@ impl<T> Step<T> {
 }
 
 impl<T: Real> Step<T> {
+    /// The computed operands by which the result may have a derivative: their positions and slots.
+    pub fn active(&self) -> impl Iterator<Item = (usize, usize)> {
+        self.computed().filter(|&(operand, _)| self.kernel.is_smooth(operand))
+    }
+
     /// The slots by which the second derivative is not zero: the pairs of operands that are both computed.
     pub fn curved_pairs(&self) -> impl Iterator<Item = ((usize, usize), (usize, usize))> {
         self.kernel.curved().iter().filter_map(|&(a, b)| match (&self.operands[a], &self.operands[b]) {
@@ -136,6 +141,9 @@ impl<T: Real> Plan<T> {
                 let none = Layout::apart(&[]);
                 let x = Operands { slots: Slots::new(&none, &[]), places: &operands, points: 1 };
                 kernel.forward(x, &mut numbers, &mut scratch);
+                if let Some(fault) = scratch.fault.take() {
+                    return Err(fault);
+                }
                 Place::Constant(numbers.into())
             } else {
                 sizes.push(size);
@@ -199,7 +207,7 @@ impl<T: Real> Plan<T> {
         let mut lives: Vec<Life> = self.sizes.iter().map(|&size| Life { size, from: 0, to: 0 }).collect();
         for (time, step) in self.steps.iter().enumerate().map(|(i, step)| (i + 1, step)) {
             (lives[step.result].from, lives[step.result].to) = (time, time);
-            step.active().for_each(|(_, slot)| lives[slot].to = time);
+            step.computed().for_each(|(_, slot)| lives[slot].to = time);
         }
         for place in &self.outputs {
             if let Place::Slot(slot, _) = place {

@@ -23,7 +23,7 @@ use crate::{
 /// ```
 #[derive(Debug, Default)]
 pub struct Builder {
-    graph: Graph,
+    pub(super) graph: Graph,
     scope: String,
 }
 
@@ -107,7 +107,7 @@ impl Builder {
         Ok(self.graph)
     }
 
-    fn value(&mut self, ty: Type, source: Source) -> ValueId {
+    pub(super) fn value(&mut self, ty: Type, source: Source) -> ValueId {
         let id = ValueId(u32::try_from(self.graph.values.len()).expect("fewer than 2^32 values"));
         self.graph.values.push(Value { ty, source });
         id

@@ -6,6 +6,7 @@
 mod builder;
 mod map;
 mod op;
+mod region;
 mod rewrite;
 mod shape;
 mod types;
@@ -14,7 +15,8 @@ mod windows;
 
 pub use builder::Builder;
 pub use map::{Broadcast, Map};
-pub use op::{AvgPool, Blocks, Conv, Interpolation, MaxPool, Op, Padding, Target, Upsample};
+pub use op::{AvgPool, Blocks, Comparison, Conv, Interpolation, MaxPool, Op, Padding, Subgraph, Target, Upsample};
+pub(crate) use region::{Mark, Region, Result as RegionResult};
 pub use shape::{pooled_size, split_at_dim};
 pub use types::{Dim, Type, format_shape};
 pub use unary::{GeluKind, Unary};

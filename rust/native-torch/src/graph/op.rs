@@ -1,6 +1,8 @@
 //! The operations, at the level of ATen. Each room has one rule per operation under the same name.
 
-use super::Unary;
+use std::{ops::Deref, sync::Arc};
+
+use super::{Graph, Unary};
 
 /// An operation. Dimensions are counted from 0 at the front; operands are listed behind each.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,6 +73,22 @@ pub enum Op {
     },
     /// `x` above 0, `weight x` elsewhere; the weight is repeated: (x, weight).
     Prelu,
+    /// Compares two values, the smaller one repeated; the result is a mask, which has no derivative: (a, b).
+    Compare(Comparison),
+    /// `a` where a mask holds, `b` elsewhere, the smaller ones repeated: (mask, a, b). Of masks it makes a mask.
+    Where,
+    /// The first graph's outputs where a mask of one element holds, the second one's elsewhere: (mask, x `[n]`). Only the
+    /// one that is taken is computed. Both take `x` cut into inputs of the same sizes, and give results of the same
+    /// sizes, which stand one after another in the result.
+    If([Subgraph; 2]),
+    /// A loop: (x `[n]`). Both graphs take `x` cut into inputs. As long as the one output of `condition`, a number of one
+    /// element, is not 0, the outputs of `body` take the place of as many inputs from the front; these are the result.
+    While {
+        /// Whether there is another turn.
+        condition: Subgraph,
+        /// What a turn computes.
+        body: Subgraph,
+    },
     /// The logarithm of softmax over one dimension: (x).
     LogSoftmax {
         /// The dimension.
@@ -132,6 +150,101 @@ pub enum Op {
         /// The dimension.
         dim: usize,
     },
+}
+
+/// A graph within a graph; two are equal if they are the same.
+#[derive(Clone, Debug)]
+pub struct Subgraph(pub Arc<Graph>);
+
+impl PartialEq for Subgraph {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Deref for Subgraph {
+    type Target = Graph;
+
+    fn deref(&self) -> &Graph {
+        &self.0
+    }
+}
+
+impl Subgraph {
+    /// The sizes of its inputs and of its outputs.
+    pub(crate) fn signature(&self) -> [Vec<Vec<usize>>; 2] {
+        [self.inputs(), self.outputs()].map(|values| values.iter().map(|named| self.sizes(named.value)).collect())
+    }
+
+    /// The number of elements of its inputs and of its outputs.
+    pub(crate) fn numels(&self) -> [usize; 2] {
+        [self.inputs(), self.outputs()].map(|values| values.iter().map(|named| self.numel(named.value)).sum())
+    }
+}
+
+/// How two numbers are compared; with NaN, only `NotEqual` holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    /// `a > b`.
+    Greater,
+    /// `a >= b`.
+    GreaterEqual,
+    /// `a < b`.
+    Less,
+    /// `a <= b`.
+    LessEqual,
+    /// `a == b`.
+    Equal,
+    /// `a != b`.
+    NotEqual,
+}
+
+impl Comparison {
+    /// Every comparison.
+    pub const ALL: [Comparison; 6] = [
+        Comparison::Greater,
+        Comparison::GreaterEqual,
+        Comparison::Less,
+        Comparison::LessEqual,
+        Comparison::Equal,
+        Comparison::NotEqual,
+    ];
+
+    /// Whether it holds.
+    #[inline(always)]
+    pub fn holds<T: PartialOrd>(self, a: T, b: T) -> bool {
+        match self {
+            Comparison::Greater => a > b,
+            Comparison::GreaterEqual => a >= b,
+            Comparison::Less => a < b,
+            Comparison::LessEqual => a <= b,
+            Comparison::Equal => a == b,
+            Comparison::NotEqual => a != b,
+        }
+    }
+
+    /// The one that holds for `(b, a)` where this holds for `(a, b)`.
+    pub fn turned(self) -> Self {
+        match self {
+            Comparison::Greater => Comparison::Less,
+            Comparison::GreaterEqual => Comparison::LessEqual,
+            Comparison::Less => Comparison::Greater,
+            Comparison::LessEqual => Comparison::GreaterEqual,
+            same => same,
+        }
+    }
+
+    /// The name in ATen.
+    pub fn name(self) -> &'static str {
+        match self {
+            Comparison::Greater => "gt",
+            Comparison::GreaterEqual => "ge",
+            Comparison::Less => "lt",
+            Comparison::LessEqual => "le",
+            Comparison::Equal => "eq",
+            Comparison::NotEqual => "ne",
+        }
+    }
 }
 
 /// The attributes of a convolution; one entry per spatial dimension.
@@ -264,6 +377,10 @@ impl Op {
             Op::LayerNorm { .. } => "layer_norm",
             Op::RmsNorm { .. } => "rms_norm",
             Op::Prelu => "prelu",
+            Op::Compare(comparison) => comparison.name(),
+            Op::Where => "where",
+            Op::If(_) => "cond",
+            Op::While { .. } => "while_loop",
             Op::LogSoftmax { .. } => "log_softmax",
             Op::Embedding => "embedding",
             Op::Softmax { .. } => "softmax",

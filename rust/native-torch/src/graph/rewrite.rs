@@ -1,7 +1,7 @@
 //! Changes to a finished graph, for passes. Values keep their numbers and their types, so that what is known of them
 //! stays true.
 
-use super::{Graph, Op, Parameter, Source, Type, Value, ValueId, shape};
+use super::{Graph, Node, Op, Parameter, Source, Type, Value, ValueId, shape};
 use crate::{
     Error, Result,
     tensor::{DType, Tensor},
@@ -23,6 +23,33 @@ impl Graph {
         self.values.push(Value { ty, source: Source::Parameter(self.parameters.len()) });
         self.parameters.push(Parameter { name, tensor });
         id
+    }
+
+    /// Adds a parameter of a type that is known.
+    pub(crate) fn add_typed_parameter(&mut self, ty: Type, parameter: Parameter) -> ValueId {
+        let id = ValueId(u32::try_from(self.values.len()).expect("fewer than 2^32 values"));
+        self.values.push(Value { ty, source: Source::Parameter(self.parameters.len()) });
+        self.parameters.push(parameter);
+        id
+    }
+
+    /// Adds a value for the result of a node that is still to come.
+    pub(crate) fn add_result(&mut self, op: &Op, inputs: &[ValueId]) -> Result<ValueId> {
+        let types: Vec<&Type> = inputs.iter().map(|&v| &self.values[v.index()].ty).collect();
+        let ty = shape::infer(op, &types)?.swap_remove(0);
+        let id = ValueId(u32::try_from(self.values.len()).expect("fewer than 2^32 values"));
+        self.values.push(Value { ty, source: Source::Node { node: usize::MAX, output: 0 } });
+        Ok(id)
+    }
+
+    /// Puts nodes in the place of one.
+    pub(crate) fn replace(&mut self, at: usize, nodes: Vec<Node>) {
+        self.nodes.splice(at..=at, nodes);
+        for (at, node) in self.nodes.iter().enumerate() {
+            for (output, value) in node.outputs.iter().enumerate() {
+                self.values[value.index()].source = Source::Node { node: at, output };
+            }
+        }
     }
 
     /// Gives the results of nodes as parameters of the same values; the nodes compute them no more.

@@ -1,6 +1,8 @@
 //! Shape inference: one rule per operation.
 
-use super::{AvgPool, Blocks, Conv, Dim, Interpolation, MaxPool, Op, Padding, Target, Type, Upsample, format_shape};
+use super::{
+    AvgPool, Blocks, Conv, Dim, Interpolation, MaxPool, Op, Padding, Subgraph, Target, Type, Upsample, format_shape,
+};
 use crate::{Error, Result, tensor::DType};
 
 /// The sizes before, along and after a dimension; a scalar counts as a dimension of one.
@@ -12,16 +14,12 @@ pub fn split_at_dim(sizes: &[usize], dim: usize) -> (usize, usize, usize) {
 /// The types of an operation's results.
 pub(super) fn infer(op: &Op, inputs: &[&Type]) -> Result<Vec<Type>> {
     let x = *inputs.first().ok_or_else(|| Error::argument(format!("{} needs an operand", op.name())))?;
-    let floats = if *op == Op::Embedding { &inputs[..1] } else { inputs };
-    if let Some(ty) = floats.iter().find(|ty| ty.dtype != x.dtype || !ty.dtype.is_float()) {
-        return Err(Error::unsupported(format!(
-            "{} of a {} tensor; operands must be floating point",
-            op.name(),
-            ty.dtype.name()
-        )));
-    }
+    check_dtypes(op, inputs)?;
     let arity = match op {
-        Op::Add | Op::Sub | Op::Mul | Op::Div | Op::Prelu | Op::Embedding => 2..=2,
+        Op::Add | Op::Sub | Op::Mul | Op::Div | Op::Prelu | Op::Embedding | Op::Compare(_) => 2..=2,
+        Op::Where => 3..=3,
+        Op::If(_) => 2..=2,
+        Op::While { .. } => 1..=1,
         Op::Linear | Op::Conv(_) | Op::ConvTranspose { .. } => 2..=3,
         Op::LayerNorm { .. } => 1..=3,
         Op::RmsNorm { .. } => 1..=2,
@@ -49,7 +47,13 @@ pub(super) fn infer(op: &Op, inputs: &[&Type]) -> Result<Vec<Type>> {
     }
     let shape = match op {
         Op::Unary(_) => x.shape.clone(),
-        Op::Add | Op::Sub | Op::Mul | Op::Div => broadcast(op, inputs)?,
+        Op::Add | Op::Sub | Op::Mul | Op::Div | Op::Compare(_) => broadcast(op, inputs)?,
+        Op::Where => {
+            let both = Type::new(x.dtype, broadcast(op, &inputs[1..])?);
+            broadcast(op, &[x, &both])?
+        }
+        Op::If(branches) => branches_of(branches, inputs)?,
+        Op::While { condition, body } => turns(condition, body, x)?,
         Op::Embedding => embedding(x, inputs[1])?,
         Op::Prelu => {
             let shape = broadcast(op, inputs)?;
@@ -91,7 +95,65 @@ pub(super) fn infer(op: &Op, inputs: &[&Type]) -> Result<Vec<Type>> {
     if !product(&known).is_some_and(fits_in_memory) {
         return Err(Error::unsupported(format!("a result of shape {} is larger than memory", format_shape(&shape))));
     }
-    Ok(vec![Type::new(x.dtype, shape)])
+    let dtype = match op {
+        Op::Compare(_) => DType::Bool,
+        Op::Where | Op::If(_) => inputs[1].dtype,
+        _ => x.dtype,
+    };
+    Ok(vec![Type::new(dtype, shape)])
+}
+
+/// Operands are floating-point numbers, but for indices, what is compared, masks, and what only moves elements.
+fn check_dtypes(op: &Op, inputs: &[&Type]) -> Result<()> {
+    let moves = matches!(
+        op,
+        Op::Flatten { .. } | Op::Unflatten { .. } | Op::Permute { .. } | Op::Slice { .. } | Op::Cat { .. }
+    );
+    let (operands, any) = match op {
+        Op::Compare(_) => return Ok(()),
+        Op::Embedding => (&inputs[..1], false),
+        Op::If(_) => (&inputs[inputs.len().min(1)..], false),
+        Op::Where => match inputs.split_first() {
+            Some((mask, sides)) if mask.dtype == DType::Bool => (sides, true),
+            _ => return Err(Error::unsupported("where needs a mask, the result of a comparison, as its condition")),
+        },
+        _ => (inputs, moves),
+    };
+    match operands.iter().find(|ty| ty.dtype != operands[0].dtype || !(any || ty.dtype.is_float())) {
+        None => Ok(()),
+        Some(ty) => Err(Error::unsupported(format!(
+            "{} of a {} tensor; operands must be floating point",
+            op.name(),
+            ty.dtype.name()
+        ))),
+    }
+}
+
+/// Two graphs of the same signature.
+fn branches_of(branches: &[Subgraph; 2], inputs: &[&Type]) -> Result<Vec<Dim>> {
+    let mask = inputs[0];
+    if mask.dtype != DType::Bool || mask.shape.iter().any(|dim| dim.size() != Some(1)) {
+        return Err(Error::argument("cond needs a mask of one element as its condition"));
+    }
+    branches.iter().try_for_each(|branch| branch.check_concrete())?;
+    if branches[0].signature() != branches[1].signature() {
+        return Err(Error::argument("the two graphs of cond take or give values of different sizes"));
+    }
+    let [n, m] = branches[0].numels();
+    expect("what cond is given", inputs[1], &[Dim::Size(n)])?;
+    Ok(vec![Dim::Size(m)])
+}
+
+/// A condition and a body that take the same.
+fn turns(condition: &Subgraph, body: &Subgraph, x: &Type) -> Result<Vec<Dim>> {
+    [condition, body].into_iter().try_for_each(|graph| graph.check_concrete())?;
+    let ([inputs, _], [given, carried]) = (condition.signature(), body.signature());
+    if inputs != given || condition.numels()[1] != 1 || !given.starts_with(&carried) {
+        return Err(Error::argument("the graphs of a loop take or give values of different sizes"));
+    }
+    let [n, m] = body.numels();
+    expect("what a loop is given", x, &[Dim::Size(n)])?;
+    Ok(vec![Dim::Size(m)])
 }
 
 /// Whether so many elements can be had, with the tables and bounds that they bring: 32 bytes each. Attributes of a few

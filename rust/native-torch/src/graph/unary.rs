@@ -40,8 +40,12 @@ pub enum Unary {
         /// The factor of both pieces.
         scale: f64,
     },
+    /// The error function.
+    Erf,
     /// The exponential.
     Exp,
+    /// `exp(x) - 1`, exact where x is small.
+    Expm1,
     /// `x Phi(x)`, or its approximation (Hendrycks and Gimpel, 2016).
     Gelu(GeluKind),
     /// `x` where `|x| > lambd`, else 0; derivative 0 on the bounds.
@@ -67,6 +71,8 @@ pub enum Unary {
     },
     /// The natural logarithm.
     Log,
+    /// `log(1 + x)`, exact where x is small.
+    Log1p,
     /// `log(1 / (1 + exp(-x)))`.
     LogSigmoid,
     /// `x tanh(log(1 + exp(x)))` (Misra, 2019).
@@ -134,7 +140,9 @@ impl Unary {
             Unary::Celu { .. } => "celu",
             Unary::Clamp { .. } => "clamp",
             Unary::Elu { .. } => "elu",
+            Unary::Erf => "erf",
             Unary::Exp => "exp",
+            Unary::Expm1 => "expm1",
             Unary::Gelu(_) => "gelu",
             Unary::Hardshrink { .. } => "hardshrink",
             Unary::Hardsigmoid => "hardsigmoid",
@@ -142,6 +150,7 @@ impl Unary {
             Unary::Hardtanh { .. } => "hardtanh",
             Unary::LeakyRelu { .. } => "leaky_relu",
             Unary::Log => "log",
+            Unary::Log1p => "log1p",
             Unary::LogSigmoid => "log_sigmoid",
             Unary::Mish => "mish",
             Unary::Neg => "neg",
@@ -177,7 +186,9 @@ impl Unary {
             Elu { alpha: 1.0, scale: 1.0 },
             Elu { alpha: -0.7, scale: 1.0 },
             Self::SELU,
+            Erf,
             Exp,
+            Expm1,
             Gelu(GeluKind::Exact),
             Gelu(GeluKind::Tanh),
             Hardshrink { lambd: 0.4 },
@@ -191,6 +202,7 @@ impl Unary {
             LeakyRelu { slope: 3.0 },
             LeakyRelu { slope: 0.0 },
             Log,
+            Log1p,
             LogSigmoid,
             Mish,
             Neg,
@@ -224,7 +236,8 @@ impl Unary {
     pub fn domain(self) -> (f64, f64) {
         let positive = matches!(self, Unary::Log | Unary::Sqrt | Unary::Rsqrt)
             || matches!(self, Unary::Pow { exponent } if exponent.fract() != 0.0);
-        (if positive { 0.0 } else { f64::NEG_INFINITY }, f64::INFINITY)
+        let least = if self == Unary::Log1p { -1.0 } else { f64::NEG_INFINITY };
+        (if positive { 0.0 } else { least }, f64::INFINITY)
     }
 
     /// Whether the function has a pole at 0 and both sides of it belong to its domain.

@@ -24,6 +24,8 @@ const SOFTPLUS: &[&str] = &["nonlinear", "epigraph", "cone"];
 /// Of functions that are piecewise linear; `epigraph` where they are convex or concave within the bounds.
 const BENT: &[&str] =
     &["nonlinear", "big_m", "sos1", "quadratic", "complementarity", "indicator", "epigraph", "partition"];
+/// Of comparisons and choices.
+const CHOICE: &[&str] = &["nonlinear", "big_m"];
 /// Of products with such a function.
 const PRODUCT: &[&str] = &["nonlinear", "big_m", "sos1", "quadratic", "complementarity", "indicator", "partition"];
 const EXTREME: &[&str] =
@@ -46,14 +48,24 @@ pub const FORMS: &[FormsOf] = &[
     row("softshrink", "relu", BENT, true),
     row("max_pool", "max_pool", EXTREME, true),
     row("adaptive_max_pool", "max_pool", EXTREME, true),
+    row("where", "where", CHOICE, true),
+    row("gt", "where", CHOICE, true),
+    row("ge", "where", CHOICE, true),
+    row("lt", "where", CHOICE, true),
+    row("le", "where", CHOICE, true),
+    row("eq", "eq", SMOOTH, true),
+    row("ne", "ne", SMOOTH, true),
     row("softplus", "softplus", SOFTPLUS, true),
     row("hardshrink", "hardshrink", SMOOTH, true),
     row("threshold", "threshold", SMOOTH, true),
     row("elu", "elu", SMOOTH, true),
     row("celu", "celu", SMOOTH, true),
+    row("erf", "erf", SMOOTH, true),
     row("exp", "exp", SMOOTH, true),
+    row("expm1", "expm1", SMOOTH, true),
     row("gelu", "gelu", SMOOTH, true),
     row("log", "log", SMOOTH, true),
+    row("log1p", "log1p", SMOOTH, true),
     row("log_sigmoid", "log_sigmoid", SMOOTH, true),
     row("mish", "mish", SMOOTH, true),
     row("pow", "pow", SMOOTH, true),
@@ -72,6 +84,8 @@ pub const FORMS: &[FormsOf] = &[
     row("log_softmax", "log_softmax", SMOOTH, true),
     row("mul", "mul", SMOOTH, true),
     row("div", "div", SMOOTH, true),
+    row("cond", "cond", EXACT, true),
+    row("while_loop", "while_loop", EXACT, true),
     row("affine", "affine", EXACT, true),
     row("neg", "neg", EXACT, true),
     row("add", "add", EXACT, true),

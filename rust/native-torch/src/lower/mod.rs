@@ -14,11 +14,13 @@
 //! have in common.
 
 mod check;
+mod choice;
 mod display;
 mod expression;
 mod extreme;
 mod forms;
 mod formulation;
+mod inline;
 mod objective;
 mod options;
 mod partition;
@@ -39,7 +41,7 @@ pub use tables::{
 use crate::{
     Error, Result,
     bounds::{
-        Bounds, Interval,
+        Bounds, Interval, endless,
         form::{self, Place, Term},
     },
     graph::{Graph, Node, Op, Source, Unary, ValueId},
@@ -118,6 +120,8 @@ pub fn lower(graph: &Graph, bounds: &Bounds, options: &Options) -> Result<Formul
             "a form is chosen for layer `{missing}`, which is not there; layers with a choice of forms: {known}"
         )));
     }
+    let inlined = inline::branches(graph, bounds)?;
+    let (graph, bounds) = inlined.as_ref().map_or((graph, bounds), |(graph, bounds)| (graph, bounds));
     let folded;
     let graph = if options.fold {
         let has_form = |node: &Node| layer_path(node).is_some_and(|path| options.layers().any(|layer| layer == path));
@@ -222,6 +226,10 @@ impl Lowering<'_> {
             Op::LayerNorm { axes, eps } => self.norm(at, node, *axes, *eps, true),
             Op::RmsNorm { axes, eps } => self.norm(at, node, *axes, eps.unwrap_or(f64::EPSILON), false),
             Op::Prelu => self.prelu(at, node),
+            Op::Compare(comparison) => self.compare(at, node, *comparison),
+            Op::Where => self.choice(at, node),
+            Op::If(_) => Err(Error::internal("branches are inlined before")),
+            Op::While { .. } => Err(endless(node)),
             Op::LogSoftmax { dim } => self.log_softmax(at, node, *dim),
             Op::Softmax { dim } => self.softmax(at, node, *dim),
             Op::Flatten { .. } | Op::Unflatten { .. } => {

@@ -150,7 +150,7 @@ impl Lowering<'_> {
             return self.prelu_of_two(at, node);
         }
         let weight = form::stored(self.graph, node, 1, "weight")?;
-        let places = form::broadcasts(self.graph, node);
+        let places: [_; 2] = form::broadcasts(self.graph, node);
         self.piecewise(at, node, |i| Unary::LeakyRelu { slope: weight[places[1].at(i)] })
     }
 

@@ -92,11 +92,14 @@ pub(super) fn expression(unary: Unary, z: Element, range: Interval) -> Expressio
         Unary::Clamp { min, max } | Unary::Hardtanh { min, max } => clamped(z.into(), min, max),
         Unary::Celu { alpha } => exponential_unit(z, range, [1.0, alpha, 1.0 / alpha]),
         Unary::Elu { alpha, scale } => exponential_unit(z, range, [scale, alpha * scale, 1.0]),
+        Unary::Erf => call(Opcode::Erf, z),
         Unary::Exp => call(Opcode::Exp, z),
+        Unary::Expm1 => sub(call(Opcode::Exp, z), 1.0),
         Unary::Hardshrink { lambd } => choose(greater(call(Opcode::Abs, z), lambd), z, 0.0),
         Unary::Hardsigmoid => div(clamped(add(z, 3.0), 0.0, 6.0), 6.0),
         Unary::Hardswish => mul(z, div(clamped(add(z, 3.0), 0.0, 6.0), 6.0)),
         Unary::Log => call(Opcode::Log, z),
+        Unary::Log1p => call(Opcode::Log1p, z),
         Unary::LogSigmoid => {
             let small = call(Opcode::Exp, call(Opcode::Neg, call(Opcode::Abs, z)));
             sub(Expression::call(Opcode::Min, [z.into(), 0.0.into()]), call(Opcode::Log1p, small))
@@ -132,11 +135,11 @@ fn exponential_unit(z: Element, range: Interval, [right, left, rate]: [f64; 3]) 
     if range.upper <= 0.0 { curve } else { choose(greater(z, 0.0), scaled(right, z.into()), curve) }
 }
 
-fn greater(a: impl Into<Expression>, b: impl Into<Expression>) -> Expression {
+pub(super) fn greater(a: impl Into<Expression>, b: impl Into<Expression>) -> Expression {
     Expression::call(Opcode::Greater, [a.into(), b.into()])
 }
 
-fn choose(condition: Expression, a: impl Into<Expression>, b: impl Into<Expression>) -> Expression {
+pub(super) fn choose(condition: Expression, a: impl Into<Expression>, b: impl Into<Expression>) -> Expression {
     Expression::call(Opcode::IfElse, [condition, a.into(), b.into()])
 }
 
@@ -266,7 +269,7 @@ impl Lowering<'_> {
     fn pairwise(&mut self, at: u32, node: &Node, rule: impl Fn((Element, Element)) -> Pair) -> Result<()> {
         let a = self.operand(node, 0)?.to_vec();
         let b = self.operand(node, 1)?.to_vec();
-        let places = form::broadcasts(self.graph, node);
+        let places: [_; 2] = form::broadcasts(self.graph, node);
         let count = self.graph.numel(node.outputs[0]);
         let mut out = Vec::with_capacity(count);
         for i in 0..count {

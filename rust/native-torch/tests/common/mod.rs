@@ -1,10 +1,12 @@
 //! Networks that together use every operation, and reproducible random numbers.
 #![allow(dead_code)]
 
+use std::sync::Arc;
+
 use native_torch::{
     graph::{
-        AvgPool, Blocks, Builder, Conv, Dim, Graph, Interpolation, MaxPool, Op, Padding, Target, Unary, Upsample,
-        ValueId,
+        AvgPool, Blocks, Builder, Comparison, Conv, Dim, Graph, Interpolation, MaxPool, Op, Padding, Subgraph, Target,
+        Unary, Upsample, ValueId,
     },
     tensor::Tensor,
 };
@@ -75,7 +77,7 @@ pub fn cases() -> Vec<Case> {
     let mut case = |name: &str, graph: Graph| cases.push(Case { name: name.to_owned(), graph });
     for unary in Unary::examples() {
         let name = format!("{unary:?}");
-        if unary.has_pole() || unary.domain().0 == 0.0 || unary == Unary::Exp {
+        if unary.has_pole() || unary.domain().0.is_finite() || matches!(unary, Unary::Exp | Unary::Expm1) {
             case(
                 &name,
                 graph(&[4], |b, random, x| {
@@ -373,6 +375,35 @@ pub fn cases() -> Vec<Case> {
             b.finish(&[("y", y)]).unwrap()
         });
     }
+    case(
+        "branches",
+        flow(|b, x, mask| {
+            let then = graph(&[2, 2], |b, random, x| {
+                let h = linear(b, random, x, 2, true);
+                let y = b.unary(Unary::Tanh, h).unwrap();
+                b.node(Op::Mul, &[y, y]).unwrap()
+            });
+            let other = graph(&[2, 2], |b, _, x| b.unary(Unary::Relu, x).unwrap());
+            b.node(Op::If([then, other].map(|graph| Subgraph(Arc::new(graph)))), &[mask, x]).unwrap()
+        }),
+    );
+    for comparison in Comparison::ALL {
+        case(&format!("choice by {comparison:?}"), {
+            let mut b = Builder::new();
+            let [x, z] = [("x", &[2, 3][..]), ("z", &[3])].map(|(name, shape)| b.input(name, sizes(shape)));
+            let h = linear(&mut b, &mut Random(3), x, 3, true);
+            let mask = b.node(Op::Compare(comparison), &[h, z]).unwrap();
+            let zero = b.parameter("zero", Tensor::from_slice(&[], &[0.0]));
+            let other = b.node(Op::Compare(Comparison::Less), &[x, zero]).unwrap();
+            let both = b.node(Op::Where, &[mask, other, mask]).unwrap();
+            let square = b.unary(Unary::Square, x).unwrap();
+            let y = b.node(Op::Where, &[both, square, z]).unwrap();
+            let c = b.parameter("c", Random(5).tensor(&[3, 1, 1]));
+            let y = b.node(Op::Where, &[other, y, c]).unwrap();
+            let turned = b.node(Op::Permute { dims: vec![0, 2, 1] }, &[y]).unwrap();
+            b.finish(&[("y", turned)]).unwrap()
+        });
+    }
     for (name, a, c) in [
         ("matrix product", vec![2, 1, 3], vec![1, 4, 3]),
         ("matrix product in batches", vec![2, 3, 1, 2], vec![2, 1, 2, 2]),
@@ -384,6 +415,45 @@ pub fn cases() -> Vec<Case> {
     case("graph", branches());
     case("identity", graph(&[3], |_, _, x| x));
     cases
+}
+
+/// A flow of control between layers that bend: `flow` is given four numbers and a mask of one element.
+pub fn flow(flow: impl FnOnce(&mut Builder, ValueId, ValueId) -> ValueId) -> Graph {
+    graph(&[4], |b, random, x| {
+        let h = linear(b, random, x, 4, true);
+        let h = b.unary(Unary::Tanh, h).unwrap();
+        let total = b.node(Op::Sum { dims: vec![0], keepdim: true }, &[h]).unwrap();
+        let zero = b.parameter("zero", Tensor::from_slice(&[], &[0.0]));
+        let mask = b.node(Op::Compare(Comparison::Greater), &[total, zero]).unwrap();
+        let y = flow(b, h, mask);
+        let y = b.unary(Unary::Sigmoid, y).unwrap();
+        linear(b, random, y, 3, false)
+    })
+}
+
+/// A loop whose turns depend on its values: three numbers are carried, the fourth stays.
+pub fn turns() -> Graph {
+    flow(|b, x, _| {
+        let step = |condition: bool| {
+            let mut b = Builder::new();
+            let [x, c] = [("x", 3), ("c", 1)].map(|(name, size)| b.input(name, sizes(&[size])));
+            let y = if condition {
+                let size = b.unary(Unary::Square, x).unwrap();
+                let total = b.node(Op::Sum { dims: vec![0], keepdim: false }, &[size]).unwrap();
+                let limit = b.parameter("limit", Tensor::from_slice(&[], &[1.5]));
+                b.node(Op::Compare(Comparison::Less), &[total, limit]).unwrap()
+            } else {
+                let h = linear(&mut b, &mut Random(4), x, 3, true);
+                let h = b.unary(Unary::Sigmoid, h).unwrap();
+                let h = b.node(Op::Mul, &[h, c]).unwrap();
+                let h = b.add(x, h).unwrap();
+                let more = b.parameter("more", Tensor::from_slice(&[], &[0.25]));
+                b.add(h, more).unwrap()
+            };
+            Subgraph(Arc::new(b.finish(&[("y", y)]).unwrap()))
+        };
+        b.node(Op::While { condition: step(true), body: step(false) }, &[x]).unwrap()
+    })
 }
 
 /// The matrices of two inputs multiplied, as a sum of element-wise products, which may be an output, too.

@@ -67,6 +67,10 @@ pub fn faults(path: &Path, format: Format, expected: &Value, tolerance: f64) -> 
         .collect();
     let around: Vec<Interval> = x.iter().map(|&x| Interval::new(x - 1e-3, x + 1e-3)).collect();
     let bounds = match propagate(&graph, &around) {
+        Err(error) if expected.get("endless").is_some() => {
+            assert!(error.message().contains("a loop whose number of turns depends on values"), "{error}");
+            return faults;
+        }
         Ok(bounds) => bounds,
         Err(error) => return vec![error.to_string()],
     };

@@ -4,7 +4,11 @@ use super::{
     At, Kernel, Operands, Scratch, Write,
     unary::{scale_points, scale_rows},
 };
-use crate::{eval::simd::multiversion, graph::Broadcast, tensor::Real};
+use crate::{
+    eval::simd::multiversion,
+    graph::{Broadcast, Comparison},
+    tensor::Real,
+};
 
 /// A function of two elements.
 #[derive(Clone, Copy, PartialEq)]
@@ -14,6 +18,8 @@ pub(super) enum Function {
     Product,
     Quotient,
     Prelu,
+    /// 1 where the comparison holds, else 0.
+    Compare(Comparison),
 }
 
 impl Function {
@@ -25,6 +31,8 @@ impl Function {
             Function::Quotient => a / b,
             Function::Prelu if a > T::ZERO => a,
             Function::Prelu => b * a,
+            Function::Compare(comparison) if comparison.holds(a, b) => T::ONE,
+            Function::Compare(_) => T::ZERO,
         }
     }
 
@@ -41,12 +49,13 @@ impl Function {
             (Function::Prelu, 0) => b,
             (Function::Prelu, _) if a > T::ZERO => T::ZERO,
             (Function::Prelu, _) => a,
+            (Function::Compare(_), _) => T::ZERO,
         }
     }
 
     fn curved(self) -> &'static [(usize, usize)] {
         match self {
-            Function::Sum | Function::Difference => &[],
+            Function::Sum | Function::Difference | Function::Compare(_) => &[],
             Function::Product | Function::Prelu => &[(0, 1), (1, 0)],
             Function::Quotient => &[(0, 1), (1, 0), (1, 1)],
         }
@@ -138,6 +147,7 @@ impl<T: Real> Kernel<T> for Binary {
             Function::Product => self.map(x, y, |a, b| Function::Product.value(a, b)),
             Function::Quotient => self.map(x, y, |a, b| Function::Quotient.value(a, b)),
             Function::Prelu => self.map(x, y, |a, b| Function::Prelu.value(a, b)),
+            Function::Compare(comparison) => self.map(x, y, |a, b| Function::Compare(comparison).value(a, b)),
         }
     }
 
@@ -180,6 +190,10 @@ impl<T: Real> Kernel<T> for Binary {
                 out[place.at(e)] += slope * g;
             }
         }
+    }
+
+    fn is_smooth(&self, _: usize) -> bool {
+        !matches!(self.function, Function::Compare(_))
     }
 
     fn curved(&self) -> &'static [(usize, usize)] {

@@ -12,9 +12,11 @@
 #![allow(clippy::too_many_arguments)]
 
 mod arithmetic;
+mod choice;
 pub(super) mod constant;
 pub(super) mod contraction;
 mod convolution;
+mod flow;
 mod linear;
 mod map;
 mod maximum;
@@ -99,12 +101,21 @@ pub(super) struct Scratch<T> {
     pub reads: Vec<Read>,
     /// For convolutions.
     pub runs: Vec<convolution::Run>,
+    /// Why a result is no number, where a loop did not end.
+    pub fault: Option<Error>,
 }
 
 impl<T: Real> Scratch<T> {
     /// For kernels that may use so many threads.
     pub fn new(threads: usize) -> Self {
-        Self { panel: Panels::new(threads), work: Vec::new(), places: Vec::new(), reads: Vec::new(), runs: Vec::new() }
+        Self {
+            panel: Panels::new(threads),
+            work: Vec::new(),
+            places: Vec::new(),
+            reads: Vec::new(),
+            runs: Vec::new(),
+            fault: None,
+        }
     }
 
     /// The panel, and `length` elements of working memory with any content.
@@ -126,6 +137,11 @@ pub(super) trait Kernel<T: Real>: Send + Sync {
 
     /// `out (+)= J' g` for the Jacobian by one operand; `g` and `out` are `[point, row, element]`.
     fn vjp(&self, operand: usize, at: At<T>, rows: usize, g: &[T], out: &mut [T], write: Write, s: &mut Scratch<T>);
+
+    /// Whether the result may have a derivative by an operand; its products are asked for where it may only.
+    fn is_smooth(&self, _operand: usize) -> bool {
+        true
+    }
 
     /// The pairs of operands by which the second derivative is not zero.
     fn curved(&self) -> &'static [(usize, usize)] {
@@ -186,6 +202,12 @@ pub(super) fn kernel<T: Real>(
         Op::Div => Box::new(arithmetic::Binary::new(arithmetic::Function::Quotient, &sizes, &y)),
         Op::Embedding => Box::new(arithmetic::Rows { rows: graph.embedding_rows(node)?, width: x[1], table: x[0] }),
         Op::Prelu => Box::new(arithmetic::Binary::new(arithmetic::Function::Prelu, &sizes, &y)),
+        Op::Compare(comparison) => {
+            Box::new(arithmetic::Binary::new(arithmetic::Function::Compare(*comparison), &sizes, &y))
+        }
+        Op::Where => Box::new(choice::Choice::new(&sizes, &y)),
+        Op::If(branches) => Box::new(flow::Nested(flow::Branches::new(branches)?)),
+        Op::While { condition, body } => Box::new(flow::Nested(flow::Loop::new(condition, body, &node.scope)?)),
         Op::Cat { dim } => Box::new(arithmetic::Concatenation::new(*dim, &sizes)),
         Op::Linear => {
             let weight = constant(1)?.expect("linear has a weight");

@@ -257,6 +257,11 @@ fn operand(item: &Item, name: &Rc<str>) -> Option<Operand> {
     }
 }
 
+/// The tensor without dimensions that a number stands for.
+pub(in crate::load) fn number(item: &Item) -> Option<Operand> {
+    operand(item, &"number".into())
+}
+
 /// A dimension counted from the end where it is negative; a scalar counts as a dimension of one.
 pub(in crate::load) fn resolve(dim: i64, rank: usize) -> Result<usize> {
     let count = rank.max(1) as i64;

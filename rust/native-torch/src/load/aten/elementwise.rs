@@ -8,13 +8,14 @@ use super::{
 };
 use crate::{
     Error, Result,
-    graph::{Dim, GeluKind, Op, Unary},
+    graph::{Comparison, Dim, GeluKind, Op, Unary},
     tensor::DType,
 };
 
 /// The value of a function of the graph, for known tensors.
 fn apply(call: &mut Call, unary: Unary) -> Result<Item> {
     let x = call.tensor("self")?;
+    let x = if x.constant().is_none() { numbers(call, &x)? } else { x };
     floats(call.context, &x)?;
     call.unary(unary, &x).map(Item::Tensor)
 }
@@ -37,10 +38,13 @@ macro_rules! plain {
 }
 
 plain! {
+    erf: Unary::Erf;
     exp: Unary::Exp;
+    expm1: Unary::Expm1;
     hardsigmoid: Unary::Hardsigmoid;
     hardswish: Unary::Hardswish;
     log: Unary::Log;
+    log1p: Unary::Log1p;
     log_sigmoid: Unary::LogSigmoid;
     mish: Unary::Mish;
     reciprocal: Unary::Reciprocal;
@@ -180,7 +184,6 @@ known_only! {
     ceil: None, f64::ceil;
     floor: None, f64::floor;
     round: None, f64::round_ties_even;
-    sign: None, |v| if v == 0.0 { 0.0 } else { v.signum() };
     sin: Some(DType::F64), f64::sin;
     cos: Some(DType::F64), f64::cos;
     trunc: None, f64::trunc;
@@ -188,8 +191,48 @@ known_only! {
 
 pub(super) fn logical_not(call: &mut Call) -> Result<Item> {
     let x = call.tensor("self")?;
-    let array = known_array(&x)?;
-    Ok(Item::Tensor(call.constant(array.map(DType::Bool, |v| truth(v == 0.0)))))
+    if let Some(constant) = x.constant() {
+        return Ok(Item::Tensor(call.constant(Array::of(constant)?.map(DType::Bool, |v| truth(v == 0.0)))));
+    }
+    let (mask, [yes, no]) = (mask(call, &x)?, [1.0, 0.0].map(|v| call.constant(Array::new(&[], vec![v], DType::Bool))));
+    call.node(Op::Where, &[&mask, &no, &yes]).map(Item::Tensor)
+}
+
+/// -1, 0 or 1.
+pub(super) fn sign(call: &mut Call) -> Result<Item> {
+    let x = call.tensor("self")?;
+    if let Some(constant) = x.constant() {
+        let array = Array::of(constant)?;
+        let dtype = array.dtype;
+        return Ok(Item::Tensor(call.constant(array.map(dtype, |v| if v == 0.0 { 0.0 } else { v.signum() }))));
+    }
+    let x = numbers(call, &x)?;
+    let [minus, zero, plus] = [-1.0, 0.0, 1.0].map(|v| call.constant(Array::new(&[], vec![v], DType::F64)));
+    let below = call.node(Op::Compare(Comparison::Less), &[&x, &zero])?;
+    let above = call.node(Op::Compare(Comparison::Greater), &[&x, &zero])?;
+    let rest = call.node(Op::Where, &[&below, &minus, &zero])?;
+    call.node(Op::Where, &[&above, &plus, &rest]).map(Item::Tensor)
+}
+
+/// A tensor as a mask: where it is not 0.
+pub(super) fn mask(call: &mut Call, x: &Operand) -> Result<Operand> {
+    match x.constant() {
+        Some(constant) => Ok(call.constant(Array::of(constant)?.map(DType::Bool, |v| truth(v != 0.0)))),
+        None if call.context.dtype(x) == DType::Bool => Ok(x.clone()),
+        None => {
+            let zero = call.constant(Array::new(&[], vec![0.0], DType::F64));
+            call.node(Op::Compare(Comparison::NotEqual), &[x, &zero])
+        }
+    }
+}
+
+/// A tensor as numbers: a computed mask as 1 where it holds and 0 elsewhere.
+pub(super) fn numbers(call: &mut Call, x: &Operand) -> Result<Operand> {
+    if x.constant().is_some() || call.context.dtype(x) != DType::Bool {
+        return Ok(x.clone());
+    }
+    let [one, zero] = [1.0, 0.0].map(|v| call.constant(Array::new(&[], vec![v], DType::F64)));
+    call.node(Op::Where, &[x, &one, &zero])
 }
 
 /// A function of two elements.
@@ -252,6 +295,13 @@ fn binary(call: &mut Call, function: Binary, a: &Operand, b: &Operand) -> Result
         let sum = if sum.dtype == DType::Bool { sum.map(DType::Bool, |v| truth(v != 0.0)) } else { sum };
         return Ok(call.constant(sum));
     }
+    let masks = [a, b].iter().all(|x| call.context.dtype(x) == DType::Bool);
+    match function {
+        Binary::Add if masks => return logic(call, Logic::Or, a, b),
+        Binary::Mul if masks => return logic(call, Logic::And, a, b),
+        _ => {}
+    }
+    let (a, b) = (&numbers(call, a)?, &numbers(call, b)?);
     // Numbers need no parameters.
     let affine = match (function, single(a)?, single(b)?) {
         (Binary::Add, _, Some(c)) => Some((a, 1.0, c)),
@@ -417,46 +467,112 @@ pub(super) fn remainder(call: &mut Call) -> Result<Item> {
     fold(call, |a, b| a - (a / b).floor() * b)
 }
 
-/// Comparisons. Computed values are compared with infinity only, which no finite number is.
-fn compare(call: &mut Call, f: fn(f64, f64) -> bool) -> Result<Item> {
+/// Comparisons. Of a computed value and infinity the answer is known, since no finite number is that.
+fn compare(call: &mut Call, comparison: Comparison) -> Result<Item> {
     let (a, b) = (call.tensor("self")?, call.tensor("other")?);
+    compared(call, comparison, &a, &b).map(Item::Tensor)
+}
+
+fn compared(call: &mut Call, comparison: Comparison, a: &Operand, b: &Operand) -> Result<Operand> {
+    let f = |a: f64, b: f64| comparison.holds(a, b);
     if let (Some(a), Some(b)) = (a.constant(), b.constant()) {
         let result = Array::of(a)?.zip(&Array::of(b)?, DType::Bool, |a, b| truth(f(a, b)))?;
-        return Ok(Item::Tensor(call.constant(result)));
+        return Ok(call.constant(result));
     }
-    if let (Operand::Computed(_), Some(number)) = (&a, single(&b)?)
+    if let (Operand::Computed(_), Some(number)) = (a, single(b)?)
         && number.is_infinite()
     {
-        let sizes = call.context.sizes(&a, "a comparison")?;
-        let places = match call.context.marks(&a) {
+        let sizes = call.context.sizes(a, "a comparison")?;
+        let places = match call.context.marks(a) {
             Some(marks) if marks.value == f64::NEG_INFINITY => marks.places.clone(),
             _ => Array::full(&sizes, 0.0, DType::Bool)?,
         };
         let result =
             places.map(DType::Bool, |place| truth(f(if place != 0.0 { f64::NEG_INFINITY } else { 0.0 }, number)));
-        return Ok(Item::Tensor(call.constant(result)));
+        return Ok(call.constant(result));
     }
-    Err(Error::unsupported("a comparison of values that depend on the input"))
+    call.node(Op::Compare(comparison), &[a, b])
 }
 
 macro_rules! comparisons {
-    ($($name:ident: $f:expr;)*) => {
+    ($($name:ident: $comparison:ident;)*) => {
         $(pub(super) fn $name(call: &mut Call) -> Result<Item> {
-            compare(call, $f)
+            compare(call, Comparison::$comparison)
         })*
     };
 }
 
 comparisons! {
-    eq: |a, b| a == b;
-    ne: |a, b| a != b;
-    gt: |a, b| a > b;
-    ge: |a, b| a >= b;
-    lt: |a, b| a < b;
-    le: |a, b| a <= b;
-    logical_and: |a, b| a != 0.0 && b != 0.0;
-    logical_or: |a, b| a != 0.0 || b != 0.0;
-    logical_xor: |a, b| (a != 0.0) != (b != 0.0);
+    eq: Equal;
+    ne: NotEqual;
+    gt: Greater;
+    ge: GreaterEqual;
+    lt: Less;
+    le: LessEqual;
+}
+
+/// A function of two truth values.
+#[derive(Clone, Copy)]
+enum Logic {
+    And,
+    Or,
+    Xor,
+}
+
+/// A function of where two tensors are not 0.
+fn logic(call: &mut Call, function: Logic, a: &Operand, b: &Operand) -> Result<Operand> {
+    let (a, b) = (mask(call, a)?, mask(call, b)?);
+    if let (Some(x), Some(y)) = (a.constant(), b.constant()) {
+        let f = |a: f64, b: f64| match function {
+            Logic::And => a * b,
+            Logic::Or => a.max(b),
+            Logic::Xor => truth(a != b),
+        };
+        let result = Array::of(x)?.zip(&Array::of(y)?, DType::Bool, f)?;
+        return Ok(call.constant(result));
+    }
+    let [yes, no] = [1.0, 0.0].map(|v| call.constant(Array::new(&[], vec![v], DType::Bool)));
+    match function {
+        Logic::And => call.node(Op::Where, &[&a, &b, &no]),
+        Logic::Or => call.node(Op::Where, &[&a, &yes, &b]),
+        Logic::Xor => call.node(Op::Compare(Comparison::NotEqual), &[&a, &b]),
+    }
+}
+
+macro_rules! logical {
+    ($($name:ident, $bitwise:ident: $function:ident, $bits:expr;)*) => {
+        $(pub(super) fn $name(call: &mut Call) -> Result<Item> {
+            let (a, b) = (call.tensor("self")?, call.tensor("other")?);
+            logic(call, Logic::$function, &a, &b).map(Item::Tensor)
+        }
+
+        pub(super) fn $bitwise(call: &mut Call) -> Result<Item> {
+            let (a, b) = (call.tensor("self")?, call.tensor("other")?);
+            if [&a, &b].iter().all(|x| call.context.dtype(x) == DType::Bool) {
+                return logic(call, Logic::$function, &a, &b).map(Item::Tensor);
+            }
+            let bits: fn(i64, i64) -> i64 = $bits;
+            fold(call, |a, b| bits(a as i64, b as i64) as f64)
+        })*
+    };
+}
+
+logical! {
+    logical_and, bitwise_and: And, |a, b| a & b;
+    logical_or, bitwise_or: Or, |a, b| a | b;
+    logical_xor, bitwise_xor: Xor, |a, b| a ^ b;
+}
+
+/// Where a tensor is no number, or infinite.
+pub(super) fn isnan(call: &mut Call) -> Result<Item> {
+    let x = call.tensor("self")?;
+    compared(call, Comparison::NotEqual, &x, &x).map(Item::Tensor)
+}
+
+pub(super) fn isinf(call: &mut Call) -> Result<Item> {
+    let Item::Tensor(size) = abs(call)? else { return Err(Error::internal("a tensor")) };
+    let infinity = call.constant(Array::new(&[], vec![f64::INFINITY], DType::F64));
+    compared(call, Comparison::Equal, &size, &infinity).map(Item::Tensor)
 }
 
 /// `self + value tensor1 tensor2`.
@@ -547,7 +663,7 @@ pub(super) fn minimum(call: &mut Call) -> Result<Item> {
 /// The elements of one tensor where a known condition holds, those of another elsewhere.
 fn choose(call: &mut Call, condition: &Operand, a: &Operand, b: &Operand) -> Result<Operand> {
     let Some(condition) = condition.constant() else {
-        return Err(Error::unsupported("a choice that depends on the input"));
+        return select(call, condition, a, b);
     };
     let condition = Array::of(condition)?.map(DType::Bool, |v| truth(v != 0.0));
     if let (Some(a), Some(b)) = (a.constant(), b.constant()) {
@@ -604,6 +720,21 @@ fn choose(call: &mut Call, condition: &Operand, a: &Operand, b: &Operand) -> Res
     expand(call.context, &chosen, &known(&shape))
 }
 
+/// The elements of one tensor where a computed mask holds, those of another elsewhere.
+fn select(call: &mut Call, condition: &Operand, a: &Operand, b: &Operand) -> Result<Operand> {
+    let condition = mask(call, condition)?;
+    let masks = [a, b].iter().all(|x| call.context.dtype(x) == DType::Bool);
+    let mut side = |x: &Operand| match masks {
+        true => Ok(x.clone()),
+        false => {
+            let x = numbers(call, x)?;
+            as_float(call, &x)
+        }
+    };
+    let (a, b) = (side(a)?, side(b)?);
+    call.node(Op::Where, &[&condition, &a, &b])
+}
+
 pub(super) fn where_(call: &mut Call) -> Result<Item> {
     let (condition, a, b) = (call.tensor("condition")?, call.tensor("self")?, call.tensor("other")?);
     choose(call, &condition, &a, &b).map(Item::Tensor)
@@ -658,10 +789,15 @@ fn convert(call: &mut Call, x: &Operand, dtype: DType) -> Result<Operand> {
         return Ok(x.clone());
     }
     let Some(constant) = x.constant() else {
-        return Err(Error::unsupported(format!(
-            "a computed tensor is converted to {}, which has no derivative",
-            dtype.name()
-        )));
+        return match (kept(own), kept(dtype)) {
+            (_, DType::Bool) => mask(call, x),
+            // Integers of masks are kept as floating-point numbers.
+            (DType::Bool, _) => numbers(call, x),
+            _ => Err(Error::unsupported(format!(
+                "a computed tensor is converted to {}, which has no derivative",
+                dtype.name()
+            ))),
+        };
     };
     let array = Array::of(constant)?;
     let converted = match kept(dtype) {

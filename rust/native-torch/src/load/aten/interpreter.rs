@@ -1,11 +1,11 @@
 //! Calls one after another, and what operations in place mean for other tensors of the same memory.
 
-use std::rc::Rc;
+use std::{rc::Rc, sync::Arc};
 
 use super::{
     call::Call,
     table::{Operation, Target, literal},
-    value::{Context, Item, Operand},
+    value::{Constant, Context, Item, Operand},
     views::write_back,
 };
 use crate::{Error, Result};
@@ -29,6 +29,9 @@ struct View {
     element: Option<usize>,
     name: Rc<str>,
 }
+
+/// What tensors were at some time.
+pub(super) struct Kept(Vec<Operand>);
 
 /// Runs calls and remembers their tensors as cells.
 pub(in crate::load) struct Interpreter {
@@ -133,8 +136,42 @@ impl Interpreter {
         }
     }
 
+    /// The tensors as they are now.
+    pub(super) fn keep_cells(&self) -> Kept {
+        Kept(self.cells.iter().map(|cell| cell.operand.clone()).collect())
+    }
+
+    /// The tensors of then that are others now.
+    pub(super) fn written_since(&self, kept: &Kept) -> Vec<(usize, Operand)> {
+        let same = |a: &Operand, b: &Operand| match (a, b) {
+            (Operand::Computed(a), Operand::Computed(b)) => a == b,
+            (Operand::Constant(a), Operand::Constant(b)) => {
+                let place = |c: &Constant| {
+                    (Arc::as_ptr(c.tensor.storage()), c.tensor.offset(), c.tensor.shape().to_vec(), c.tensor.dtype())
+                };
+                place(a) == place(b) && a.tensor.strides() == b.tensor.strides()
+            }
+            _ => false,
+        };
+        let changed = |(at, (cell, old)): (usize, (&Cell, &Operand))| {
+            // Views follow what they are views of.
+            (!same(&cell.operand, old) && cell.view.is_none()).then(|| (at, cell.operand.clone()))
+        };
+        self.cells.iter().zip(&kept.0).enumerate().filter_map(changed).collect()
+    }
+
+    /// Takes the tensors back to what they were; newer ones are gone.
+    pub(super) fn restore_cells(&mut self, kept: Kept) {
+        let count = kept.0.len();
+        self.cells.truncate(count);
+        for (cell, operand) in self.cells.iter_mut().zip(kept.0) {
+            cell.operand = operand;
+            cell.children.retain(|&child| child < count);
+        }
+    }
+
     /// Gives a tensor other numbers, and with it all that share its memory.
-    fn write(&mut self, cell: usize, operand: Operand) -> Result<()> {
+    pub(super) fn write(&mut self, cell: usize, operand: Operand) -> Result<()> {
         // Up to what the tensor is a view of ...
         let mut path = vec![cell];
         self.cells[cell].operand = operand;

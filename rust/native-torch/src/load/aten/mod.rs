@@ -9,6 +9,7 @@ mod constant;
 mod convolution;
 mod create;
 mod elementwise;
+mod flow;
 mod interpreter;
 mod normalization;
 mod product;
@@ -19,6 +20,8 @@ mod table;
 mod value;
 mod views;
 
+pub(super) use call::number;
+pub(super) use flow::{TURNS, numbers as as_numbers};
 pub(super) use interpreter::Interpreter;
 pub(super) use table::{Operation, Target, find, overloads};
 pub(super) use value::{Constant, Item, Operand};

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    graph::{Op, Unary},
+    graph::{Comparison, Op, Unary},
     tensor::DType,
 };
 
@@ -56,7 +56,8 @@ fn sum_of(call: &mut Call, x: &Operand) -> Result<Operand> {
     if let Some(known) = fold(call, x, 0.0, None, |a, b| a + b)? {
         return Ok(known);
     }
-    reduce(call, x, |dims, keepdim| Op::Sum { dims, keepdim })
+    let x = elementwise::numbers(call, x)?;
+    reduce(call, &x, |dims, keepdim| Op::Sum { dims, keepdim })
 }
 
 pub(super) fn sum(call: &mut Call) -> Result<Item> {
@@ -121,19 +122,28 @@ pub(super) fn vector_norm(call: &mut Call) -> Result<Item> {
     Ok(Item::Tensor(y))
 }
 
-/// Whether any element of a known tensor is true, or all are.
+/// Whether any element is true, or all are.
 pub(super) fn any(call: &mut Call) -> Result<Item> {
-    truth(call, 0.0, |a, b| f64::from(u8::from(a != 0.0 || b != 0.0)))
+    let x = call.tensor("self")?;
+    if let Some(known) = fold(call, &x, 0.0, Some(DType::Bool), |a, b| f64::from(u8::from(a != 0.0 || b != 0.0)))? {
+        return Ok(Item::Tensor(known));
+    }
+    let holds = elementwise::mask(call, &x)?;
+    let count = sum_of(call, &holds)?;
+    elementwise::mask(call, &count).map(Item::Tensor)
 }
 
 pub(super) fn all(call: &mut Call) -> Result<Item> {
-    truth(call, 1.0, |a, b| f64::from(u8::from(a != 0.0 && b != 0.0)))
-}
-
-fn truth(call: &mut Call, start: f64, f: fn(f64, f64) -> f64) -> Result<Item> {
     let x = call.tensor("self")?;
-    let known = fold(call, &x, start, Some(DType::Bool), f)?;
-    known.map(Item::Tensor).ok_or_else(|| Error::unsupported("a condition that depends on the input"))
+    if let Some(known) = fold(call, &x, 1.0, Some(DType::Bool), |a, b| f64::from(u8::from(a != 0.0 && b != 0.0)))? {
+        return Ok(Item::Tensor(known));
+    }
+    // None is false.
+    let holds = elementwise::mask(call, &x)?;
+    let [one, zero] = [1.0, 0.0].map(|v| call.constant(Array::new(&[], vec![v], DType::F64)));
+    let fails = call.node(Op::Where, &[&holds, &zero, &one])?;
+    let count = sum_of(call, &fails)?;
+    call.node(Op::Compare(Comparison::Equal), &[&count, &zero]).map(Item::Tensor)
 }
 
 /// Sums along a dimension, each of all elements before it.

@@ -5,7 +5,7 @@ use std::{collections::HashMap, rc::Rc, sync::Arc};
 use super::constant::Array;
 use crate::{
     Error, Result,
-    graph::{Builder, Dim, ValueId},
+    graph::{Builder, Dim, Mark, ValueId},
     tensor::{DType, Tensor},
 };
 
@@ -78,6 +78,15 @@ impl Operand {
             Operand::Computed(_) => None,
         }
     }
+
+    /// Whether a known condition holds; `None` for a computed one.
+    pub fn truth(&self) -> Result<Option<bool>> {
+        let Some(constant) = self.constant() else { return Ok(None) };
+        match Array::of(constant)?.data[..] {
+            [value] => Ok(Some(value != 0.0)),
+            _ => Err(Error::format("a condition of several elements, or of none")),
+        }
+    }
 }
 
 /// What makes a tensor in memory another one than another.
@@ -107,6 +116,12 @@ pub(super) const MASKED: f64 = -1e30;
 impl Context {
     pub fn new() -> Self {
         Self { builder: Builder::new(), parameters: HashMap::new(), marks: HashMap::new() }
+    }
+
+    /// Forgets what was made since a mark, which the graph no longer has.
+    pub fn forget(&mut self, mark: Mark) {
+        self.parameters.retain(|_, (value, _)| mark.knows(*value));
+        self.marks.retain(|value, _| mark.knows(*value));
     }
 
     /// The dimensions of a tensor.

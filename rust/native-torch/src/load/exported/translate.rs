@@ -20,13 +20,16 @@ use crate::{
 const WRAPPERS: [&str; 2] =
     ["torch.ops.higher_order.wrap_with_set_grad_enabled", "torch.ops.higher_order.wrap_with_autocast"];
 
+/// Operations of torch that run graphs as values decide.
+const CONTROL: [&str; 2] = ["torch.ops.higher_order.cond", "torch.ops.higher_order.while_loop"];
+
 /// The operations that are not known, by name, each with the places where it is called.
 pub(super) fn unsupported(graph: &Calls) -> Vec<(String, String)> {
     /// More places than these are only counted.
     const PLACES: usize = 3;
     let mut found: Vec<(&str, Vec<&Node>)> = Vec::new();
     for node in check::nodes(graph) {
-        if aten::find(&node.target).is_some() || WRAPPERS.contains(&node.target.as_str()) {
+        if aten::find(&node.target).is_some() || WRAPPERS.iter().chain(&CONTROL).any(|known| *known == node.target) {
             continue;
         }
         match found.iter_mut().find(|entry| entry.0 == node.target) {
@@ -80,6 +83,7 @@ pub(super) fn graph(program: &Program, shapes: &[Vec<Dim>]) -> Result<Graph> {
             return Err(missing(&output.value).at(place()));
         };
         let operand = interpreter.operand(*cell).clone();
+        let operand = aten::as_numbers(&mut interpreter.context, &operand)?;
         if !interpreter.context.dtype(&operand).is_float() {
             let dtype = interpreter.context.dtype(&operand).name();
             return Err(Error::unsupported(format!(
@@ -127,6 +131,8 @@ fn call<'a>(
     let name = node.outputs.iter().flat_map(check::references).next().unwrap_or(&node.target);
     let result = match aten::find(&node.target) {
         Some(target) => interpreter.call(target, given, name)?,
+        None if node.target == CONTROL[0] => cond(interpreter, node, given, missing)?,
+        None if node.target == CONTROL[1] => while_loop(interpreter, node, given, missing)?,
         None => wrapped(interpreter, node, given, missing)?,
     };
     bind(interpreter, graph, node, result, values)
@@ -139,19 +145,124 @@ fn wrapped(
     given: Vec<(&str, Item)>,
     missing: &dyn Fn(&str) -> Error,
 ) -> Result<Item> {
-    let inner = node.inputs.iter().find_map(|input| match &input.arg {
+    let inner = *inner_graphs(node).first().ok_or_else(|| Error::format("it wraps no graph"))?;
+    let given: Vec<Item> = given.into_iter().map(|(_, item)| item).collect();
+    run_inner(interpreter, inner, &given, missing).map(Item::List)
+}
+
+/// The graphs among a call's arguments.
+fn inner_graphs(node: &Node) -> Vec<&Calls> {
+    let graphs = node.inputs.iter().filter_map(|input| match &input.arg {
         Argument::AsGraph(subgraph) => Some(&*subgraph.graph),
         _ => None,
     });
-    let inner = inner.ok_or_else(|| Error::format("it wraps no graph"))?;
+    graphs.collect()
+}
+
+/// The results of a graph within the program, whose own inputs are the last arguments.
+fn run_inner(
+    interpreter: &mut Interpreter,
+    inner: &Calls,
+    given: &[Item],
+    missing: &dyn Fn(&str) -> Error,
+) -> Result<Vec<Item>> {
     let names: Vec<&str> = inner.inputs.iter().flat_map(check::references).collect();
-    // The graph's own inputs are the last arguments.
     let first = given.len().checked_sub(names.len()).ok_or_else(|| Error::format("it is given too few arguments"))?;
-    let mut values: HashMap<&str, Item> =
-        names.into_iter().zip(given.into_iter().skip(first).map(|(_, item)| item)).collect();
+    let mut values: HashMap<&str, Item> = names.into_iter().zip(given[first..].iter().cloned()).collect();
     run(interpreter, inner, &mut values, missing)?;
-    let results = inner.outputs.iter().map(|output| item(output, &values, missing));
-    results.collect::<Result<_>>().map(Item::List)
+    inner.outputs.iter().map(|output| item(output, &values, missing)).collect()
+}
+
+/// The same, where every result is a tensor.
+fn run_tensors(
+    interpreter: &mut Interpreter,
+    inner: &Calls,
+    given: &[Item],
+    missing: &dyn Fn(&str) -> Error,
+) -> Result<Vec<Operand>> {
+    let results = run_inner(interpreter, inner, given, missing)?;
+    results.iter().map(|result| tensor(interpreter, result)).collect()
+}
+
+/// A tensor, or the one of no dimensions that a number stands for.
+fn tensor(interpreter: &Interpreter, item: &Item) -> Result<Operand> {
+    match item {
+        Item::Cell(cell) => Ok(interpreter.operand(*cell).clone()),
+        other => aten::number(other)
+            .ok_or_else(|| Error::unsupported(format!("{} where control depends on values", other.kind()))),
+    }
+}
+
+/// The tensors of lists, one list after another.
+fn flattened(given: Vec<(&str, Item)>) -> Vec<Item> {
+    let each = |(_, item): (&str, Item)| match item {
+        Item::List(items) => items,
+        other => vec![other],
+    };
+    given.into_iter().flat_map(each).collect()
+}
+
+/// One of two graphs.
+fn cond(
+    interpreter: &mut Interpreter,
+    node: &Node,
+    mut given: Vec<(&str, Item)>,
+    missing: &dyn Fn(&str) -> Error,
+) -> Result<Item> {
+    let [taken, other] = inner_graphs(node)[..] else { return Err(Error::format("it is not given two graphs")) };
+    if given.is_empty() {
+        return Err(Error::format("it has no condition"));
+    }
+    let condition = tensor(interpreter, &given.remove(0).1)?;
+    let given = flattened(given);
+    if let Some(holds) = condition.truth()? {
+        return run_inner(interpreter, if holds { taken } else { other }, &given, missing).map(Item::List);
+    }
+    let mut branch = |inner: &Calls| {
+        let begun = interpreter.begin();
+        let results = run_tensors(interpreter, inner, &given, missing)?;
+        interpreter.end(begun, &results)
+    };
+    let branches = [branch(taken)?, branch(other)?];
+    let results = interpreter.choose(&condition, branches)?;
+    Ok(Item::List(results.into_iter().map(|operand| interpreter.cell(operand)).collect()))
+}
+
+/// A graph again and again, as long as another one says so. Turns that depend on no input are taken at once.
+fn while_loop(
+    interpreter: &mut Interpreter,
+    node: &Node,
+    mut given: Vec<(&str, Item)>,
+    missing: &dyn Fn(&str) -> Error,
+) -> Result<Item> {
+    let [condition, body] = inner_graphs(node)[..] else { return Err(Error::format("it is not given two graphs")) };
+    if given.is_empty() {
+        return Err(Error::format("it carries nothing"));
+    }
+    let mut carried = flattened(vec![given.remove(0)]);
+    let rest = flattened(given);
+    for _ in 0..aten::TURNS {
+        let all = [&carried[..], &rest].concat();
+        let begun = interpreter.begin();
+        let again = run_tensors(interpreter, condition, &all, missing)?;
+        interpreter.end(begun, &again)?;
+        let again = again.first().ok_or_else(|| Error::format("its condition gives nothing"))?;
+        match again.truth()? {
+            Some(false) => return Ok(Item::List(carried)),
+            Some(true) => carried = run_inner(interpreter, body, &all, missing)?,
+            None => {
+                let start: Vec<Operand> =
+                    carried.iter().map(|item| tensor(interpreter, item)).collect::<Result<_>>()?;
+                let results = interpreter.repeat(&start, &mut |interpreter, is_condition, operands| {
+                    let cells = operands.iter().map(|operand| interpreter.cell(operand.clone()));
+                    let given: Vec<Item> = cells.chain(rest.iter().cloned()).collect();
+                    run_tensors(interpreter, if is_condition { condition } else { body }, &given, missing)
+                })?;
+                return Ok(Item::List(results.into_iter().map(|operand| interpreter.cell(operand)).collect()));
+            }
+        }
+    }
+    Err(Error::unsupported(format!("a loop takes more than {} turns that depend on no input", aten::TURNS)))
 }
 
 /// An argument as the table's rules take it.
