@@ -17,10 +17,10 @@ fn assert_close(name: &str, a: &[f64], b: &[f64], tolerance: f64) {
     }
 }
 
-/// Networks that together use every operation, also those that have no formulation.
+/// Networks that together use every operation, also those that have no bounds.
 fn cases() -> Vec<Case> {
     let mut cases = common::cases();
-    cases.push(Case { name: "a loop".to_owned(), graph: common::turns() });
+    cases.extend(common::flows());
     cases
 }
 

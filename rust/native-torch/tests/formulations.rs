@@ -5,7 +5,7 @@ mod common;
 
 use std::path::Path;
 
-use common::{Random, cases, graph, linear};
+use common::{Case, Random, graph, linear};
 use native_torch::{
     ErrorKind,
     bounds::{Interval, propagate},
@@ -15,6 +15,14 @@ use native_torch::{
     lower::{Domain, Formulation, Options, VarId, lower},
     tensor::{DType, Tensor},
 };
+
+/// Networks that together use every operation that has bounds.
+fn cases() -> Vec<Case> {
+    let [branch, _] = common::flows();
+    let mut cases = common::cases();
+    cases.push(branch);
+    cases
+}
 
 /// The network's outputs at a point.
 fn forward(graph: &Graph, x: &[f64]) -> Vec<f64> {

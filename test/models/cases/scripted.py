@@ -178,7 +178,7 @@ def own():
 def refused():
     """(name, model, input, what the message holds)."""
     return [
-        ("data", Data, drawn(2), ["depend on the input", "the model", "scripted.py line"]),
+        ("data", Data, drawn(2), ["depends on the values of the input", "the model", "scripted.py line"]),
         ("foreign", Foreign, drawn(2, 2), ["special_airy_ai", "digamma", "linalg_eigvals", "layer `inner`", "scripted.py line"]),
         ("endless", Endless, drawn(2), ["steps"]),
     ]

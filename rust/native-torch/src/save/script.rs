@@ -154,6 +154,7 @@ fn tensor(pickle: &mut Pickle, tensor: &Tensor, number: usize, float: DType) {
     let storage = match weights::dtype(tensor.dtype(), float) {
         DType::F64 => "DoubleStorage",
         DType::F32 => "FloatStorage",
+        DType::Bool => "BoolStorage",
         _ => "LongStorage",
     };
     let shape = tensor.shape();

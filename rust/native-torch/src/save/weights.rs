@@ -16,6 +16,7 @@ pub(super) fn bytes(tensor: &Tensor, float: DType) -> Result<Vec<u8>> {
     match dtype(tensor.dtype(), float) {
         DType::F64 => little_endian::<f64>(tensor),
         DType::F32 => little_endian::<f32>(tensor),
+        DType::Bool => Ok(tensor.to_vec::<f64>()?.into_iter().map(|v| u8::from(v != 0.0)).collect()),
         _ => little_endian::<i64>(tensor),
     }
 }

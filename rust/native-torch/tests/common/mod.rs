@@ -375,18 +375,6 @@ pub fn cases() -> Vec<Case> {
             b.finish(&[("y", y)]).unwrap()
         });
     }
-    case(
-        "branches",
-        flow(|b, x, mask| {
-            let then = graph(&[2, 2], |b, random, x| {
-                let h = linear(b, random, x, 2, true);
-                let y = b.unary(Unary::Tanh, h).unwrap();
-                b.node(Op::Mul, &[y, y]).unwrap()
-            });
-            let other = graph(&[2, 2], |b, _, x| b.unary(Unary::Relu, x).unwrap());
-            b.node(Op::If([then, other].map(|graph| Subgraph(Arc::new(graph)))), &[mask, x]).unwrap()
-        }),
-    );
     for comparison in Comparison::ALL {
         case(&format!("choice by {comparison:?}"), {
             let mut b = Builder::new();
@@ -418,7 +406,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// A flow of control between layers that bend: `flow` is given four numbers and a mask of one element.
-pub fn flow(flow: impl FnOnce(&mut Builder, ValueId, ValueId) -> ValueId) -> Graph {
+fn flow(flow: impl FnOnce(&mut Builder, ValueId, ValueId) -> ValueId) -> Graph {
     graph(&[4], |b, random, x| {
         let h = linear(b, random, x, 4, true);
         let h = b.unary(Unary::Tanh, h).unwrap();
@@ -431,8 +419,22 @@ pub fn flow(flow: impl FnOnce(&mut Builder, ValueId, ValueId) -> ValueId) -> Gra
     })
 }
 
+/// Networks in which values decide what is computed: a branch, and a loop, which has no bounds.
+pub fn flows() -> [Case; 2] {
+    let branches = flow(|b, x, mask| {
+        let then = graph(&[2, 2], |b, random, x| {
+            let h = linear(b, random, x, 2, true);
+            let y = b.unary(Unary::Tanh, h).unwrap();
+            b.node(Op::Mul, &[y, y]).unwrap()
+        });
+        let other = graph(&[2, 2], |b, _, x| b.unary(Unary::Relu, x).unwrap());
+        b.node(Op::If([then, other].map(|graph| Subgraph(Arc::new(graph)))), &[mask, x]).unwrap()
+    });
+    [("a branch", branches), ("a loop", turns())].map(|(name, graph)| Case { name: name.to_owned(), graph })
+}
+
 /// A loop whose turns depend on its values: three numbers are carried, the fourth stays.
-pub fn turns() -> Graph {
+fn turns() -> Graph {
     flow(|b, x, _| {
         let step = |condition: bool| {
             let mut b = Builder::new();

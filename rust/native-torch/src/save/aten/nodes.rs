@@ -5,9 +5,20 @@ use super::{
     writer::Writer,
 };
 use crate::{
-    Result,
-    graph::{Dim, Node, Op, Type},
+    Error, Result,
+    graph::{Comparison, Dim, Node, Op, Type},
 };
+
+fn compare(comparison: Comparison) -> &'static str {
+    match comparison {
+        Comparison::Greater => "gt.Tensor",
+        Comparison::GreaterEqual => "ge.Tensor",
+        Comparison::Less => "lt.Tensor",
+        Comparison::LessEqual => "le.Tensor",
+        Comparison::Equal => "eq.Tensor",
+        Comparison::NotEqual => "ne.Tensor",
+    }
+}
 
 impl Writer<'_> {
     /// Writes the calls of a node; gives the variable of its result, which is of the given type.
@@ -58,6 +69,17 @@ impl Writer<'_> {
                 self.call("rms_norm.default", arguments, ty)
             }
             Op::Prelu => self.prelu(x, inputs[1], ty),
+            Op::Compare(comparison) => self.op(compare(*comparison), x, [("other", operand(1))], ty),
+            Op::Where => {
+                let arguments = vec![("condition", x.into()), ("self", operand(1)), ("other", operand(2))];
+                self.call("where.self", arguments, ty)
+            }
+            Op::If(_) | Op::While { .. } => {
+                return Err(Error::unsupported(format!(
+                    "{} is not written; control that depends on values can be evaluated only",
+                    node.op.name()
+                )));
+            }
             Op::Softmax { dim: at } => self.op("softmax.int", x, [dim(*at)], ty),
             Op::LogSoftmax { dim: at } => self.op("log_softmax.int", x, [dim(*at)], ty),
             Op::Embedding => self.call("embedding.default", vec![("weight", x.into()), ("indices", operand(1))], ty),

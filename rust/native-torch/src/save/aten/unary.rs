@@ -19,7 +19,9 @@ impl Writer<'_> {
             Unary::Elu { alpha, scale } => {
                 ("elu.default", vec![("alpha", alpha.into()), ("scale", scale.into()), ("input_scale", 1.0.into())])
             }
+            Unary::Erf => ("erf.default", vec![]),
             Unary::Exp => ("exp.default", vec![]),
+            Unary::Expm1 => ("expm1.default", vec![]),
             Unary::Gelu(kind) => {
                 let approximate = if kind == GeluKind::Tanh { "tanh" } else { "none" };
                 ("gelu.default", vec![("approximate", Argument::Text(approximate))])
@@ -32,6 +34,7 @@ impl Writer<'_> {
             }
             Unary::LeakyRelu { slope } => ("leaky_relu.default", vec![("negative_slope", slope.into())]),
             Unary::Log => ("log.default", vec![]),
+            Unary::Log1p => ("log1p.default", vec![]),
             Unary::LogSigmoid => ("log_sigmoid.default", vec![]),
             Unary::Mish => ("mish.default", vec![]),
             Unary::Neg => ("neg.default", vec![]),

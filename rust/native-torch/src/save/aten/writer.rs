@@ -76,8 +76,9 @@ impl<'a> Writer<'a> {
 
     fn parameter(&mut self, Parameter { name, tensor }: &Parameter) -> Result<Var> {
         let dtype = tensor.dtype();
-        if !dtype.is_float() && dtype != DType::I64 {
-            let message = format!("it is a tensor of {}; floating-point numbers and int64 are written", dtype.name());
+        if !dtype.is_float() && !matches!(dtype, DType::I64 | DType::Bool) {
+            let message =
+                format!("it is a tensor of {}; floating-point numbers, int64 and bool are written", dtype.name());
             return Err(Error::unsupported(message).at(format!("parameter `{name}`")));
         }
         // A layer that is called twice brings its weights twice.
