@@ -37,6 +37,29 @@ fn traced_scripted_and_frozen_modules_are_those_of_torch() {
 }
 
 #[test]
+fn control_takes_the_branch_of_each_point() {
+    let expected = json("scripted/decides.json");
+    let numbers = |key: &str| serde_json::from_value::<Vec<f64>>(expected[key].clone()).unwrap();
+    let (x, y) = (numbers("x"), numbers("y"));
+    for (file, dtype, tolerance) in
+        [("decides_scripted.pt", DType::F32, 1e-5), ("decides_frozen.pt", DType::F64, 1e-11)]
+    {
+        let graph = model(file).graph_of(&[sizes(&[2, 3]), sizes(&[3])]).unwrap();
+        let f = Function::compile(&graph, dtype).unwrap();
+        // The other point takes the other side of most branches, and fewer turns.
+        let other: Vec<f64> = x.iter().map(|v| -2.0 * v).collect();
+        let (mut alone, mut both) = (vec![0.0; f.m()], vec![0.0; 2 * f.m()]);
+        f.value(&mut f.workspace(), &other, &mut alone).unwrap();
+        f.value(&mut f.workspace(), &[x.clone(), other].concat(), &mut both).unwrap();
+        let near = |a: &[f64], b: &[f64]| {
+            let largest = b.iter().fold(1.0f64, |m, v| m.max(v.abs()));
+            a.iter().zip(b).all(|(a, b)| (a - b).abs() <= tolerance * largest)
+        };
+        assert!(near(&both[..f.m()], &y) && near(&both[f.m()..], &alone) && !near(&alone, &y), "{file}");
+    }
+}
+
+#[test]
 fn wrong_scripts_are_refused_with_the_place() {
     let index: Vec<Value> = serde_json::from_value(json("scripted/refused/index.json")).unwrap();
     let mut faults = Vec::new();

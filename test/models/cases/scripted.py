@@ -116,13 +116,59 @@ def halved(x):
     return x / 2
 
 
-class Data(nn.Module):
-    """A branch on a value of the input."""
+class Rounded(nn.Module):
+    """The number of turns is a number that is rounded."""
 
     def forward(self, x):
-        if x.sum() > 0:
-            return x * 2
-        return x * 3
+        for _ in range(int(x.sum())):
+            x = x * 2
+        return x
+
+
+class Chooser(nn.Module):
+    """Returns from a branch on a value of the input."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(3, 3)
+
+    def forward(self, x, limit: float):
+        if x.sum() > limit:
+            return torch.tanh(self.layer(x))
+        return torch.sqrt(x * x + 1)
+
+
+class Decides(nn.Module):
+    """Branches and loops that values of the input decide; of the branches both are taken."""
+
+    def __init__(self):
+        super().__init__()
+        self.chooser, self.step = Chooser(), nn.Linear(3, 3)
+
+    def forward(self, x, y) -> Tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        total = float(x.sum())
+        a, b = self.chooser(x, total - 1.0), self.chooser(x, total + 1.0)
+        scale, count = 1.0, 0
+        written = x.clone()
+        for i in range(3):
+            row = y[i]
+            if row > 0 and bool(x[0, 0] < 9):
+                scale = scale * 0.5
+                written[:, i].mul_(row)
+            elif row < -9:
+                count += 1
+            else:
+                pair = (row, x)
+                if bool((pair[1] > 1e9).any()):
+                    scale = 0.0
+                written = written + pair[0]
+        z, turns = y, 0
+        while z.square().sum() < 50.0:
+            z = z + torch.sigmoid(self.step(z))
+            if z[0] > z[1]:
+                z = z * 1.25
+            turns += 1
+        return a * scale + count, b, written, z * turns
 
 
 class Foreign(nn.Module):
@@ -171,6 +217,7 @@ def own():
         ("sizes", Sizes, [drawn(2, 5, 2, 3)]),
         ("several", Several, [drawn(2, 2), lambda: (drawn(2, 3)(), drawn(4)())]),
         ("calls", Calls, [lambda: torch.tensor([4, 1, 1]), drawn(3)]),
+        ("decides", Decides, [drawn(2, 3), drawn(3)]),
         ("negative", Negative, [drawn(4, 2)]),
     ]
 
@@ -178,7 +225,7 @@ def own():
 def refused():
     """(name, model, input, what the message holds)."""
     return [
-        ("data", Data, drawn(2), ["depends on the values of the input", "the model", "scripted.py line"]),
+        ("rounded", Rounded, drawn(2), ["depends on the values of the input", "the model", "scripted.py line"]),
         ("foreign", Foreign, drawn(2, 2), ["special_airy_ai", "digamma", "linalg_eigvals", "layer `inner`", "scripted.py line"]),
         ("endless", Endless, drawn(2), ["steps"]),
     ]

@@ -30,6 +30,13 @@ pub(crate) enum Result {
 }
 
 impl Mark {
+    /// The values that are made first behind it.
+    pub fn following(&self, count: usize) -> Vec<ValueId> {
+        (self.values..self.values + count)
+            .map(|at| ValueId(u32::try_from(at).expect("fewer than 2^32 values")))
+            .collect()
+    }
+
     /// Whether a value was there already.
     pub fn knows(&self, value: ValueId) -> bool {
         value.index() < self.values

@@ -29,9 +29,15 @@ pub(in crate::load) struct Branch {
     written: Vec<(usize, Given)>,
 }
 
+/// What a loop begins with.
+pub(in crate::load) struct Carried {
+    start: Vec<Given>,
+    mark: Mark,
+}
+
 /// A result of a branch.
 #[derive(Clone)]
-struct Given {
+pub(in crate::load) struct Given {
     /// As the branch left it.
     operand: Operand,
     /// As a graph gives it, where masks are numbers.
@@ -46,7 +52,24 @@ pub(in crate::load) type Turn<'a> = dyn FnMut(&mut Interpreter, bool, &[Operand]
 /// More turns than these are not taken in advance, where the number of turns is known.
 pub(in crate::load) const TURNS: usize = 1 << 12;
 
+impl Branch {
+    /// Its results, which are put in another order, or among others, before a choice.
+    pub fn results(&mut self) -> &mut Vec<Given> {
+        &mut self.results
+    }
+}
+
 impl Interpreter {
+    /// A tensor that a branch leaves as it is, as one of its results.
+    pub fn unchanged(&self, operand: &Operand) -> Result<Given> {
+        unchanged(&self.context, operand)
+    }
+
+    /// Whether a tensor from outside was written to since a branch began.
+    pub fn is_written(&self, begun: &Begun, cell: usize) -> bool {
+        self.is_other(&begun.cells, cell)
+    }
+
     /// What follows belongs to a branch.
     pub fn begin(&self) -> Begun {
         Begun { mark: self.context.builder.mark(), cells: self.keep_cells() }
@@ -114,48 +137,60 @@ impl Interpreter {
 
     /// What a loop leaves of its carried tensors.
     pub fn repeat(&mut self, carried: &[Operand], turn: &mut Turn) -> Result<Vec<Operand>> {
-        let start: Vec<Given> =
-            carried.iter().map(|operand| give(&mut self.context, operand)).collect::<Result<_>>()?;
+        let start = self.carry(carried)?;
         let mut branches = Vec::new();
         for is_condition in [true, false] {
-            let begun = self.begin();
-            let given: Vec<ValueId> =
-                start.iter().map(|given| self.context.builder.placeholder(&given.sizes)).collect();
-            let mut operands = Vec::new();
-            for (&value, start) in given.iter().zip(&start) {
-                let operand = Operand::Computed(value);
-                operands.push(if start.dtype == DType::Bool { self.mask(&operand)? } else { operand });
-            }
+            let (begun, operands) = self.begin_turn(&start)?;
             let results = turn(self, is_condition, &operands)?;
-            let branch = self.end(begun, &results)?;
-            if !branch.written.is_empty() {
-                return Err(Error::unsupported(
-                    "a loop whose number of turns depends on values writes to a tensor from outside in place",
-                ));
-            }
-            branches.push((branch, given));
+            branches.push(self.end(begun, &results)?);
         }
-        let (body, _) = &branches[1];
-        if body.results.len() != start.len() {
+        self.close(&start, &branches[0], &branches[1])
+    }
+
+    /// The tensors that a loop begins with.
+    pub fn carry(&mut self, carried: &[Operand]) -> Result<Carried> {
+        let start = carried.iter().map(|operand| give(&mut self.context, operand)).collect::<Result<_>>()?;
+        Ok(Carried { start, mark: self.context.builder.mark() })
+    }
+
+    /// Begins a branch that is given tensors in the place of the carried ones.
+    pub fn begin_turn(&mut self, carried: &Carried) -> Result<(Begun, Vec<Operand>)> {
+        let begun = self.begin();
+        let given: Vec<ValueId> =
+            carried.start.iter().map(|given| self.context.builder.placeholder(&given.sizes)).collect();
+        let mut operands = Vec::new();
+        for (value, start) in given.into_iter().zip(&carried.start) {
+            let operand = Operand::Computed(value);
+            operands.push(if start.dtype == DType::Bool { self.mask(&operand)? } else { operand });
+        }
+        Ok((begun, operands))
+    }
+
+    /// The loop of a condition and a body, which began where the tensors were carried; its results.
+    pub fn close(&mut self, carried: &Carried, condition: &Branch, body: &Branch) -> Result<Vec<Operand>> {
+        let Carried { start, mark } = carried;
+        let branches = [condition, body];
+        if branches.iter().any(|branch| !branch.written.is_empty()) {
+            return Err(Error::unsupported(
+                "a loop whose number of turns depends on values writes to a tensor from outside in place",
+            ));
+        }
+        if body.results.len() != start.len() || condition.results.len() != 1 {
             return Err(Error::format("a loop gives more or fewer tensors than it carries"));
         }
         for (a, b) in start.iter().zip(&body.results) {
             check_alike(a, b)?;
         }
-        let results = |branch: &Branch| -> Vec<RegionResult> {
-            branch.results.iter().map(|given| given.result.clone()).collect()
-        };
+        let given: Vec<ValueId> = mark.following(start.len());
+        let results =
+            branches.map(|branch| branch.results.iter().map(|given| given.result.clone()).collect::<Vec<_>>());
         let mut captured: Vec<ValueId> =
-            branches.iter().flat_map(|(branch, _)| branch.region.captured(&results(branch))).collect();
+            branches.iter().zip(&results).flat_map(|(branch, results)| branch.region.captured(results)).collect();
         captured.sort_unstable();
         captured.dedup();
-        let mut graphs = Vec::new();
-        for (branch, given) in &branches {
-            let inputs: Vec<ValueId> = given.iter().chain(&captured).copied().collect();
-            graphs.push(Subgraph(branch.region.graph(&inputs, &results(branch))?.into()));
-        }
-        let [condition, body]: [Subgraph; 2] =
-            graphs.try_into().map_err(|_| Error::internal("a loop has a condition and a body"))?;
+        let inputs: Vec<ValueId> = given.into_iter().chain(captured.iter().copied()).collect();
+        let graph = |at: usize| Ok::<_, Error>(Subgraph(branches[at].region.graph(&inputs, &results[at])?.into()));
+        let (condition, body) = (graph(0)?, graph(1)?);
         let given: Vec<Operand> = start
             .iter()
             .map(|given| match &given.result {

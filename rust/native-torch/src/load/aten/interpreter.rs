@@ -1,11 +1,11 @@
 //! Calls one after another, and what operations in place mean for other tensors of the same memory.
 
-use std::{rc::Rc, sync::Arc};
+use std::rc::Rc;
 
 use super::{
     call::Call,
     table::{Operation, Target, literal},
-    value::{Constant, Context, Item, Operand},
+    value::{Context, Item, Operand},
     views::write_back,
 };
 use crate::{Error, Result};
@@ -28,6 +28,17 @@ struct View {
     /// Which of the call's results it is, where there are several.
     element: Option<usize>,
     name: Rc<str>,
+}
+
+/// Whether two are the same tensor.
+fn is_same(a: &Operand, b: &Operand) -> bool {
+    match (a, b) {
+        (Operand::Computed(a), Operand::Computed(b)) => a == b,
+        (Operand::Constant(a), Operand::Constant(b)) => {
+            a.tensor.is_same_view(&b.tensor) && a.tensor.dtype() == b.tensor.dtype()
+        }
+        _ => false,
+    }
 }
 
 /// What tensors were at some time.
@@ -141,21 +152,16 @@ impl Interpreter {
         Kept(self.cells.iter().map(|cell| cell.operand.clone()).collect())
     }
 
+    /// Whether a tensor of then is another one now.
+    pub(super) fn is_other(&self, kept: &Kept, cell: usize) -> bool {
+        kept.0.get(cell).is_some_and(|old| !is_same(&self.cells[cell].operand, old))
+    }
+
     /// The tensors of then that are others now.
     pub(super) fn written_since(&self, kept: &Kept) -> Vec<(usize, Operand)> {
-        let same = |a: &Operand, b: &Operand| match (a, b) {
-            (Operand::Computed(a), Operand::Computed(b)) => a == b,
-            (Operand::Constant(a), Operand::Constant(b)) => {
-                let place = |c: &Constant| {
-                    (Arc::as_ptr(c.tensor.storage()), c.tensor.offset(), c.tensor.shape().to_vec(), c.tensor.dtype())
-                };
-                place(a) == place(b) && a.tensor.strides() == b.tensor.strides()
-            }
-            _ => false,
-        };
         let changed = |(at, (cell, old)): (usize, (&Cell, &Operand))| {
             // Views follow what they are views of.
-            (!same(&cell.operand, old) && cell.view.is_none()).then(|| (at, cell.operand.clone()))
+            (!is_same(&cell.operand, old) && cell.view.is_none()).then(|| (at, cell.operand.clone()))
         };
         self.cells.iter().zip(&kept.0).enumerate().filter_map(changed).collect()
     }

@@ -21,7 +21,7 @@ mod value;
 mod views;
 
 pub(super) use call::number;
-pub(super) use flow::{TURNS, numbers as as_numbers};
+pub(super) use flow::{Branch, Given, TURNS, numbers as as_numbers};
 pub(super) use interpreter::Interpreter;
 pub(super) use table::{Operation, Target, find, overloads};
 pub(super) use value::{Constant, Item, Operand};

@@ -10,7 +10,11 @@ use super::{
     machine::{Machine, code},
     value::{DEPTH, Value},
 };
-use crate::{Error, ErrorKind, Result, graph::Dim, tensor::Tensor};
+use crate::{
+    Error, ErrorKind, Result,
+    graph::Dim,
+    tensor::{DType, Tensor},
+};
 
 /// The operation of the table that a call is, and its arguments; some operations have names of their own in traced code.
 pub(super) fn renamed<'n>(machine: &Machine, name: &'n str, mut arguments: Vec<Value>) -> (&'n str, Vec<Value>) {
@@ -110,6 +114,38 @@ fn is_scalar(name: &str) -> bool {
         "item",
     ];
     NAMES.contains(&name)
+}
+
+/// The number of a computed tensor: a tensor without dimensions, or a mask. Of what is rounded to an int nothing is
+/// known.
+fn computed_number(machine: &mut Machine, tensor: &Value, convert: &str) -> Result<Option<Value>> {
+    let Value::Tensor(cell) = tensor else { return Ok(None) };
+    let operand = machine.interpreter.operand(*cell);
+    let is_mask = machine.interpreter.context.dtype(operand) == DType::Bool;
+    if operand.constant().is_some() || (matches!(convert, "int" | "Int" | "IntImplicit") && !is_mask) {
+        return Ok(None);
+    }
+    let one = machine.interpreter.context.shape(operand).iter().all(|dim| dim.size() == Some(1));
+    if !one {
+        return Err(Error::format("the number of a tensor of several elements"));
+    }
+    let items = vec![("self", Item::Cell(*cell)), ("size", Item::List(Vec::new()))];
+    let number = aten_of(machine, "reshape.default", items)?;
+    let Value::Tensor(cell) = number else { return Err(Error::internal("a tensor")) };
+    let dtype = match convert {
+        "bool" | "Bool" | "is_nonzero" => DType::Bool,
+        "item" | "ScalarImplicit" => return Ok(Some(number)),
+        _ => DType::F32,
+    };
+    let items = vec![("self", Item::Cell(cell)), ("dtype", Item::DType(dtype))];
+    aten_of(machine, "to.dtype", items).map(Some)
+}
+
+/// Calls an operation of ATen.
+fn aten_of(machine: &mut Machine, name: &str, items: Vec<(&str, Item)>) -> Result<Value> {
+    let target = aten::find(&format!("torch.ops.aten.{name}")).ok_or_else(|| Error::internal("an operation"))?;
+    let result = machine.interpreter.call(target, items, name)?;
+    machine.value_of(result)
 }
 
 /// The number of a tensor that is known.
@@ -431,6 +467,9 @@ fn of_tensors(
             | "ScalarImplicit" | "is_nonzero",
             [],
         ) => {
+            if let Some(value) = computed_number(machine, &arguments[0], name)? {
+                return Ok(Some(value));
+            }
             let number = item(machine, &arguments[0])?;
             let convert = match name {
                 "Int" | "IntImplicit" => "int",
@@ -440,6 +479,7 @@ fn of_tensors(
             };
             scalars(machine, convert, std::slice::from_ref(&number))?.unwrap_or(number)
         }
+        ("__not__", []) => aten_of(machine, "logical_not.default", vec![("self", Item::Cell(*cell))])?,
         ("to", [Value::Placement, Value::None, ..]) => arguments[0].clone(),
         ("to", [Value::Placement]) if keywords.is_empty() => arguments[0].clone(),
         _ => return Ok(None),

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::{
     super::{
-        aten::{Item, Operand},
+        aten::{Item, Operand, as_numbers},
         records::printable,
     },
     Script,
@@ -175,6 +175,7 @@ pub(super) fn graph(script: &Script, shapes: &[Vec<Dim>], integers: &HashSet<usi
     for (name, cell) in &named {
         let place = || format!("output `{name}`");
         let operand = machine.interpreter.operand(*cell).clone();
+        let operand = as_numbers(&mut machine.interpreter.context, &operand)?;
         let dtype = machine.interpreter.context.dtype(&operand);
         if !dtype.is_float() {
             let message = format!("it holds {}; outputs of floating-point numbers are computed", dtype.name());

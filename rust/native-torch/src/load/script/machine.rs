@@ -31,11 +31,13 @@ pub(super) struct Machine<'a> {
     frames: Vec<Frame>,
     stack: Vec<Value>,
     steps: usize,
+    /// How many branches that depend on values the program is in.
+    pub(super) nesting: usize,
     constants: usize,
     /// Records of the file as values, each made once.
-    records: HashMap<(Table, RecordId), Value>,
+    pub(super) records: HashMap<(Table, RecordId), Value>,
     /// Attributes that the program has set.
-    attributes: HashMap<(RecordId, Arc<str>), Value>,
+    pub(super) attributes: HashMap<(RecordId, Arc<str>), Value>,
     /// The inputs of the graph.
     pub inputs: Vec<ValueId>,
     /// The first input of floating-point numbers that the program uses as integers.
@@ -46,16 +48,16 @@ pub(super) struct Machine<'a> {
 
 /// Which pickle of the file a record belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Table {
+pub(super) enum Table {
     Data,
     Constants,
 }
 
 /// A call of a function under way.
-struct Frame {
-    function: Arc<Function>,
-    at: usize,
-    slots: Vec<Value>,
+pub(super) struct Frame {
+    pub function: Arc<Function>,
+    pub at: usize,
+    pub slots: Vec<Value>,
     /// The height of the stack when it was called.
     base: usize,
     /// The module that it is a method of, or was called by.
@@ -71,6 +73,7 @@ impl<'a> Machine<'a> {
             frames: Vec::new(),
             stack: Vec::new(),
             steps: STEPS,
+            nesting: 0,
             constants: CONSTANTS,
             records: HashMap::new(),
             attributes: HashMap::new(),
@@ -110,7 +113,27 @@ impl<'a> Machine<'a> {
 
     /// Steps until the outermost function returns; its result.
     fn finish(&mut self) -> Result<Value> {
-        while let Some(frame) = self.frames.last_mut() {
+        while !self.frames.is_empty() {
+            self.advance()?;
+        }
+        self.pop()
+    }
+
+    /// Steps until the current function comes from one of its steps to another.
+    pub(super) fn run_part(&mut self, from: usize, stop: usize) -> Result<()> {
+        let depth = self.frames.len();
+        self.frame()?.at = from;
+        while self.frames.len() > depth || self.frame()?.at != stop {
+            self.advance()?;
+            if self.frames.len() < depth {
+                return Err(Error::unsupported("a function returns from a branch that depends on values"));
+            }
+        }
+        Ok(())
+    }
+
+    fn advance(&mut self) -> Result<()> {
+        if let Some(frame) = self.frames.last_mut() {
             let function = frame.function.clone();
             let Some(step) = function.steps.get(frame.at) else {
                 return Err(Error::internal("a function does not return"));
@@ -122,7 +145,7 @@ impl<'a> Machine<'a> {
             })?;
             self.step(step).map_err(|error| self.located(error))?;
         }
-        self.pop()
+        Ok(())
     }
 
     /// Where the current step stands: in the model, and in its source.
@@ -145,8 +168,13 @@ impl<'a> Machine<'a> {
         Error::new(error.kind(), message).at(self.place())
     }
 
-    fn pop(&mut self) -> Result<Value> {
+    pub(super) fn pop(&mut self) -> Result<Value> {
         self.stack.pop().ok_or_else(|| Error::internal("the program's stack is empty"))
+    }
+
+    /// The height of the stack.
+    pub(super) fn height(&self) -> usize {
+        self.stack.len()
     }
 
     fn pop_many(&mut self, count: usize) -> Result<Vec<Value>> {
@@ -154,7 +182,7 @@ impl<'a> Machine<'a> {
         Ok(self.stack.split_off(at))
     }
 
-    fn frame(&mut self) -> Result<&mut Frame> {
+    pub(super) fn frame(&mut self) -> Result<&mut Frame> {
         self.frames.last_mut().ok_or_else(|| Error::internal("no function is called"))
     }
 
@@ -241,6 +269,9 @@ impl<'a> Machine<'a> {
             Step::Jump(to) => self.frame()?.at = *to,
             Step::Unless(to) => {
                 let value = self.pop()?;
+                if let Some(condition) = self.computed(&value) {
+                    return self.decide(&condition, *to);
+                }
                 if !self.condition(&value)? {
                     self.frame()?.at = *to;
                 }

@@ -6,6 +6,7 @@
 
 mod builtins;
 mod code;
+mod control;
 mod debug;
 mod forms;
 mod lexer;

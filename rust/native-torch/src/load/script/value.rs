@@ -185,7 +185,7 @@ impl Heap {
     }
 
     /// Whether a value is a tensor or holds one; or is, or holds, what could not be computed.
-    pub fn any(&self, value: &Value, test: fn(&Value) -> bool) -> Result<bool> {
+    pub fn any(&self, value: &Value, test: impl Fn(&Value) -> bool) -> Result<bool> {
         let mut rest = vec![(value.clone(), 0)];
         while let Some((value, depth)) = rest.pop() {
             if test(&value) {
