@@ -32,6 +32,13 @@ enum Merged {
     Other(Value),
 }
 
+/// A branch, and by the number of each variable that it changes what that holds, with the place of its first tensor among
+/// the branch's results.
+struct Side {
+    branch: Branch,
+    holds: HashMap<usize, (Piece, usize)>,
+}
+
 /// What is there before a branch.
 struct Before {
     slots: Vec<Value>,
@@ -88,14 +95,14 @@ impl Machine<'_> {
     /// Both branches, of which the condition takes one; goes on at `end`.
     fn branches(&mut self, condition: &Operand, parts: [(usize, usize); 2], end: usize) -> Result<()> {
         let before = self.before()?;
-        let mut sides: Vec<(Branch, HashMap<usize, (Piece, usize)>)> = Vec::new();
+        let mut sides: Vec<Side> = Vec::new();
         let mut slots: Vec<usize> = Vec::new();
         for (from, stop) in parts {
             let (begun, records) = (self.interpreter.begin(), self.records.clone());
             self.run_part(from, stop)?;
             self.check_traces(&before)?;
             let variables = self.frame()?.slots.clone();
-            let (mut changed, mut results) = (HashMap::new(), Vec::new());
+            let (mut holds, mut results) = (HashMap::new(), Vec::new());
             for (slot, value) in variables.iter().enumerate() {
                 let written =
                     |value: &Value| matches!(value, Value::Tensor(cell) if self.interpreter.is_written(&begun, *cell));
@@ -107,20 +114,20 @@ impl Machine<'_> {
                 let piece = self.piece(value, DEPTH)?;
                 let first = results.len();
                 leaves(&piece, &mut results);
-                changed.insert(slot, (piece, first));
+                holds.insert(slot, (piece, first));
             }
-            sides.push((self.interpreter.end(begun, &results)?, changed));
+            sides.push(Side { branch: self.interpreter.end(begun, &results)?, holds });
             self.records = records;
             self.frame()?.slots.clone_from(&before.slots);
         }
-        let [mut taken, mut other]: [_; 2] = sides.try_into().map_err(|_| Error::internal("two branches"))?;
+        let [mut taken, mut other]: [Side; 2] = sides.try_into().map_err(|_| Error::internal("two branches"))?;
         slots.sort_unstable();
         slots.dedup();
         let (mut merged, mut results) = (Vec::new(), [Vec::new(), Vec::new()]);
         for slot in slots {
             let mut sides = Vec::new();
-            for (branch, changed) in [&mut taken, &mut other] {
-                sides.push(match changed.get(&slot) {
+            for Side { branch, holds } in [&mut taken, &mut other] {
+                sides.push(match holds.get(&slot) {
                     Some((piece, first)) => (piece.clone(), given(branch, piece, *first)),
                     None => {
                         let piece = self.piece(&before.slots[slot], DEPTH)?;
@@ -142,9 +149,9 @@ impl Machine<'_> {
             }
         }
         let [own, others] = results;
-        *taken.0.results() = own;
-        *other.0.results() = others;
-        let results = self.interpreter.choose(condition, [taken.0, other.0])?;
+        *taken.branch.results() = own;
+        *other.branch.results() = others;
+        let results = self.interpreter.choose(condition, [taken.branch, other.branch])?;
         let cells: Vec<Item> = results.into_iter().map(|operand| self.interpreter.cell(operand)).collect();
         for (slot, value) in merged {
             let value = self.restore(value, &cells)?;
