@@ -95,6 +95,9 @@ fn inputs_outputs_and_tensors_have_their_names() {
     let names: Vec<&str> = tensors.iter().map(|tensor| tensor.name.as_str()).collect();
     assert_eq!(names, ["mix.weight", "mix.bias"]);
     assert_eq!((several.parameter_count(), several.class().as_str()), (12, "cases.scripted.Several"));
+    let objects = model("objects_scripted.pt");
+    let names: Vec<String> = objects.inputs().into_iter().map(|input| input.name).collect();
+    assert_eq!(names, ["given.x", "given.scale", "sides.left", "sides.right.0", "sides.right.1"]);
     let loops = model("loops_scripted.pt").graph(Some(&sizes(&[2, 3]))).unwrap();
     let names: Vec<&str> = loops.outputs().iter().map(|output| output.name.as_str()).collect();
     assert_eq!(names, ["output.0", "output.1.0", "output.1.1", "output.2.first", "output.2.last"]);

@@ -125,6 +125,48 @@ class Rounded(nn.Module):
         return x
 
 
+@torch.jit.script
+class Gauge:
+    """An object of the program's own."""
+
+    def __init__(self, start: torch.Tensor, count: int):
+        self.total = start
+        self.count = count
+
+    def add(self, x: torch.Tensor) -> int:
+        self.total = self.total + x
+        self.count += 1
+        return self.count
+
+    def mean(self) -> torch.Tensor:
+        return self.total / self.count
+
+
+class Sides(NamedTuple):
+    left: torch.Tensor
+    right: Tuple[torch.Tensor, torch.Tensor]
+
+
+class Objects(nn.Module):
+    """Takes a dict and a tuple with names, makes objects, gives a dict."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(3, 3)
+
+    def forward(self, given: Dict[str, torch.Tensor], sides: Sides) -> Dict[str, torch.Tensor]:
+        gauge = Gauge(self.layer(given["x"]), 1)
+        found: Dict[str, torch.Tensor] = {}
+        for key, value in given.items():
+            found["twice_" + key] = value * 2
+            gauge.add(value.sum())
+        gauge.total = torch.tanh(gauge.total)
+        turns = gauge.add(given["scale"] * sides.left)
+        found["mean"] = gauge.mean() * turns
+        found["product"] = sides.right[0] * sides.right[1]
+        return found
+
+
 class Chooser(nn.Module):
     """Returns from a branch on a value of the input."""
 
@@ -217,6 +259,7 @@ def own():
         ("sizes", Sizes, [drawn(2, 5, 2, 3)]),
         ("several", Several, [drawn(2, 2), lambda: (drawn(2, 3)(), drawn(4)())]),
         ("calls", Calls, [lambda: torch.tensor([4, 1, 1]), drawn(3)]),
+        ("objects", Objects, [lambda: {"x": drawn(2, 3)(), "scale": drawn(1)()}, lambda: Sides(drawn(3)(), (drawn(2)(), drawn(2)()))]),
         ("decides", Decides, [drawn(2, 3), drawn(3)]),
         ("negative", Negative, [drawn(4, 2)]),
     ]

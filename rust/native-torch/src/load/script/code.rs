@@ -19,6 +19,8 @@ pub(super) struct Class {
     pub parameters: Vec<String>,
     /// The names that its body declares, in order.
     pub fields: Vec<String>,
+    /// Their types.
+    pub types: Vec<Type>,
     /// Attributes that are constants of the class.
     pub constants: HashMap<String, Literal>,
 }

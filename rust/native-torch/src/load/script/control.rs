@@ -6,7 +6,7 @@ use super::{
     super::aten::{self, Branch, Given, Item, Operand},
     code::Step,
     machine::Machine,
-    value::{DEPTH, Value},
+    value::{DEPTH, Instance, Value},
 };
 use crate::{Error, Result};
 
@@ -43,7 +43,8 @@ struct Side {
 struct Before {
     slots: Vec<Value>,
     lists: Vec<Vec<Value>>,
-    dicts: usize,
+    dicts: Vec<Vec<(Value, Value)>>,
+    instances: Vec<Instance>,
     attributes: usize,
     height: usize,
 }
@@ -75,15 +76,23 @@ impl Machine<'_> {
 
     fn before(&mut self) -> Result<Before> {
         let height = self.height();
-        let (lists, dicts, attributes) = (self.heap.lists.clone(), self.heap.dicts.len(), self.attributes.len());
-        Ok(Before { slots: self.frame()?.slots.clone(), lists, dicts, attributes, height })
+        let (lists, dicts, attributes) = (self.heap.lists.clone(), self.heap.dicts.clone(), self.attributes.len());
+        let instances = self.heap.instances.clone();
+        Ok(Before { slots: self.frame()?.slots.clone(), lists, dicts, instances, attributes, height })
     }
 
     /// Refuses branches that leave traces in lists and attributes of others.
     fn check_traces(&self, before: &Before) -> Result<()> {
         let same = |a: &[Value], b: &[Value]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| is_same(a, b));
         let lists = self.heap.lists.iter().zip(&before.lists).all(|(a, b)| same(a, b));
-        if !lists || self.heap.dicts.len() != before.dicts || self.attributes.len() != before.attributes {
+        let instances = self.heap.instances.iter().zip(&before.instances).all(|(a, b)| {
+            a.attributes.len() == b.attributes.len()
+                && a.attributes.iter().zip(&b.attributes).all(|(a, b)| is_same(&a.1, &b.1))
+        });
+        let entry = |(a, b): (&(Value, Value), &(Value, Value))| is_same(&a.1, &b.1);
+        let dict = |a: &[(Value, Value)], b: &[(Value, Value)]| a.len() == b.len() && a.iter().zip(b).all(entry);
+        let dicts = self.heap.dicts.iter().zip(&before.dicts).all(|(a, b)| dict(a, b));
+        if !lists || !instances || !dicts || self.attributes.len() != before.attributes {
             return Err(Error::unsupported("a list, dict or attribute is changed in a branch that depends on values"));
         }
         if self.height() != before.height {
@@ -312,6 +321,7 @@ fn is_same(a: &Value, b: &Value) -> bool {
         (Value::Tensor(a), Value::Tensor(b))
         | (Value::List(a), Value::List(b))
         | (Value::Tuple(a), Value::Tuple(b))
+        | (Value::Instance(a), Value::Instance(b))
         | (Value::Dict(a), Value::Dict(b)) => a == b,
         (Value::Object(a), Value::Object(b)) => a == b,
         (Value::Int(a), Value::Int(b)) => a == b,

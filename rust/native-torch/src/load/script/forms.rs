@@ -1,6 +1,6 @@
 //! How forward's parameters and results become the inputs and outputs of a graph.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use super::{
     super::{
@@ -8,7 +8,7 @@ use super::{
         records::printable,
     },
     Script,
-    code::{Function, Literal, Parameter, Type},
+    code::{Literal, Parameter, Step, Type},
     machine::Machine,
     value::{DEPTH, Value},
 };
@@ -24,7 +24,9 @@ pub(super) enum Form {
     Tensor(String),
     /// A tensor that need not be given.
     Optional(String, Literal),
-    Tuple(Vec<Form>),
+    Tuple(Vec<Form>, Option<Arc<str>>),
+    /// The entries of a dict, in the order in which the code first asks for them.
+    Dict(Vec<(Arc<str>, Form)>),
     /// As many tensors as there are.
     List(String),
     /// What the caller cannot give.
@@ -32,15 +34,16 @@ pub(super) enum Form {
 }
 
 /// The forms of forward's parameters without the module itself.
-pub(super) fn inputs(forward: &Function) -> Result<Vec<Form>> {
-    let forms: Vec<Form> = forward.parameters.iter().skip(1).map(parameter).collect::<Result<_>>()?;
+pub(super) fn inputs(script: &Script) -> Result<Vec<Form>> {
+    let parameters = script.forward.parameters.iter().enumerate().skip(1);
+    let forms: Vec<Form> = parameters.map(|(at, one)| parameter(script, one, at)).collect::<Result<_>>()?;
     if forms.iter().filter(|form| matches!(form, Form::List(_))).count() > 1 {
         return Err(Error::unsupported("forward takes several lists of tensors, whose lengths are not known"));
     }
     Ok(forms)
 }
 
-fn parameter(parameter: &Parameter) -> Result<Form> {
+fn parameter(script: &Script, parameter: &Parameter, slot: usize) -> Result<Form> {
     let name = printable(&parameter.name).into_owned();
     let any = Type { name: "Tensor".to_owned(), arguments: Vec::new() };
     let ty = parameter.ty.as_ref().unwrap_or(&any);
@@ -49,11 +52,39 @@ fn parameter(parameter: &Parameter) -> Result<Form> {
     match &parameter.default {
         Some(default) if is_tensor(ty) => Ok(Form::Optional(name, default.clone())),
         Some(default) => Ok(Form::Default(default.clone())),
-        None => form(ty, name, DEPTH),
+        None if ty.name == "Dict" => dict(script, ty, &name, slot),
+        None => form(script, ty, name, DEPTH),
     }
 }
 
-fn form(ty: &Type, name: String, depth: usize) -> Result<Form> {
+/// A dict has the entries that forward asks for by name.
+fn dict(script: &Script, ty: &Type, name: &str, slot: usize) -> Result<Form> {
+    let mut keys: Vec<Arc<str>> = Vec::new();
+    for steps in script.forward.steps.windows(3) {
+        if let [Step::Load(variable), Step::Push(Literal::Text(key)), Step::Index] = steps
+            && *variable == slot
+            && !keys.contains(key)
+        {
+            keys.push(key.clone());
+        }
+    }
+    let [Type { name: kind, .. }, value] = &ty.arguments[..] else {
+        return Err(Error::format(format!("the input `{name}` is a dict of unknown types")));
+    };
+    if keys.is_empty() || kind != "str" {
+        return Err(Error::unsupported(format!(
+            "the input `{name}` is a dict whose keys forward does not name; pass its tensors by themselves, or name them: \
+             {name}[\"key\"]"
+        )));
+    }
+    let entry = |key: Arc<str>| {
+        let inner = form(script, value, format!("{name}.{}", printable(&key)), DEPTH)?;
+        Ok((key, inner))
+    };
+    keys.into_iter().map(entry).collect::<Result<_>>().map(Form::Dict)
+}
+
+fn form(script: &Script, ty: &Type, name: String, depth: usize) -> Result<Form> {
     let depth = depth.checked_sub(1).ok_or_else(|| Error::unsupported("an input of nested tuples"))?;
     match (ty.name.as_str(), &ty.arguments[..]) {
         ("Tensor", _) => Ok(Form::Tensor(name)),
@@ -63,10 +94,17 @@ fn form(ty: &Type, name: String, depth: usize) -> Result<Form> {
         ("List", [inner]) if inner.name == "Tensor" => Ok(Form::List(name)),
         ("Tuple", parts) => {
             let parts = parts.iter().enumerate();
-            parts.map(|(i, ty)| form(ty, format!("{name}.{i}"), depth)).collect::<Result<_>>().map(Form::Tuple)
+            let parts = parts.map(|(i, ty)| form(script, ty, format!("{name}.{i}"), depth)).collect::<Result<_>>();
+            parts.map(|parts| Form::Tuple(parts, None))
+        }
+        (class, []) if script.class(class).is_some_and(|class| class.base == "NamedTuple") => {
+            let fields = script.class(class).into_iter().flat_map(|class| class.fields.iter().zip(&class.types));
+            let part = |(field, ty): (&String, &Type)| form(script, ty, format!("{name}.{}", printable(field)), depth);
+            let parts = fields.map(part).collect::<Result<_>>()?;
+            Ok(Form::Tuple(parts, Some(class.into())))
         }
         (other, _) => Err(Error::unsupported(format!(
-            "the input `{name}` is of type {}; tensors, tuples and lists of them are taken, and what has a default is left \
+            "the input `{name}` is of type {}; tensors, tuples, dicts and lists of them are taken, and what has a default is left \
              at it",
             printable(other)
         ))),
@@ -80,7 +118,8 @@ pub(super) fn names(forms: &[Form]) -> Vec<String> {
     while let Some(form) = rest.pop() {
         match form {
             Form::Tensor(name) | Form::List(name) => names.push(name.clone()),
-            Form::Tuple(parts) => rest.extend(parts.iter().rev()),
+            Form::Tuple(parts, _) => rest.extend(parts.iter().rev()),
+            Form::Dict(entries) => rest.extend(entries.iter().rev().map(|entry| &entry.1)),
             Form::Optional(..) | Form::Default(_) => {}
         }
     }
@@ -128,9 +167,14 @@ impl Inputs<'_> {
                 self.tensor(machine, name)
             }
             Form::Optional(_, default) | Form::Default(default) => machine.heap.literal(default),
-            Form::Tuple(parts) => {
+            Form::Tuple(parts, class) => {
                 let parts = parts.iter().map(|part| self.value(machine, part)).collect::<Result<_>>()?;
-                machine.heap.tuple(parts)
+                machine.heap.named_tuple(parts, class.clone())
+            }
+            Form::Dict(entries) => {
+                let entry = |(key, form): &(Arc<str>, Form)| Ok((Value::Text(key.clone()), self.value(machine, form)?));
+                let entries = entries.iter().map(entry).collect::<Result<_>>()?;
+                machine.heap.dict(entries)
             }
             Form::List(name) => {
                 let each = (0..self.listed).map(|i| self.tensor(machine, &format!("{name}.{i}")));

@@ -218,6 +218,10 @@ impl<'a> Machine<'a> {
                 let value = self.pop()?;
                 match self.pop()? {
                     Value::Object(object) => drop(self.attributes.insert((object, name.clone()), value)),
+                    Value::Instance(at) => {
+                        self.heap.take(1)?;
+                        self.heap.instances[at].set(name, value);
+                    }
                     other => return Err(Error::unsupported(format!("an attribute of {} is set", other.kind()))),
                 }
             }
@@ -339,6 +343,7 @@ impl<'a> Machine<'a> {
                 let one = |(value, ty): (&Value, &Type)| depth > 0 && self.is_instance(value, ty, depth - 1);
                 elements.len() == inner.len() && elements.iter().zip(inner).all(one)
             }
+            (Value::Instance(at), name, []) => *self.heap.instances[*at].class == *name,
             (Value::Tuple(at), name, []) => self.heap.tuples[*at].class.as_deref() == Some(name),
             _ => false,
         }
@@ -368,15 +373,20 @@ impl<'a> Machine<'a> {
         mut arguments: Vec<Value>,
         keywords: Vec<(Arc<str>, Value)>,
     ) -> Result<()> {
-        let Value::Object(id) = object else {
-            return Err(Error::unsupported(format!("the method `{}` of {}", printable(name), object.kind())));
+        let (class, scope) = match object {
+            Value::Object(id) => (self.script.class_of(*id)?, self.script.scope(*id).into()),
+            Value::Instance(at) => {
+                let name = &self.heap.instances[*at].class;
+                let class = self.script.class(name).ok_or_else(|| Error::internal("an object without a class"))?;
+                (class, self.frame()?.scope.clone())
+            }
+            other => return Err(Error::unsupported(format!("the method `{}` of {}", printable(name), other.kind()))),
         };
-        let class = self.script.class_of(*id)?;
         let function = class.methods.get(name).cloned().ok_or_else(|| {
-            Error::format(format!("the class of {} has no method `{}`", self.script.scope(*id), printable(name)))
+            let what = if let Value::Object(id) = object { self.script.scope(*id) } else { object.kind().to_owned() };
+            Error::format(format!("the class of {what} has no method `{}`", printable(name)))
         })?;
         arguments.insert(0, object.clone());
-        let scope = self.script.scope(*id).into();
         self.enter(function, arguments, keywords, scope)
     }
 
@@ -384,6 +394,11 @@ impl<'a> Machine<'a> {
         if let Some(function) = self.script.function(name) {
             let scope = self.frame()?.scope.clone();
             return self.enter(function, arguments, keywords, scope);
+        }
+        if let Some(class) = name.strip_suffix(".__new__").filter(|class| self.script.class(class).is_some()) {
+            let value = self.heap.instance(class.into())?;
+            self.stack.push(value);
+            return Ok(());
         }
         if let Some(class) = self.script.class(name) {
             if class.base != "NamedTuple" {
@@ -625,6 +640,15 @@ impl<'a> Machine<'a> {
                 match script.class_of(*id)?.constants.get(&**name) {
                     Some(literal) => self.heap.literal(literal),
                     None => Err(missing(&script.scope(*id))),
+                }
+            }
+            Value::Instance(at) => {
+                let instance = &self.heap.instances[*at];
+                let constant = || self.script.class(&instance.class)?.constants.get(&**name);
+                match (instance.get(name), constant()) {
+                    (Some(value), _) => Ok(value.clone()),
+                    (None, Some(literal)) => self.heap.literal(literal),
+                    (None, None) => Err(missing("an object")),
                 }
             }
             Value::Tuple(at) => {

@@ -192,7 +192,11 @@ impl Script {
             Error::unsupported("the module has no forward; save one that has with torch.jit.save")
                 .at(script.scope(root))
         })?;
-        script.inputs = forms::inputs(&script.forward)?;
+        script.inputs = forms::inputs(&script)?;
+        // The entries of a dict may have been traced in another order.
+        if script.inputs.iter().any(|form| matches!(form, Form::Dict(_))) {
+            script.traced.clear();
+        }
         Ok(script)
     }
 

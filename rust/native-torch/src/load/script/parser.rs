@@ -207,12 +207,12 @@ impl Parser {
             name = text.to_string();
             self.expect("]")?;
             self.expect("=")?;
-            self.annotation()?;
+            class.types.push(self.annotation()?);
             class.fields.push(name);
             return Ok(());
         }
         if self.take(":") {
-            self.annotation()?;
+            class.types.push(self.annotation()?);
             class.fields.push(name.clone());
             if self.take("=") {
                 let value = self.literal()?;

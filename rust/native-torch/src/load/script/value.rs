@@ -24,6 +24,8 @@ pub(super) enum Value {
     Dict(usize),
     /// A module.
     Object(RecordId),
+    /// An object of a class of the program's own that it has made.
+    Instance(usize),
     /// A function or class by its qualified name.
     Global(Arc<str>),
     /// What code writes for a value that is never used.
@@ -50,6 +52,7 @@ impl Value {
             Value::Tuple(_) => "a tuple",
             Value::Dict(_) => "a dict",
             Value::Object(_) => "a module",
+            Value::Instance(_) => "an object",
             Value::Global(_) => "a function",
             Value::Uninitialized | Value::Unset => "a value that nothing has set",
             Value::Unknown => "a value that could not be computed",
@@ -78,12 +81,33 @@ pub(super) struct Tuple {
     pub class: Option<Arc<str>>,
 }
 
+/// An object: its class, and its attributes in the order in which they were first set.
+#[derive(Clone, Debug)]
+pub(super) struct Instance {
+    pub class: Arc<str>,
+    pub attributes: Vec<(Arc<str>, Value)>,
+}
+
+impl Instance {
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.attributes.iter().find(|attribute| *attribute.0 == *name).map(|attribute| &attribute.1)
+    }
+
+    pub fn set(&mut self, name: &Arc<str>, value: Value) {
+        match self.attributes.iter_mut().find(|attribute| attribute.0 == *name) {
+            Some(attribute) => attribute.1 = value,
+            None => self.attributes.push((name.clone(), value)),
+        }
+    }
+}
+
 /// The lists, tuples and dicts of a program. They refer to each other by number, so that none is dropped in recursion.
 #[derive(Debug, Default)]
 pub(super) struct Heap {
     pub lists: Vec<Vec<Value>>,
     pub tuples: Vec<Tuple>,
     pub dicts: Vec<Vec<(Value, Value)>>,
+    pub instances: Vec<Instance>,
     taken: usize,
 }
 
@@ -122,6 +146,12 @@ impl Heap {
         self.take(entries.len())?;
         self.dicts.push(entries);
         Ok(Value::Dict(self.dicts.len() - 1))
+    }
+
+    pub fn instance(&mut self, class: Arc<str>) -> Result<Value> {
+        self.take(1)?;
+        self.instances.push(Instance { class, attributes: Vec::new() });
+        Ok(Value::Instance(self.instances.len() - 1))
     }
 
     /// The elements of a list or a tuple.
