@@ -107,6 +107,21 @@ def old_versions():
     return files
 
 
+def upgraded():
+    """Code whose operations mean something else in files of version 3, with the numbers of torch, which knows that."""
+    torch.manual_seed(0)
+    torch.jit.save(torch.jit.script(cases.scripted.Old().eval()), out := io.BytesIO())
+    x = torch.randn(3, dtype=torch.float64)
+    index = []
+    for version in (3, 10):
+        data = rewritten(out, lambda name, data: b"%d\n" % version if name.endswith("version") else data)
+        (FOLDER / f"old_version_{version}.pt").write_bytes(data)
+        model = torch.jit.load(io.BytesIO(data))
+        write_json(FOLDER / f"old_version_{version}.json", expectations(model, (x,), {}, zero_hessian=False))
+        index.append([f"old_version_{version}.pt", f"scripted/old_version_{version}.json"])
+    return index
+
+
 def write_refused():
     folder = FOLDER / "refused"
     folder.mkdir(exist_ok=True)
@@ -163,7 +178,7 @@ def main(part=""):
         write_json(FOLDER / f"{name}.json", expected)
         index += [[file, f"scripted/{name}.json"] for file in write(name, model.float(), narrow(args))]
     if not part:
-        index += [[file, "scripted/mlp.json"] for file in old_versions()]
+        index += [[file, "scripted/mlp.json"] for file in old_versions()] + upgraded()
         (FOLDER / "index.json").write_text(json.dumps(index, indent=1) + "\n")
         write_refused()
 

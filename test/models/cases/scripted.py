@@ -116,6 +116,15 @@ def halved(x):
     return x / 2
 
 
+class Old(nn.Module):
+    """Operations that did something else in files of old versions."""
+
+    def forward(self, x):
+        whole = torch.div(torch.tensor([7, -7, 9]), torch.tensor([2, 2, -4]))
+        filled = torch.full([3], 3)
+        return x * whole + torch.div(filled, 2) + F.gelu(x) + torch.linspace(0.0, 1.0, 3) + torch.logspace(0.0, 2.0, 3)
+
+
 class Rounded(nn.Module):
     """The number of turns is a number that is rounded."""
 

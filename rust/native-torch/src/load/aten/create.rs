@@ -88,6 +88,19 @@ pub(super) fn arange(call: &mut Call) -> Result<Item> {
 }
 
 pub(super) fn linspace(call: &mut Call) -> Result<Item> {
+    let array = spaced(call)?;
+    Ok(Item::Tensor(call.constant(array)))
+}
+
+/// A number to powers that are evenly spaced.
+pub(super) fn logspace(call: &mut Call) -> Result<Item> {
+    let (array, base) = (spaced(call)?, call.float("base")?);
+    let dtype = array.dtype;
+    Ok(Item::Tensor(call.constant(array.map(dtype, |exponent| base.powf(exponent)))))
+}
+
+/// Evenly spaced numbers.
+fn spaced(call: &Call) -> Result<Array> {
     let (start, end) = (call.float("start")?, call.float("end")?);
     let steps = usize::try_from(call.int("steps")?).map_err(|_| Error::format("argument `steps` is negative"))?;
     let mut array = Array::full(&[steps], start, dtype(call, DType::F64)?)?;
@@ -102,7 +115,7 @@ pub(super) fn linspace(call: &mut Call) -> Result<Item> {
     if steps == 1 {
         array.data[0] = start;
     }
-    Ok(Item::Tensor(call.constant(array)))
+    Ok(array)
 }
 
 pub(super) fn eye(call: &mut Call) -> Result<Item> {

@@ -450,6 +450,12 @@ const NEW: &[Entry] = &[
         "start, end, steps, dtype=None, layout=None, device=None, pin_memory=None",
         create::linspace,
     ),
+    (
+        "logspace",
+        "default",
+        "start, end, steps, base=10.0, dtype=None, layout=None, device=None, pin_memory=None",
+        create::logspace,
+    ),
     ("eye", "default", "n, dtype=None, layout=None, device=None, pin_memory=None", create::eye),
     ("eye", "m", "n, m, dtype=None, layout=None, device=None, pin_memory=None", create::eye),
     ("tril", "default", "self, diagonal=0", create::lower_triangle),

@@ -18,7 +18,21 @@ use crate::{
 
 /// The operation of the table that a call is, and its arguments; some operations have names of their own in traced code.
 pub(super) fn renamed<'n>(machine: &Machine, name: &'n str, mut arguments: Vec<Value>) -> (&'n str, Vec<Value>) {
-    match (name, &arguments[..]) {
+    let version = machine.script.version();
+    match (name, &mut arguments[..]) {
+        // What operations did in files of old versions: torch's `operator_upgraders/version_map.h`.
+        ("div" | "div_", [a, b]) if version < 4 && is_whole(machine, a) && is_whole(machine, b) => {
+            arguments.push(Value::text("trunc"));
+            (name, arguments)
+        }
+        ("full", [_, value, ..]) if version < 5 => {
+            *value = value.number().map_or(Value::Unknown, Value::Float);
+            (name, arguments)
+        }
+        ("linspace" | "logspace", [_, _, steps @ Value::None, ..]) if version < 9 => {
+            *steps = Value::Int(100);
+            (name, arguments)
+        }
         // Behind the ninth stand switches of cuDNN.
         ("_convolution", _) => {
             arguments.truncate(9);
@@ -30,6 +44,15 @@ pub(super) fn renamed<'n>(machine: &Machine, name: &'n str, mut arguments: Vec<V
             ("t", arguments)
         }
         _ => (name, arguments),
+    }
+}
+
+/// Whether a value holds integers.
+fn is_whole(machine: &Machine, value: &Value) -> bool {
+    match value {
+        Value::Int(_) | Value::Bool(_) => true,
+        Value::Tensor(cell) => !machine.interpreter.context.dtype(machine.interpreter.operand(*cell)).is_float(),
+        _ => false,
     }
 }
 
