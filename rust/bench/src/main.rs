@@ -14,28 +14,37 @@ use native_torch::{
     eval::Function,
     graph::{GeluKind, Unary},
     lower::{Options, lower},
-    tensor::DType,
+    tensor::{DType, Real},
 };
 use nets::{Case, numbers};
 
 /// The median time of a call in seconds: samples of at least a millisecond for half a second.
 fn median(mut call: impl FnMut(usize)) -> f64 {
+    let [time] = medians([&mut call]);
+    time
+}
+
+/// The median times of several calls, whose samples alternate, so that what else the machine does slows all of them.
+fn medians<const N: usize>(mut calls: [&mut dyn FnMut(usize); N]) -> [f64; N] {
+    let repeats = calls.each_mut().map(|call| {
+        call(0);
+        let started = Instant::now();
+        call(1);
+        ((1e-3 / started.elapsed().as_secs_f64().max(1e-9)) as usize).clamp(1, 10_000)
+    });
+    let mut samples = [(); N].map(|()| Vec::new());
     let started = Instant::now();
-    call(0);
-    let once = started.elapsed().as_secs_f64().max(1e-9);
-    let repeat = ((1e-3 / once) as usize).clamp(1, 10_000);
-    let mut samples = Vec::new();
-    let mut calls = 0;
-    while samples.len() < 9 || (started.elapsed().as_secs_f64() < 0.5 && samples.len() < 1000) {
-        let sample = Instant::now();
-        for _ in 0..repeat {
-            calls += 1;
-            call(calls);
+    while samples[0].len() < 9 || (started.elapsed().as_secs_f64() < 0.5 * N as f64 && samples[0].len() < 1000) {
+        for ((call, samples), repeat) in calls.iter_mut().zip(&mut samples).zip(repeats) {
+            let sample = Instant::now();
+            (0..repeat).for_each(&mut **call);
+            samples.push(sample.elapsed().as_secs_f64() / repeat as f64);
         }
-        samples.push(sample.elapsed().as_secs_f64() / repeat as f64);
     }
-    samples.sort_by(f64::total_cmp);
-    samples[samples.len() / 2]
+    samples.map(|mut samples| {
+        samples.sort_by(f64::total_cmp);
+        samples[samples.len() / 2]
+    })
 }
 
 /// Floating-point operations per second of a large product.
@@ -150,22 +159,23 @@ impl Call {
     }
 }
 
-/// The median time of a call at so many points, dense or by entries. Points change from call to call, so that none finds
-/// its values in the workspace.
-fn time(f: &Function, call: Call, points: usize, threads: usize) -> f64 {
+/// A call at so many points, dense or by entries, with numbers of this type. Points change from call to call, so that none
+/// finds its values in the workspace.
+fn caller<N: Real>(f: &Function, call: Call, points: usize, threads: usize) -> impl FnMut(usize) {
     let mut workspace = f.workspace();
     workspace.set_threads(threads).expect("the threads start");
+    let numbers = |count, scale| -> Vec<N> { numbers(count, scale).into_iter().map(N::from_f64).collect() };
     let (n, m) = (f.n(), f.m());
     let inputs = [numbers(points * n, 1.0), numbers(points * n, 0.5)];
     let mu = numbers(points * m, 1.0);
-    let mut y = vec![0.0; points * m];
+    let mut y = vec![N::ZERO; points * m];
     let length = match call {
         Call::Value => 0,
         Call::Jacobian => f.jacobian_pattern().len(),
         Call::Hessian => f.hessian_pattern().len(),
     };
-    let mut matrix = vec![0.0; points * length];
-    median(|i| {
+    let mut matrix = vec![N::ZERO; points * length];
+    move |i| {
         let x = &inputs[i % 2];
         match call {
             Call::Value => f.value(&mut workspace, x, &mut y),
@@ -175,7 +185,12 @@ fn time(f: &Function, call: Call, points: usize, threads: usize) -> f64 {
             }
         }
         .expect("lengths fit");
-    })
+    }
+}
+
+/// The median time of a call in f64.
+fn time(f: &Function, call: Call, points: usize, threads: usize) -> f64 {
+    median(caller::<f64>(f, call, points, threads))
 }
 
 fn compiled(case: &Case, dtype: DType) -> Function {
@@ -217,7 +232,7 @@ fn foreign(report: &mut Report, peak: f64) {
 fn precisions(report: &mut Report, peak: f64, case: &Case, calls: &[(Call, Option<f64>)]) {
     let (double, single) = (compiled(case, DType::F64), compiled(case, DType::F32));
     for &(call, operations) in calls {
-        let (a, b) = (time(&double, call, 1, 1), time(&single, call, 1, 1));
+        let [a, b] = medians([&mut caller::<f64>(&double, call, 1, 1), &mut caller::<f32>(&single, call, 1, 1)]);
         let share = operations.map_or(String::new(), |operations| percent(operations / a / peak));
         report.row(&[case.name.clone(), call.name().to_owned(), micro(a), share, micro(b), format!("{:.2}", a / b)]);
     }

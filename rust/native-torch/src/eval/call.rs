@@ -4,7 +4,7 @@ use super::{
     hessian::Method,
     jacobian::Seeding,
     kernels::Place,
-    matrix::{Form, Matrices, widen},
+    matrix::{Form, Matrices, convert},
     memory::{Layout, Memory, Slots},
     plan::Plan,
 };
@@ -96,7 +96,14 @@ impl<T: Real> Plan<T> {
     }
 
     /// Runs a call at so many points on all these threads; with more than one, inside their pool.
-    pub fn call(&self, threads: &mut [Thread<T>], call: Call, points: usize, arguments: [&[f64]; 3], out: &mut [f64]) {
+    pub fn call<N: Real>(
+        &self,
+        threads: &mut [Thread<T>],
+        call: Call,
+        points: usize,
+        arguments: [&[N]; 3],
+        out: &mut [N],
+    ) {
         if out.is_empty() {
             return;
         }
@@ -119,13 +126,13 @@ impl<T: Real> Plan<T> {
         });
     }
 
-    fn run_blocks(
+    fn run_blocks<N: Real>(
         &self,
         thread: &mut Thread<T>,
         call: Call,
         block: usize,
-        arguments: [&[f64]; 3],
-        out: &mut [f64],
+        arguments: [&[N]; 3],
+        out: &mut [N],
         each: usize,
     ) {
         let lengths = self.lengths(call);
@@ -136,13 +143,13 @@ impl<T: Real> Plan<T> {
         }
     }
 
-    pub fn run_block(
+    pub fn run_block<N: Real>(
         &self,
         memory: &mut Memory<T>,
         call: Call,
         points: usize,
-        [x, a, b]: [&[f64]; 3],
-        out: &mut [f64],
+        [x, a, b]: [&[N]; 3],
+        out: &mut [N],
     ) {
         let passing = &self.layouts.passing;
         match call {
@@ -163,7 +170,7 @@ impl<T: Real> Plan<T> {
             }
             Call::Hvp => {
                 if self.curved.is_none() {
-                    return out.fill(0.0);
+                    return out.fill(N::ZERO);
                 }
                 let (point, pass) = self.values(memory, points, x);
                 point.seed_direction(&self.layouts.bent, &mut pass.tangents, b);
@@ -182,20 +189,20 @@ impl<T: Real> Plan<T> {
     }
 
     /// Writes the outputs' values or tangents, `[point, m]`. Constant outputs have a value, but no tangent.
-    fn emit_outputs(&self, slots: Slots<T>, points: usize, out: &mut [f64], values: bool) {
+    fn emit_outputs<N: Real>(&self, slots: Slots<T>, points: usize, out: &mut [N], values: bool) {
         let mut offset = 0;
         for place in &self.outputs {
             let size = place.size();
             for p in 0..points {
                 let out = &mut out[p * self.m + offset..][..size];
                 match place {
-                    Place::Slot(slot, _) if points == 1 => widen(slots.get(*slot, 1, size), out),
+                    Place::Slot(slot, _) if points == 1 => convert(slots.get(*slot, 1, size), out),
                     Place::Slot(slot, _) => {
                         let from = slots.get(*slot, points, size * points).iter().skip(p).step_by(points);
-                        out.iter_mut().zip(from).for_each(|(to, from)| *to = from.to_f64());
+                        out.iter_mut().zip(from).for_each(|(to, from)| *to = N::from_f64(from.to_f64()));
                     }
-                    Place::Constant(numbers) if values => widen(numbers, out),
-                    Place::Constant(_) => out.fill(0.0),
+                    Place::Constant(numbers) if values => convert(numbers, out),
+                    Place::Constant(_) => out.fill(N::ZERO),
                 }
             }
             offset += size;
@@ -203,12 +210,12 @@ impl<T: Real> Plan<T> {
     }
 
     /// Writes an input's adjoints at all points, `[point, n]`.
-    fn emit_input(&self, offset: usize, size: usize, g: Option<&[T]>, out: &mut [f64]) {
+    fn emit_input<N: Real>(&self, offset: usize, size: usize, g: Option<&[T]>, out: &mut [N]) {
         for (p, out) in out.chunks_exact_mut(self.n).enumerate() {
             let out = &mut out[offset..offset + size];
             match g {
-                Some(g) => widen(&g[p * size..(p + 1) * size], out),
-                None => out.fill(0.0),
+                Some(g) => convert(&g[p * size..(p + 1) * size], out),
+                None => out.fill(N::ZERO),
             }
         }
     }

@@ -16,7 +16,7 @@ use crate::{
     Error, Result,
     diff::{Pattern, Structure, hessian_structure, jacobian_structure},
     graph::Graph,
-    tensor::DType,
+    tensor::{DType, Real},
 };
 
 /// Structures that take more numbers than these are not looked for when a dense matrix is wanted.
@@ -42,8 +42,8 @@ pub struct Signature {
 
 /// A graph compiled to run: values and derivatives of f from n inputs to m outputs.
 ///
-/// It never changes and may be used from many threads, each with a [`Workspace`] of its own. Numbers come and go as
-/// `f64`; a function compiled in [`DType::F32`] computes in `f32` between.
+/// It never changes and may be used from many threads, each with a [`Workspace`] of its own. Numbers come and go as `f64`
+/// or `f32`; a function compiled in [`DType::F32`] computes in `f32` between, and slices of `f32` save it the conversion.
 ///
 /// Every method takes K points: `x` has length K n, and all other lengths follow. Blocks of points are computed as
 /// products of matrices. With one thread, the methods allocate nothing once a workspace has seen each kind of call.
@@ -263,7 +263,7 @@ impl Function {
     }
 
     /// The number of points in `x`, after a check of all lengths: `(name, found, expected per point)`.
-    fn points(&self, workspace: &Workspace, x: &[f64], others: &[(&str, usize, usize)]) -> Result<usize> {
+    fn points<N>(&self, workspace: &Workspace, x: &[N], others: &[(&str, usize, usize)]) -> Result<usize> {
         if workspace.id != self.id {
             return Err(Error::argument("the workspace belongs to another function; make one with workspace()"));
         }
@@ -284,13 +284,13 @@ impl Function {
     }
 
     /// Runs a call at so many points, in the function's precision.
-    fn call(
+    fn call<N: Real>(
         &self,
         workspace: &mut Workspace,
         call: Call,
         points: usize,
-        arguments: [&[f64]; 3],
-        out: &mut [f64],
+        arguments: [&[N]; 3],
+        out: &mut [N],
     ) -> Result<()> {
         let Workspace { threads, pool, .. } = workspace;
         let run = || match (&self.engine, threads) {
@@ -307,13 +307,19 @@ impl Function {
     }
 
     /// f: `y` has length K m.
-    pub fn value(&self, workspace: &mut Workspace, x: &[f64], y: &mut [f64]) -> Result<()> {
+    pub fn value<N: Real>(&self, workspace: &mut Workspace, x: &[N], y: &mut [N]) -> Result<()> {
         let points = self.points(workspace, x, &[("y", y.len(), self.m())])?;
         self.call(workspace, Call::Value, points, [x, &[], &[]], y)
     }
 
     /// J: `jacobian` has length K m n; each point's matrix is dense.
-    pub fn jacobian(&self, workspace: &mut Workspace, x: &[f64], order: Order, jacobian: &mut [f64]) -> Result<()> {
+    pub fn jacobian<N: Real>(
+        &self,
+        workspace: &mut Workspace,
+        x: &[N],
+        order: Order,
+        jacobian: &mut [N],
+    ) -> Result<()> {
         let length = self.n().saturating_mul(self.m());
         let points = self.points(workspace, x, &[("the Jacobian", jacobian.len(), length)])?;
         let Way { structure, seeding, .. } = self.jacobian_way();
@@ -322,7 +328,7 @@ impl Function {
     }
 
     /// J in the order of [`Function::jacobian_pattern`]: `values` has length K times the pattern's.
-    pub fn jacobian_values(&self, workspace: &mut Workspace, x: &[f64], values: &mut [f64]) -> Result<()> {
+    pub fn jacobian_values<N: Real>(&self, workspace: &mut Workspace, x: &[N], values: &mut [N]) -> Result<()> {
         let structure = self.jacobian_entries();
         let points = self.points(workspace, x, &[("the Jacobian's values", values.len(), structure.len())])?;
         let call = Call::Jacobian(Form::Entries, &self.jacobian_way().seeding, structure);
@@ -330,14 +336,14 @@ impl Function {
     }
 
     /// J v: `v` has length K n, `out` K m.
-    pub fn jvp(&self, workspace: &mut Workspace, x: &[f64], v: &[f64], out: &mut [f64]) -> Result<()> {
+    pub fn jvp<N: Real>(&self, workspace: &mut Workspace, x: &[N], v: &[N], out: &mut [N]) -> Result<()> {
         let (n, m) = (self.n(), self.m());
         let points = self.points(workspace, x, &[("v", v.len(), n), ("the result", out.len(), m)])?;
         self.call(workspace, Call::Jvp, points, [x, v, &[]], out)
     }
 
     /// J' u: `u` has length K m, `out` K n.
-    pub fn vjp(&self, workspace: &mut Workspace, x: &[f64], u: &[f64], out: &mut [f64]) -> Result<()> {
+    pub fn vjp<N: Real>(&self, workspace: &mut Workspace, x: &[N], u: &[N], out: &mut [N]) -> Result<()> {
         let (n, m) = (self.n(), self.m());
         let points = self.points(workspace, x, &[("u", u.len(), m), ("the result", out.len(), n)])?;
         self.call(workspace, Call::Vjp, points, [x, u, &[]], out)
@@ -345,7 +351,13 @@ impl Function {
 
     /// The Hessian of mu'f in the order of [`Function::hessian_pattern`] (lower triangle): `mu` has length K m,
     /// `values` K times the pattern's.
-    pub fn hessian_values(&self, workspace: &mut Workspace, x: &[f64], mu: &[f64], values: &mut [f64]) -> Result<()> {
+    pub fn hessian_values<N: Real>(
+        &self,
+        workspace: &mut Workspace,
+        x: &[N],
+        mu: &[N],
+        values: &mut [N],
+    ) -> Result<()> {
         let structure = self.hessian_entries();
         let others = [("mu", mu.len(), self.m()), ("the Hessian's values", values.len(), structure.len())];
         let points = self.points(workspace, x, &others)?;
@@ -354,7 +366,7 @@ impl Function {
     }
 
     /// The Hessian of mu'f, both triangles: `mu` has length K m, `hessian` K n n.
-    pub fn hessian(&self, workspace: &mut Workspace, x: &[f64], mu: &[f64], hessian: &mut [f64]) -> Result<()> {
+    pub fn hessian<N: Real>(&self, workspace: &mut Workspace, x: &[N], mu: &[N], hessian: &mut [N]) -> Result<()> {
         let n = self.n();
         let others = [("mu", mu.len(), self.m()), ("the Hessian", hessian.len(), n.saturating_mul(n))];
         let points = self.points(workspace, x, &others)?;
@@ -364,7 +376,7 @@ impl Function {
     }
 
     /// The Hessian of mu'f times v: `mu` has length K m, `v` and `out` K n.
-    pub fn hvp(&self, workspace: &mut Workspace, x: &[f64], mu: &[f64], v: &[f64], out: &mut [f64]) -> Result<()> {
+    pub fn hvp<N: Real>(&self, workspace: &mut Workspace, x: &[N], mu: &[N], v: &[N], out: &mut [N]) -> Result<()> {
         let (n, m) = (self.n(), self.m());
         let others = [("mu", mu.len(), m), ("v", v.len(), n), ("the result", out.len(), n)];
         let points = self.points(workspace, x, &others)?;

@@ -144,13 +144,13 @@ impl<T: Real> Plan<T> {
     }
 
     /// The Hessians at these points; `h` is zero and has the lower triangle's structure.
-    pub fn hessian(
+    pub fn hessian<N: Real>(
         &self,
         memory: &mut Memory<T>,
         points: usize,
-        [x, mu]: [&[f64]; 2],
+        [x, mu]: [&[N]; 2],
         method: &Method,
-        h: &mut Matrices,
+        h: &mut Matrices<N>,
     ) {
         if self.curved.is_none() || self.n == 0 {
             return;
@@ -182,13 +182,13 @@ impl<T: Real> Plan<T> {
 
     /// The sum over curved steps of G' D G, where G is the Jacobian of the step's operand and D its second derivative
     /// weighted by its adjoint.
-    fn hessian_sum(
+    fn hessian_sum<N: Real>(
         &self,
         memory: &mut Memory<T>,
         points: usize,
-        [x, mu]: [&[f64]; 2],
+        [x, mu]: [&[N]; 2],
         blocks: Option<&Blocks>,
-        h: &mut Matrices,
+        h: &mut Matrices<N>,
     ) {
         let Some((begin, end)) = self.curved else { return };
         let (point, pass) = self.values(memory, points, x);

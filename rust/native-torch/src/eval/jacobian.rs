@@ -53,7 +53,14 @@ impl<T: Real> Plan<T> {
     }
 
     /// The Jacobians at these points; `j` is zero.
-    pub fn jacobian(&self, memory: &mut Memory<T>, points: usize, x: &[f64], seeding: &Seeding, j: &mut Matrices) {
+    pub fn jacobian<N: Real>(
+        &self,
+        memory: &mut Memory<T>,
+        points: usize,
+        x: &[N],
+        seeding: &Seeding,
+        j: &mut Matrices<N>,
+    ) {
         let count = self.directions(seeding);
         let layout = match (seeding.forward, &seeding.colours) {
             (true, None) => &self.layouts.tangents,
@@ -71,7 +78,14 @@ impl<T: Real> Plan<T> {
         }
     }
 
-    fn jacobian_columns(&self, memory: &mut Memory<T>, points: usize, x: &[f64], block: &Block, j: &mut Matrices) {
+    fn jacobian_columns<N: Real>(
+        &self,
+        memory: &mut Memory<T>,
+        points: usize,
+        x: &[N],
+        block: &Block,
+        j: &mut Matrices<N>,
+    ) {
         let (point, pass) = self.values(memory, points, x);
         let columns = block.count;
         let identity = block.colours.is_none().then_some(block.first);
@@ -99,7 +113,14 @@ impl<T: Real> Plan<T> {
         }
     }
 
-    fn jacobian_rows(&self, memory: &mut Memory<T>, points: usize, x: &[f64], block: &Block, j: &mut Matrices) {
+    fn jacobian_rows<N: Real>(
+        &self,
+        memory: &mut Memory<T>,
+        points: usize,
+        x: &[N],
+        block: &Block,
+        j: &mut Matrices<N>,
+    ) {
         let (point, pass) = self.values(memory, points, x);
         let rows = block.count;
         let stored = self.last.filter(|&i| block.colours.is_none() && self.steps[i].active().count() == 1);

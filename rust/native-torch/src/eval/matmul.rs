@@ -209,11 +209,11 @@ fn product<T: Real>(
                 if part == Part::Lower && j0 >= top + m1 {
                     break;
                 }
-                let vectors = share((n - j0).div_ceil(lanes), registers.vectors);
+                let vectors = share((n - j0).div_ceil(lanes), registers.vectors(m));
                 let padded = vectors * lanes;
                 let width = padded.min(n - j0);
                 let (b, at) = match at {
-                    Rows::Every(ldb) if width < padded || m1 - m0 >= COPY_FROM => {
+                    Rows::Every(ldb) if (width < padded && !registers.masks) || m1 - m0 >= COPY_FROM => {
                         for p in 0..depth {
                             let row = &b[(k0 + p) * ldb + j0..][..width];
                             panel[p * padded..p * padded + width].copy_from_slice(row);
@@ -251,51 +251,11 @@ pub(crate) fn add_transposed_product(
     matmul(panels, Sizes { m, n, k }, Left::transposed(a, m), b, n, c, n, Write::Add, Part::All);
 }
 
-multiversion! {
-    /// `y = A x (+ b)` for a row-major `A` with as many rows as `y` has elements.
-    pub(super) fn matvec<T: Real>(a: &[T], x: &[T], bias: Option<&[T]>, y: &mut [T]) {
-        const LANES: usize = 16;
-        const ROWS: usize = 4;
-        let width = x.len();
-        assert_eq!(a.len(), width * y.len());
-        let mut i = 0;
-        while i < y.len() {
-            // The last rows are computed again where fewer than ROWS are left.
-            let rows = ROWS.min(y.len());
-            let first = i.min(y.len() - rows);
-            let mut lines = [&a[..0]; ROWS];
-            for (r, line) in lines.iter_mut().enumerate() {
-                let at = (first + r.min(rows - 1)) * width;
-                *line = &a[at..at + width];
-            }
-            let mut sums = [[T::ZERO; LANES]; ROWS];
-            let whole = width / LANES * LANES;
-            for p in (0..whole).step_by(LANES) {
-                let x: &[T; LANES] = x[p..p + LANES].try_into().expect("a whole vector");
-                for r in 0..ROWS {
-                    let line: &[T; LANES] = lines[r][p..p + LANES].try_into().expect("a whole vector");
-                    for l in 0..LANES {
-                        sums[r][l] = line[l].madd::<FMA>(x[l], sums[r][l]);
-                    }
-                }
-            }
-            for r in 0..rows {
-                let mut half = [T::ZERO; LANES / 2];
-                for l in 0..LANES / 2 {
-                    half[l] = sums[r][l] + sums[r][l + LANES / 2];
-                }
-                let mut quarter = [T::ZERO; LANES / 4];
-                for l in 0..LANES / 4 {
-                    quarter[l] = half[l] + half[l + LANES / 4];
-                }
-                let mut sum = (quarter[0] + quarter[2]) + (quarter[1] + quarter[3]);
-                for p in whole..width {
-                    sum = lines[r][p].madd::<FMA>(x[p], sum);
-                }
-                y[first + r] = sum + bias.map_or(T::ZERO, |b| b[first + r]);
-            }
-            i += ROWS;
-        }
+/// `y = A x (+ b)` for a row-major `A` with as many rows as `y` has elements.
+pub(super) fn matvec<T: Real>(a: &[T], x: &[T], bias: Option<&[T]>, y: &mut [T]) {
+    Registers::new().multiply_rows(a, x, y);
+    if let Some(bias) = bias {
+        y.iter_mut().zip(bias).for_each(|(y, &b)| *y += b);
     }
 }
 

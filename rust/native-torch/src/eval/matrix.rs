@@ -13,16 +13,16 @@ pub(super) enum Form {
 }
 
 /// Matrices of one structure, one for each point.
-pub(super) struct Matrices<'a> {
-    pub numbers: &'a mut [f64],
+pub(super) struct Matrices<'a, N> {
+    pub numbers: &'a mut [N],
     pub form: Form,
     pub structure: &'a Structure,
 }
 
-impl<'a> Matrices<'a> {
+impl<'a, N: Real> Matrices<'a, N> {
     /// Matrices of zeros.
-    pub fn zeros(numbers: &'a mut [f64], form: Form, structure: &'a Structure) -> Self {
-        numbers.fill(0.0);
+    pub fn zeros(numbers: &'a mut [N], form: Form, structure: &'a Structure) -> Self {
+        numbers.fill(N::ZERO);
         Self { numbers, form, structure }
     }
 
@@ -50,7 +50,7 @@ impl<'a> Matrices<'a> {
         for (k, &column) in self.structure.row(row).iter().enumerate() {
             if let Some(number) = pick(column as usize) {
                 let place = self.place(row, column as usize, k);
-                self.numbers[offset + place] = number.to_f64();
+                self.numbers[offset + place] = N::from_f64(number.to_f64());
             }
         }
     }
@@ -64,10 +64,10 @@ impl<'a> Matrices<'a> {
             let column = column as usize;
             if let Some(number) = pick(k, column) {
                 let place = self.place(row, column, k);
-                self.numbers[offset + place] = number.to_f64();
+                self.numbers[offset + place] = N::from_f64(number.to_f64());
                 if let Form::Dense(order) = self.form {
                     let mirrored = if order == Order::RowMajor { (column, row) } else { (row, column) };
-                    self.numbers[offset + mirrored.0 * n + mirrored.1] = number.to_f64();
+                    self.numbers[offset + mirrored.0 * n + mirrored.1] = N::from_f64(number.to_f64());
                 }
             }
         }
@@ -81,10 +81,10 @@ impl<'a> Matrices<'a> {
             Form::Dense(order) if !masked => {
                 let numbers = &mut self.numbers[offset..];
                 match order {
-                    Order::RowMajor => widen(line, &mut numbers[row * columns + first..][..line.len()]),
+                    Order::RowMajor => convert(line, &mut numbers[row * columns + first..][..line.len()]),
                     Order::ColumnMajor => {
                         let numbers = numbers[first * rows + row..].iter_mut().step_by(rows);
-                        numbers.zip(line).for_each(|(to, from)| *to = from.to_f64());
+                        numbers.zip(line).for_each(|(to, from)| *to = N::from_f64(from.to_f64()));
                     }
                 }
             }
@@ -94,7 +94,7 @@ impl<'a> Matrices<'a> {
                 for (k, &column) in members.iter().enumerate().skip(begin) {
                     let Some(number) = line.get(column as usize - first) else { break };
                     let place = self.place(row, column as usize, k);
-                    self.numbers[offset + place] = number.to_f64();
+                    self.numbers[offset + place] = N::from_f64(number.to_f64());
                 }
             }
         }
@@ -106,14 +106,17 @@ impl<'a> Matrices<'a> {
         let offset = point * self.each();
         for (row, h) in h.chunks_exact(n).enumerate().take(n) {
             match self.form {
-                Form::Dense(_) => widen(&h[..=row], &mut self.numbers[offset + row * n..][..=row]),
+                Form::Dense(_) => convert(&h[..=row], &mut self.numbers[offset + row * n..][..=row]),
                 Form::Entries => {
                     let members = self.structure.row(row);
                     let entries = &mut self.numbers[offset + self.structure.start(row)..][..members.len()];
                     if members.len() == row + 1 {
-                        widen(&h[..=row], entries);
+                        convert(&h[..=row], entries);
                     } else {
-                        entries.iter_mut().zip(members).for_each(|(to, &column)| *to = h[column as usize].to_f64());
+                        entries
+                            .iter_mut()
+                            .zip(members)
+                            .for_each(|(to, &column)| *to = N::from_f64(h[column as usize].to_f64()));
                     }
                 }
             }
@@ -125,7 +128,7 @@ impl<'a> Matrices<'a> {
 }
 
 /// Copies the lower triangle to the upper one, tile by tile.
-fn mirror(n: usize, h: &mut [f64]) {
+fn mirror<N: Real>(n: usize, h: &mut [N]) {
     const TILE: usize = 16;
     for i0 in (0..n).step_by(TILE) {
         for j0 in (0..=i0).step_by(TILE) {
@@ -139,15 +142,8 @@ fn mirror(n: usize, h: &mut [f64]) {
 }
 
 multiversion! {
-    /// Copies numbers of either precision.
-    pub(super) fn widen<T: Real>(from: &[T], to: &mut [f64]) {
-        to.iter_mut().zip(from).for_each(|(to, from)| *to = from.to_f64());
-    }
-}
-
-multiversion! {
-    /// Copies numbers to either precision.
-    pub(super) fn narrow<T: Real>(from: &[f64], to: &mut [T]) {
-        to.iter_mut().zip(from).for_each(|(to, &from)| *to = T::from_f64(from));
+    /// Copies numbers from either precision to either.
+    pub(super) fn convert<T: Real, N: Real>(from: &[T], to: &mut [N]) {
+        to.iter_mut().zip(from).for_each(|(to, from)| *to = N::from_f64(from.to_f64()));
     }
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{
     kernels::{At, Operands, Place, Scratch, Write},
-    matrix::narrow,
+    matrix::convert,
     memory::{Adjoints, Layout, Memory, Pass, Slots, grown},
     plan::{Plan, Step},
 };
@@ -15,11 +15,11 @@ const KEEP: usize = 1 << 20;
 
 impl<T: Real> Plan<T> {
     /// Computes all values at these points, unless they are there already. `x` is `[point, n]`.
-    pub fn values<'a>(
+    pub fn values<'a, N: Real>(
         &'a self,
         memory: &'a mut Memory<T>,
         points: usize,
-        x: &[f64],
+        x: &[N],
     ) -> (Point<'a, T>, &'a mut Pass<T>) {
         let layout = &self.layouts.kept;
         if memory.points != points || !self.is_known(memory, x) {
@@ -32,10 +32,10 @@ impl<T: Real> Plan<T> {
     }
 
     /// Whether all values are there for these points.
-    fn is_known(&self, memory: &Memory<T>, x: &[f64]) -> bool {
+    fn is_known<N: Real>(&self, memory: &Memory<T>, x: &[N]) -> bool {
         let (points, slots) = (memory.points, Slots::new(&self.layouts.kept, &memory.values));
         // Bit by bit, so that a NaN is the same point, too.
-        let same = |(a, b): (&T, &f64)| a.to_f64().to_bits() == T::from_f64(*b).to_f64().to_bits();
+        let same = |(a, b): (&T, &N)| a.to_f64().to_bits() == T::from_f64(b.to_f64()).to_f64().to_bits();
         let mut offset = 0;
         self.inputs.iter().all(|&slot| {
             let size = self.sizes[slot];
@@ -50,7 +50,7 @@ impl<T: Real> Plan<T> {
     }
 
     /// f at these points: the outputs' values. They are kept only where they are few.
-    pub fn results<'a>(&'a self, memory: &'a mut Memory<T>, points: usize, x: &[f64]) -> Slots<'a, T> {
+    pub fn results<'a, N: Real>(&'a self, memory: &'a mut Memory<T>, points: usize, x: &[N]) -> Slots<'a, T> {
         if self.layouts.kept.total * points <= KEEP {
             return self.values(memory, points, x).0.values;
         }
@@ -65,7 +65,7 @@ impl<T: Real> Plan<T> {
         if self.layouts.kept.total <= KEEP { self.layouts.kept.total } else { self.layouts.passing.total }
     }
 
-    fn run(&self, layout: &Layout, memory: &mut Memory<T>, points: usize, x: &[f64]) {
+    fn run<N: Real>(&self, layout: &Layout, memory: &mut Memory<T>, points: usize, x: &[N]) {
         let values = grown(&mut memory.values, layout.total * points);
         let mut offset = 0;
         for &slot in &self.inputs {
@@ -84,12 +84,12 @@ impl<T: Real> Plan<T> {
 }
 
 /// `to[element, point] = from(point)[element]`
-fn interleave<'a, T: Real>(points: usize, from: impl Fn(usize) -> &'a [f64], to: &mut [T]) {
+fn interleave<'a, T: Real, N: Real>(points: usize, from: impl Fn(usize) -> &'a [N], to: &mut [T]) {
     if points == 1 {
-        return narrow(from(0), to);
+        return convert(from(0), to);
     }
     for p in 0..points {
-        to.iter_mut().skip(p).step_by(points).zip(from(p)).for_each(|(to, &from)| *to = T::from_f64(from));
+        to.iter_mut().skip(p).step_by(points).zip(from(p)).for_each(|(to, from)| *to = T::from_f64(from.to_f64()));
     }
 }
 
@@ -109,7 +109,7 @@ impl<'a, T: Real> Point<'a, T> {
     }
 
     /// Sets the inputs' tangents to `v`, `[point, n]`: one column.
-    pub fn seed_direction(&self, layout: &Layout, tangents: &mut Vec<T>, v: &[f64]) {
+    pub fn seed_direction<N: Real>(&self, layout: &Layout, tangents: &mut Vec<T>, v: &[N]) {
         let Self { plan, points, .. } = *self;
         let tangents = grown(tangents, layout.total * points);
         let mut offset = 0;
@@ -163,6 +163,8 @@ impl<'a, T: Real> Point<'a, T> {
             let step = &plan.steps[position];
             let (slots, out) = Slots::writing(layout, tangents, step.result, lanes, plan.sizes[step.result] * lanes);
             match (identity.filter(|_| plan.first == Some(position)), step.kernel.jacobian()) {
+                // All columns of a single point stand as they are stored.
+                (Some(_), Some(jacobian)) if points == 1 && columns == plan.n => out.copy_from_slice(jacobian),
                 (Some(first), Some(jacobian)) => {
                     for (from, to) in jacobian.chunks_exact(plan.n).zip(out.chunks_exact_mut(lanes)) {
                         let from = &from[first..first + columns];
@@ -225,10 +227,10 @@ impl<'a, T: Real> Point<'a, T> {
     }
 
     /// Sets the outputs' adjoints to `u`, `[point, m]`: one row.
-    pub fn seed_weights(&self, layout: &Layout, adjoints: &mut Adjoints<T>, spare: &mut Vec<T>, u: &[f64]) {
+    pub fn seed_weights<N: Real>(&self, layout: &Layout, adjoints: &mut Adjoints<T>, spare: &mut Vec<T>, u: &[N]) {
         let m = self.plan.m;
         self.seed_adjoints(layout, adjoints, 1, spare, |p, offset, g| {
-            narrow(&u[p * m + offset..][..g.len()], g);
+            convert(&u[p * m + offset..][..g.len()], g);
         });
     }
 
@@ -308,7 +310,7 @@ impl<'a, T: Real> Point<'a, T> {
 
     /// The Hessian of `mu' f` times the directions in the inputs' tangents (of the layout `bent`), so many columns at
     /// each point: forward over reverse. `second` receives the products as rows of adjoints.
-    pub fn hessian_times(&self, pass: &mut Pass<T>, columns: usize, mu: &[f64]) {
+    pub fn hessian_times<N: Real>(&self, pass: &mut Pass<T>, columns: usize, mu: &[N]) {
         let Self { plan, points, .. } = *self;
         let (bent, passing) = (&plan.layouts.bent, &plan.layouts.passing);
         let lanes = points * columns;

@@ -14,6 +14,9 @@ use crate::{
     tensor::Real,
 };
 
+/// Bytes that the kernels of a plan may take for what they prepare once.
+const ROOM: usize = 4 << 20;
+
 /// A graph with all sizes known, ready to run. It never changes; each thread brings a [`Memory`].
 pub(super) struct Plan<T> {
     pub steps: Vec<Step<T>>,
@@ -106,6 +109,7 @@ impl<T: Real> Plan<T> {
             }
         }
         let mut scratch = Scratch::new(1);
+        let mut room = ROOM / size_of::<T>();
         let mut steps: Vec<Step<T>> = Vec::new();
         let contractions = contractions(graph);
         let mut products: Vec<usize> = contractions.iter().flatten().copied().collect();
@@ -133,7 +137,7 @@ impl<T: Real> Plan<T> {
             };
             let kernel: Box<dyn Kernel<T>> = match product.and_then(|product| Contraction::new(graph, product)) {
                 Some(contraction) => Box::new(contraction),
-                None => kernel(graph, node, &constants)?,
+                None => kernel(graph, node, &constants, &mut room)?,
             };
             let size = graph.numel(result);
             let place = if operands.iter().all(|place| matches!(place, Place::Constant(_))) {

@@ -13,6 +13,8 @@ use crate::tensor::Real;
 
 /// Elements in the widest tile: three vectors of 64 bytes in `f32`.
 pub(super) const WIDTH: usize = 48;
+/// Vectors in the widest tile of a single row.
+const LONG: usize = 8;
 /// Rows in the highest tile.
 const HEIGHT: usize = 8;
 /// Elements in the largest tile.
@@ -40,6 +42,8 @@ pub(super) struct Registers<T> {
     pub vectors: usize,
     /// Elements of a vector.
     pub lanes: usize,
+    /// Whether vectors can be read and written in part.
+    pub masks: bool,
     element: std::marker::PhantomData<T>,
 }
 
@@ -52,9 +56,12 @@ pub(super) enum Rows<'a> {
     At(&'a [usize]),
 }
 
-/// `c (+)= a b`: depth, `a` with its distances, `b` with its row's or with the place of each, `c` with its row's, and
-/// whether to add.
-type Kernel<T> = unsafe fn(usize, *const T, usize, usize, *const T, usize, *const usize, *mut T, usize, bool);
+/// `c (+)= a b`: depth, `a` with its distances, `b` with its row's or with the place of each, `c` with its row's, the
+/// elements of its last vector, and whether to add.
+type Kernel<T> = unsafe fn(usize, *const T, usize, usize, *const T, usize, *const usize, *mut T, usize, usize, bool);
+
+/// `y = a x`: the length of `x`, `a` with its row's distance, `x` and `y`.
+type Dots<T> = unsafe fn(usize, *const T, usize, *const T, *mut T);
 
 impl<T: Real> Registers<T> {
     /// Those of this processor.
@@ -70,11 +77,18 @@ impl<T: Real> Registers<T> {
             #[cfg(target_arch = "x86_64")]
             Level::V4 => (HEIGHT, 3, 64),
         };
-        Self { level, rows, vectors, lanes: bytes / size_of::<T>(), element: std::marker::PhantomData }
+        let (lanes, masks) = (bytes / size_of::<T>(), bytes == 64);
+        Self { level, rows, vectors, lanes, masks, element: std::marker::PhantomData }
     }
 
-    /// Multiplies one tile. `a`, `b` and `c` start at the tile; `b` has all elements of the vectors in each row. A tile
-    /// that is wider than its part of `c` is first written to `whole`, which has room for [`TILE`] elements.
+    /// Vectors in the widest tile for a product of so many rows.
+    pub fn vectors(&self, rows: usize) -> usize {
+        if rows == 1 && self.masks { LONG } else { self.vectors }
+    }
+
+    /// Multiplies one tile. `a`, `b` and `c` start at the tile; without masks `b` has all elements of the vectors in each
+    /// row, and a tile that is wider than its part of `c` is first written to `whole`, which has room for [`TILE`]
+    /// elements.
     #[allow(unsafe_code, clippy::too_many_arguments)]
     pub fn multiply(
         &self,
@@ -94,11 +108,12 @@ impl<T: Real> Registers<T> {
             Rows::Every(ldb) => ((depth - 1) * ldb, ldb, std::ptr::null()),
             Rows::At(places) => (places[..depth].iter().copied().max().unwrap_or(0), 0, places.as_ptr()),
         };
-        assert!(b.len() >= last + full);
-        assert!(c.len() >= (rows - 1) * ldc + width && width <= full);
-        assert!(whole.len() >= rows * full);
-        let kernel = self.kernel(rows, vectors, !places.is_null());
-        if width == full {
+        assert!(b.len() >= last + if self.masks { width } else { full });
+        assert!(c.len() >= (rows - 1) * ldc + width && width <= full && width > full - self.lanes);
+        let edge = width - (full - self.lanes);
+        let half = self.masks && 2 * edge <= self.lanes;
+        let kernel = self.kernel(rows, vectors, !places.is_null(), half);
+        if width == full || self.masks {
             // SAFETY: the lengths were checked above, and `level` found the kernel's instructions.
             unsafe {
                 kernel(
@@ -111,14 +126,17 @@ impl<T: Real> Registers<T> {
                     places,
                     c.as_mut_ptr(),
                     ldc,
+                    edge,
                     write == Write::Add,
                 )
             };
             return;
         }
+        assert!(whole.len() >= rows * full);
         // SAFETY: as above.
         unsafe {
-            kernel(depth, a.data.as_ptr(), a.row, a.column, b.as_ptr(), ldb, places, whole.as_mut_ptr(), full, false);
+            let (whole, edge) = (whole.as_mut_ptr(), self.lanes);
+            kernel(depth, a.data.as_ptr(), a.row, a.column, b.as_ptr(), ldb, places, whole, full, edge, false);
         }
         for (i, line) in whole.chunks_exact(full).take(rows).enumerate() {
             let c = &mut c[i * ldc..i * ldc + width];
@@ -130,34 +148,96 @@ impl<T: Real> Registers<T> {
     }
 
     #[allow(unsafe_code)]
-    fn kernel(&self, rows: usize, vectors: usize, placed: bool) -> Kernel<T> {
+    fn kernel(&self, rows: usize, vectors: usize, placed: bool, half: bool) -> Kernel<T> {
         if TypeId::of::<T>() == TypeId::of::<f64>() {
             // SAFETY: T is f64, so that both are the same type.
-            unsafe { transmute_copy(&double(self.level, rows, vectors, placed)) }
+            unsafe { transmute_copy(&double::kernel(self.level, rows, vectors, placed, half)) }
         } else {
             assert!(TypeId::of::<T>() == TypeId::of::<f32>(), "f64 and f32 are the only real types");
             // SAFETY: T is f32, so that both are the same type.
-            unsafe { transmute_copy(&single(self.level, rows, vectors, placed)) }
+            unsafe { transmute_copy(&single::kernel(self.level, rows, vectors, placed, half)) }
+        }
+    }
+
+    /// The products of rows of `a`, one after another, with `x`, one for each element of `y`.
+    #[allow(unsafe_code)]
+    pub fn multiply_rows(&self, a: &[T], x: &[T], y: &mut [T]) {
+        let width = x.len();
+        assert_eq!(a.len(), width * y.len());
+        for (i, y) in y.chunks_mut(ROWS).enumerate() {
+            let kernel: Dots<T> = if TypeId::of::<T>() == TypeId::of::<f64>() {
+                // SAFETY: T is f64, so that both are the same type.
+                unsafe { transmute_copy(&double::rows(self.level, y.len())) }
+            } else {
+                assert!(TypeId::of::<T>() == TypeId::of::<f32>(), "f64 and f32 are the only real types");
+                // SAFETY: T is f32, so that both are the same type.
+                unsafe { transmute_copy(&single::rows(self.level, y.len())) }
+            };
+            let a = &a[i * ROWS * width..][..y.len() * width];
+            // SAFETY: `a` has a row of the length of `x` for each element of `y`.
+            unsafe { kernel(width, a.as_ptr(), width, x.as_ptr(), y.as_mut_ptr()) };
         }
     }
 }
+
+/// Rows whose products with a vector are summed at a time.
+const ROWS: usize = 4;
 
 macro_rules! choose {
     ($size:expr, $function:ident, $vector:ty: $(($rows:literal, $vectors:literal))*) => {
         match $size {
             $(
-                ($rows, $vectors, false) => $function::<$vector, $rows, $vectors, false>,
-                ($rows, $vectors, true) => $function::<$vector, $rows, $vectors, true>,
+                ($rows, $vectors, false, false) => $function::<$vector, $rows, $vectors, false, false>,
+                ($rows, $vectors, true, false) => $function::<$vector, $rows, $vectors, true, false>,
             )*
-            (rows, vectors, _) => unreachable!("a tile of {rows} rows and {vectors} vectors"),
+            (rows, vectors, ..) => unreachable!("a tile of {rows} rows and {vectors} vectors"),
+        }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+macro_rules! choose_masked {
+    ($size:expr, $function:ident, $vector:ty: $(($rows:literal, $vectors:literal))*) => {
+        match $size {
+            $(
+                ($rows, $vectors, false, false) => $function::<$vector, $rows, $vectors, false, false>,
+                ($rows, $vectors, true, false) => $function::<$vector, $rows, $vectors, true, false>,
+                ($rows, $vectors, false, true) => $function::<$vector, $rows, $vectors, false, true>,
+                ($rows, $vectors, true, true) => $function::<$vector, $rows, $vectors, true, true>,
+            )*
+            (rows, vectors, ..) => unreachable!("a tile of {rows} rows and {vectors} vectors"),
+        }
+    };
+}
+
+macro_rules! choose_dots {
+    ($rows:expr, $function:ident, $vector:ty) => {
+        match $rows {
+            1 => $function::<$vector, 1>,
+            2 => $function::<$vector, 2>,
+            3 => $function::<$vector, 3>,
+            _ => $function::<$vector, ROWS>,
         }
     };
 }
 
 macro_rules! kernels {
     ($name:ident, $t:ty, $portable:ty, $v3:ty, $v4:ty) => {
-        fn $name(level: Level, rows: usize, vectors: usize, placed: bool) -> Kernel<$t> {
-            let size = (rows, vectors, placed);
+        mod $name {
+            use super::*;
+
+            pub fn rows(level: Level, rows: usize) -> Dots<$t> {
+                match level {
+                    Level::Baseline => choose_dots!(rows, dots, $portable),
+                    #[cfg(target_arch = "x86_64")]
+                    Level::V3 => choose_dots!(rows, dots_v3, $v3),
+                    #[cfg(target_arch = "x86_64")]
+                    Level::V4 => choose_dots!(rows, dots_v4, $v4),
+                }
+            }
+
+        pub fn kernel(level: Level, rows: usize, vectors: usize, placed: bool, half: bool) -> Kernel<$t> {
+            let size = (rows, vectors, placed, half);
             match level {
                 Level::Baseline => choose!(size, tile, $portable: (1, 1) (2, 1) (3, 1) (4, 1)),
                 #[cfg(target_arch = "x86_64")]
@@ -166,13 +246,15 @@ macro_rules! kernels {
                     (1, 1) (2, 1) (3, 1) (4, 1) (5, 1) (6, 1) (1, 2) (2, 2) (3, 2) (4, 2) (5, 2) (6, 2)
                 },
                 #[cfg(target_arch = "x86_64")]
-                Level::V4 => choose! {
+                Level::V4 => choose_masked! {
                     size, tile_v4, $v4:
+                    (1, 4) (1, 5) (1, 6) (1, 7) (1, 8)
                     (1, 1) (2, 1) (3, 1) (4, 1) (5, 1) (6, 1) (7, 1) (8, 1)
                     (1, 2) (2, 2) (3, 2) (4, 2) (5, 2) (6, 2) (7, 2) (8, 2)
                     (1, 3) (2, 3) (3, 3) (4, 3) (5, 3) (6, 3) (7, 3) (8, 3)
                 },
             }
+        }
         }
     };
 }
@@ -184,7 +266,11 @@ kernels!(single, f32, [f32; 8], x86::__m256, x86::__m512);
 #[allow(unsafe_code)]
 trait Vector: Copy {
     type Element: Real;
+    /// A vector of half the elements where parts can be read; else the same.
+    type Half: Vector<Element = Self::Element>;
     const LANES: usize;
+    /// Whether parts can be read and written.
+    const MASKS: bool;
     /// The same number in every lane.
     ///
     /// # Safety
@@ -196,6 +282,14 @@ trait Vector: Copy {
     /// # Safety
     /// `LANES` elements can be written.
     unsafe fn store(self, to: *mut Self::Element);
+    /// The first elements, and zeros for the others.
+    ///
+    /// # Safety
+    /// So many elements can be read; so many are in the vector; the processor has masks.
+    unsafe fn load_part(from: *const Self::Element, count: usize) -> Self;
+    /// # Safety
+    /// So many elements can be written; so many are in the vector; the processor has masks.
+    unsafe fn store_part(self, to: *mut Self::Element, count: usize);
     /// `self + a b`
     ///
     /// # Safety
@@ -204,16 +298,22 @@ trait Vector: Copy {
     /// # Safety
     /// As for `splat`.
     unsafe fn add(self, other: Self) -> Self;
+    /// The sum of its elements.
+    ///
+    /// # Safety
+    /// As for `splat`.
+    unsafe fn sum(self) -> Self::Element;
 }
 
 /// See [`Kernel`].
 ///
 /// # Safety
 /// The processor has the instructions of `V`; `a` has `ROWS x depth` elements at its distances, `b` `depth` rows, at
-/// `places` if `PLACED`, and `c` `ROWS` rows of `VECTORS * LANES` elements.
+/// `places` if `PLACED`, and `c` `ROWS` rows of `(VECTORS - 1) * LANES + edge` elements. Without masks the edge is a whole
+/// vector; if `HALF` it is at most half of one, and there are masks.
 #[inline(always)]
 #[allow(unsafe_code, clippy::too_many_arguments, clippy::needless_range_loop)]
-unsafe fn tile<V: Vector, const ROWS: usize, const VECTORS: usize, const PLACED: bool>(
+unsafe fn tile<V: Vector, const ROWS: usize, const VECTORS: usize, const PLACED: bool, const HALF: bool>(
     depth: usize,
     a: *const V::Element,
     row: usize,
@@ -223,22 +323,36 @@ unsafe fn tile<V: Vector, const ROWS: usize, const VECTORS: usize, const PLACED:
     places: *const usize,
     c: *mut V::Element,
     ldc: usize,
+    edge: usize,
     add: bool,
 ) {
     // SAFETY: all reads and writes are within what the caller promises.
     unsafe {
+        let last = (VECTORS - 1) * V::LANES;
         let mut sums = [[V::splat(V::Element::ZERO); VECTORS]; ROWS];
+        let mut halves = [V::Half::splat(V::Element::ZERO); ROWS];
         let (mut a, mut b) = (a, b);
         for p in 0..depth {
             let b_row = if PLACED { b.add(*places.add(p)) } else { b };
             let mut line = [V::splat(V::Element::ZERO); VECTORS];
-            for v in 0..VECTORS {
+            let mut half = V::Half::splat(V::Element::ZERO);
+            for v in 0..VECTORS - 1 {
                 line[v] = V::load(b_row.add(v * V::LANES));
+            }
+            if HALF {
+                half = V::Half::load_part(b_row.add(last), edge);
+            } else if V::MASKS {
+                line[VECTORS - 1] = V::load_part(b_row.add(last), edge);
+            } else {
+                line[VECTORS - 1] = V::load(b_row.add(last));
             }
             for i in 0..ROWS {
                 let x = V::splat(*a.add(i * row));
-                for v in 0..VECTORS {
+                for v in 0..VECTORS - usize::from(HALF) {
                     sums[i][v] = sums[i][v].add_product(x, line[v]);
+                }
+                if HALF {
+                    halves[i] = halves[i].add_product(V::Half::splat(*a.add(i * row)), half);
                 }
             }
             // The last step may leave the array, which a pointer that is not read may do when it wraps.
@@ -246,11 +360,74 @@ unsafe fn tile<V: Vector, const ROWS: usize, const VECTORS: usize, const PLACED:
             b = b.wrapping_add(ldb);
         }
         for i in 0..ROWS {
-            for v in 0..VECTORS {
+            let masked = usize::from(HALF || V::MASKS);
+            for v in 0..VECTORS - masked {
                 let c = c.add(i * ldc + v * V::LANES);
                 let sum = if add { sums[i][v].add(V::load(c)) } else { sums[i][v] };
                 sum.store(c);
             }
+            let c = c.add(i * ldc + last);
+            if HALF {
+                let sum = if add { halves[i].add(V::Half::load_part(c, edge)) } else { halves[i] };
+                sum.store_part(c, edge);
+            } else if V::MASKS {
+                let sum = sums[i][VECTORS - 1];
+                let sum = if add { sum.add(V::load_part(c, edge)) } else { sum };
+                sum.store_part(c, edge);
+            }
+        }
+    }
+}
+
+/// See [`Dots`].
+///
+/// # Safety
+/// The processor has the instructions of `V`; `a` has `ROWS` rows of `width` elements, as many as `x` has, and `y` has
+/// `ROWS` elements.
+#[inline(always)]
+#[allow(unsafe_code, clippy::needless_range_loop)]
+unsafe fn dots<V: Vector, const ROWS: usize>(
+    width: usize,
+    a: *const V::Element,
+    lda: usize,
+    x: *const V::Element,
+    y: *mut V::Element,
+) {
+    // SAFETY: all reads and writes are within what the caller promises.
+    unsafe {
+        // Two sums for each row, since an addition takes longer than the next begins.
+        let mut sums = [[V::splat(V::Element::ZERO); 2]; ROWS];
+        let mut p = 0;
+        while p + 2 * V::LANES <= width {
+            for k in 0..2 {
+                let at = p + k * V::LANES;
+                let line = V::load(x.add(at));
+                for i in 0..ROWS {
+                    sums[i][k] = sums[i][k].add_product(V::load(a.add(i * lda + at)), line);
+                }
+            }
+            p += 2 * V::LANES;
+        }
+        if p + V::LANES <= width {
+            let line = V::load(x.add(p));
+            for i in 0..ROWS {
+                sums[i][0] = sums[i][0].add_product(V::load(a.add(i * lda + p)), line);
+            }
+            p += V::LANES;
+        }
+        if V::MASKS && p < width {
+            let line = V::load_part(x.add(p), width - p);
+            for i in 0..ROWS {
+                sums[i][1] = sums[i][1].add_product(V::load_part(a.add(i * lda + p), width - p), line);
+            }
+            p = width;
+        }
+        for i in 0..ROWS {
+            let mut sum = sums[i][0].add(sums[i][1]).sum();
+            for p in p..width {
+                sum += *a.add(i * lda + p) * *x.add(p);
+            }
+            *y.add(i) = sum;
         }
     }
 }
@@ -259,7 +436,9 @@ unsafe fn tile<V: Vector, const ROWS: usize, const VECTORS: usize, const PLACED:
 #[allow(unsafe_code)]
 impl<T: Real, const N: usize> Vector for [T; N] {
     type Element = T;
+    type Half = Self;
     const LANES: usize = N;
+    const MASKS: bool = false;
 
     #[inline(always)]
     unsafe fn splat(value: T) -> Self {
@@ -279,6 +458,20 @@ impl<T: Real, const N: usize> Vector for [T; N] {
     }
 
     #[inline(always)]
+    unsafe fn load_part(from: *const T, count: usize) -> Self {
+        // SAFETY: the caller's promise.
+        std::array::from_fn(|l| if l < count { unsafe { *from.add(l) } } else { T::ZERO })
+    }
+
+    #[inline(always)]
+    unsafe fn store_part(self, to: *mut T, count: usize) {
+        for (l, &value) in self.iter().enumerate().take(count) {
+            // SAFETY: the caller's promise.
+            unsafe { *to.add(l) = value };
+        }
+    }
+
+    #[inline(always)]
     unsafe fn add_product(mut self, a: Self, b: Self) -> Self {
         for l in 0..N {
             self[l] = a[l].madd::<{ cfg!(target_arch = "aarch64") }>(b[l], self[l]);
@@ -293,30 +486,35 @@ impl<T: Real, const N: usize> Vector for [T; N] {
         }
         self
     }
+
+    #[inline(always)]
+    unsafe fn sum(self) -> T {
+        self.into_iter().sum()
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
-use x86::{tile_v3, tile_v4};
+use x86::{dots_v3, dots_v4, tile_v3, tile_v4};
 
 /// The vector registers of x86-64.
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)]
 mod x86 {
+    use std::arch::x86_64::*;
     pub(super) use std::arch::x86_64::{__m256, __m256d, __m512, __m512d};
-    use std::arch::x86_64::{
-        _mm256_add_pd, _mm256_add_ps, _mm256_fmadd_pd, _mm256_fmadd_ps, _mm256_loadu_pd, _mm256_loadu_ps,
-        _mm256_set1_pd, _mm256_set1_ps, _mm256_storeu_pd, _mm256_storeu_ps, _mm512_add_pd, _mm512_add_ps,
-        _mm512_fmadd_pd, _mm512_fmadd_ps, _mm512_loadu_pd, _mm512_loadu_ps, _mm512_set1_pd, _mm512_set1_ps,
-        _mm512_storeu_pd, _mm512_storeu_ps,
-    };
 
-    use super::{Vector, tile};
+    use super::{Vector, dots, tile};
 
     macro_rules! vector {
-        ($vector:ty, $t:ty, $splat:ident, $load:ident, $store:ident, $fma:ident, $add:ident) => {
+        (
+            $vector:ty, $t:ty, $half:ty, $masks:literal, $mask:ty, $splat:ident, $load:ident, $store:ident,
+            $load_part:ident, $store_part:ident, $fma:ident, $add:ident, |$sum:ident| $reduce:expr
+        ) => {
             impl Vector for $vector {
                 type Element = $t;
+                type Half = $half;
                 const LANES: usize = size_of::<$vector>() / size_of::<$t>();
+                const MASKS: bool = $masks;
 
                 #[inline(always)]
                 unsafe fn splat(value: $t) -> Self {
@@ -337,9 +535,28 @@ mod x86 {
                 }
 
                 #[inline(always)]
+                unsafe fn load_part(from: *const $t, count: usize) -> Self {
+                    // SAFETY: the instruction asks what the method does.
+                    unsafe { $load_part(((1u32 << count) - 1) as $mask, from) }
+                }
+
+                #[inline(always)]
+                unsafe fn store_part(self, to: *mut $t, count: usize) {
+                    // SAFETY: the instruction asks what the method does.
+                    unsafe { $store_part(to, ((1u32 << count) - 1) as $mask, self) }
+                }
+
+                #[inline(always)]
                 unsafe fn add_product(self, a: Self, b: Self) -> Self {
                     // SAFETY: the instruction asks what the method does.
                     unsafe { $fma(a, b, self) }
+                }
+
+                #[inline(always)]
+                unsafe fn sum(self) -> $t {
+                    let $sum = self;
+                    // SAFETY: the instruction asks what the method does; a vector is as many numbers.
+                    unsafe { $reduce }
                 }
 
                 #[inline(always)]
@@ -351,20 +568,38 @@ mod x86 {
         };
     }
 
-    vector!(__m256d, f64, _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_fmadd_pd, _mm256_add_pd);
-    vector!(__m256, f32, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_fmadd_ps, _mm256_add_ps);
-    vector!(__m512d, f64, _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_fmadd_pd, _mm512_add_pd);
-    vector!(__m512, f32, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_fmadd_ps, _mm512_add_ps);
+    vector! {
+        __m256d, f64, __m256d, false, __mmask8, _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd,
+        _mm256_maskz_loadu_pd, _mm256_mask_storeu_pd, _mm256_fmadd_pd, _mm256_add_pd, |v| std::mem::transmute::<__m256d, [f64; 4]>(v).into_iter().sum()
+    }
+    vector! {
+        __m256, f32, __m256, false, __mmask8, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps,
+        _mm256_maskz_loadu_ps, _mm256_mask_storeu_ps, _mm256_fmadd_ps, _mm256_add_ps, |v| std::mem::transmute::<__m256, [f32; 8]>(v).into_iter().sum()
+    }
+    vector! {
+        __m512d, f64, __m256d, true, __mmask8, _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd,
+        _mm512_maskz_loadu_pd, _mm512_mask_storeu_pd, _mm512_fmadd_pd, _mm512_add_pd, |v| _mm512_reduce_add_pd(v)
+    }
+    vector! {
+        __m512, f32, __m256, true, __mmask16, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps,
+        _mm512_maskz_loadu_ps, _mm512_mask_storeu_ps, _mm512_fmadd_ps, _mm512_add_ps, |v| _mm512_reduce_add_ps(v)
+    }
 
     macro_rules! version {
-        ($name:ident, $features:literal) => {
+        ($name:ident, $dots:ident, $features:literal) => {
             /// [`tile`] compiled for these instructions.
             ///
             /// # Safety
             /// As for [`tile`].
             #[target_feature(enable = $features)]
             #[allow(clippy::too_many_arguments)]
-            pub(super) unsafe fn $name<V: Vector, const ROWS: usize, const VECTORS: usize, const PLACED: bool>(
+            pub(super) unsafe fn $name<
+                V: Vector,
+                const ROWS: usize,
+                const VECTORS: usize,
+                const PLACED: bool,
+                const HALF: bool,
+            >(
                 depth: usize,
                 a: *const V::Element,
                 row: usize,
@@ -374,16 +609,35 @@ mod x86 {
                 places: *const usize,
                 c: *mut V::Element,
                 ldc: usize,
+                edge: usize,
                 add: bool,
             ) {
                 // SAFETY: the caller's promise is passed on.
-                unsafe { tile::<V, ROWS, VECTORS, PLACED>(depth, a, row, column, b, ldb, places, c, ldc, add) }
+                unsafe {
+                    tile::<V, ROWS, VECTORS, PLACED, HALF>(depth, a, row, column, b, ldb, places, c, ldc, edge, add)
+                }
+            }
+
+            /// [`dots`] compiled for these instructions.
+            ///
+            /// # Safety
+            /// As for [`dots`].
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn $dots<V: Vector, const ROWS: usize>(
+                width: usize,
+                a: *const V::Element,
+                lda: usize,
+                x: *const V::Element,
+                y: *mut V::Element,
+            ) {
+                // SAFETY: the caller's promise is passed on.
+                unsafe { dots::<V, ROWS>(width, a, lda, x, y) }
             }
         };
     }
 
-    version!(tile_v3, "avx2,fma");
-    version!(tile_v4, "avx512f,avx512bw,avx512dq,avx512vl,fma");
+    version!(tile_v3, dots_v3, "avx2,fma");
+    version!(tile_v4, dots_v4, "avx512f,avx512bw,avx512dq,avx512vl,fma");
 }
 
 #[cfg(test)]
@@ -394,12 +648,11 @@ mod tests {
         let registers = Registers::<T>::at(level);
         let number = |i: usize| T::from_f64((i * 37 % 19) as f64 - 9.0);
         for rows in 1..=registers.rows {
-            for vectors in 1..=registers.vectors {
+            for vectors in 1..=registers.vectors(rows) {
                 let (depth, full) = (5, vectors * registers.lanes);
                 let places: Vec<usize> = (0..depth).map(|p| p * full).collect();
-                for (width, write) in
-                    [(full, Write::Set), (full, Write::Add), (full - 1, Write::Set), (full - 1, Write::Add)]
-                {
+                let widths = full + 1 - registers.lanes..=full;
+                for (width, write) in widths.flat_map(|width| [(width, Write::Set), (width, Write::Add)]) {
                     let a: Vec<T> = (0..rows * depth).map(number).collect();
                     let b: Vec<T> = (0..depth * full).map(|i| number(i + 7)).collect();
                     let mut c = vec![T::ONE; rows * full];

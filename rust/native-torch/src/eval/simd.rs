@@ -1,21 +1,42 @@
 //! Compiles a loop three times and picks the widest version that the processor has when it is called.
 
+use std::sync::atomic::{AtomicU8, Ordering};
+
 /// The instruction sets that kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub(super) enum Level {
     /// What every processor of the architecture has.
-    Baseline,
+    Baseline = 1,
     /// AVX2 and FMA.
     #[cfg(target_arch = "x86_64")]
-    V3,
+    V3 = 2,
     /// AVX-512.
     #[cfg(target_arch = "x86_64")]
-    V4,
+    V4 = 3,
 }
 
 /// What this processor has.
 #[inline]
 pub(super) fn level() -> Level {
+    // Found once; small products ask often.
+    static FOUND: AtomicU8 = AtomicU8::new(0);
+    match FOUND.load(Ordering::Relaxed) {
+        0 => {
+            let found = detect();
+            FOUND.store(found as u8, Ordering::Relaxed);
+            found
+        }
+        #[cfg(target_arch = "x86_64")]
+        3 => Level::V4,
+        #[cfg(target_arch = "x86_64")]
+        2 => Level::V3,
+        _ => Level::Baseline,
+    }
+}
+
+#[cold]
+fn detect() -> Level {
     #[cfg(target_arch = "x86_64")]
     {
         if is_x86_feature_detected!("avx512f")

@@ -1,11 +1,12 @@
 //! Convolution: bands of the operand are copied with their padding, split by the stride, so that every tap reads the
 //! places of the result at one distance from their own, and products read the copy where it stands. Back, and in the
-//! transposed convolution, products with the weights are scattered block by block.
+//! transposed convolution, bands of the result are copied likewise: of the operand's places those that are a stride apart
+//! read by the same taps.
 
 use super::{At, Constant, Kernel, Operands, Scratch, Write};
 use crate::{
     eval::{
-        matmul::{BEHIND, Left, Panels, Part, Sizes, matmul, matmul_at},
+        matmul::{BEHIND, Left, Part, Sizes, matmul, matmul_at},
         memory::grown,
         simd::multiversion,
     },
@@ -13,15 +14,14 @@ use crate::{
     tensor::Real,
 };
 
-/// How many elements of a band, or of windows to scatter, are multiplied at a time: what the second-level cache holds
-/// well.
+/// How many elements of a band are multiplied at a time: what the second-level cache holds well.
 const BLOCK: usize = 1 << 15;
-/// How many of them stand in a row.
+/// How many of them stand in a row at least.
 const WIDE: usize = 144;
-/// For so few channels of the result, per group, windows are scattered where they are.
-const DIRECT: usize = 2;
-/// Elements of the longest vector.
-const LANES: usize = 16;
+/// How many weights are put into the order of the way back at a time.
+const TURNED: usize = 1 << 18;
+/// Widths of products are multiples of so many elements.
+const LANES: usize = 8;
 
 pub(super) struct Convolution<T> {
     /// `[group, out, in, tap]`
@@ -39,10 +39,15 @@ pub(super) struct Convolution<T> {
     taps: usize,
     /// For each spatial dimension.
     axes: Vec<Axis>,
+    /// The same for the way back, which for each phase is a convolution of the result with a stride of 1.
+    back: Vec<Axis>,
     /// For each tap, its position in each spatial dimension.
     positions: Vec<usize>,
+    /// The taps of each phase.
+    parts: Vec<Vec<usize>>,
 }
 
+#[derive(Clone)]
 struct Axis {
     size: usize,
     count: usize,
@@ -62,6 +67,34 @@ impl Axis {
         let number = self.phases.iter().position(|&other| other == phase).expect("every tap has a phase");
         (number, tap * self.dilation / self.stride)
     }
+
+    /// The dimension for the way back. Its places are those of a phase, a stride apart in the operand; some of the first
+    /// and last may be padding.
+    fn back(&self) -> Self {
+        // Of the phase that has the most places before the operand and of the one that has the most behind.
+        let first = (self.before / self.stride).min(self.reach);
+        let end = (self.size + self.before).div_ceil(self.stride);
+        Self {
+            size: self.count,
+            count: end - first,
+            stride: 1,
+            dilation: 1,
+            before: self.reach - first,
+            phases: vec![0],
+            reach: self.reach,
+        }
+    }
+
+    /// Of so many places of the way back from this one on, those whose elements of a phase the operand has: the first,
+    /// their number and the first one's element.
+    fn span(&self, phase: usize, from: usize, length: usize) -> [usize; 3] {
+        let first = (self.before / self.stride).min(self.reach);
+        let begin = phase + (first + from) * self.stride;
+        let skipped = self.before.saturating_sub(begin).div_ceil(self.stride).min(length);
+        let end = (self.size + self.before).saturating_sub(begin).div_ceil(self.stride).clamp(skipped, length);
+        let element = (begin + skipped * self.stride).saturating_sub(self.before);
+        [skipped, end - skipped, element]
+    }
 }
 
 /// The copy of a band of the operand: for each channel and phase a plane with its padding.
@@ -76,6 +109,33 @@ struct Band {
 
 /// More spatial dimensions than these are not there.
 const DIMENSIONS: usize = 3;
+
+impl Band {
+    /// Of an operand with so many channels.
+    fn new(axes: &[Axis], channels: usize, columns: usize) -> Self {
+        let mut pitches = [columns; DIMENSIONS];
+        for (i, axis) in axes.iter().enumerate().skip(1).rev() {
+            pitches[i - 1] = pitches[i] * (axis.count + axis.reach);
+        }
+        let first = &axes[0];
+        let row = (pitches[0] * phases(axes)).max(1);
+        let rows = (BLOCK / (row * channels.max(1))).max(WIDE.div_ceil(pitches[0].max(1)));
+        // Bands of about the same height.
+        let rows = first.count.div_ceil(first.count.div_ceil(rows).max(1)).max(1);
+        Band { rows, pitches, channel: (rows + first.reach) * row }
+    }
+
+    /// Elements from the first place of so many rows to behind the last.
+    fn width(&self, axes: &[Axis], columns: usize, rows: usize) -> usize {
+        let rest = axes[1..].iter().zip(&self.pitches[1..]);
+        let inside: usize = rest.map(|(axis, pitch)| (axis.count - 1) * pitch).sum();
+        ((rows - 1) * self.pitches[0] + inside + columns).next_multiple_of(LANES)
+    }
+}
+
+fn phases(axes: &[Axis]) -> usize {
+    axes.iter().map(|axis| axis.phases.len()).product()
+}
 
 impl<T: Real> Convolution<T> {
     pub fn new(
@@ -103,8 +163,14 @@ impl<T: Real> Convolution<T> {
                 reach: kernel.saturating_sub(1) * dilation / stride,
             }
         });
+        let axes: Vec<Axis> = axes.collect();
         let mut positions = Vec::new();
-        for_each_index(&w[2..], |index| positions.extend_from_slice(index));
+        let mut parts = vec![Vec::new(); phases(&axes)];
+        for_each_index(&w[2..], |index| {
+            let part = |part, (axis, &tap): (&Axis, &usize)| part * axis.phases.len() + axis.shift(tap).0;
+            parts[axes.iter().zip(index).fold(0, part)].push(positions.len() / spatial);
+            positions.extend_from_slice(index);
+        });
         Self {
             weight,
             bias,
@@ -115,8 +181,10 @@ impl<T: Real> Convolution<T> {
             plane: x[start..].iter().product(),
             places: y[start..].iter().product(),
             taps: w[2..].iter().product(),
-            axes: axes.collect(),
+            back: axes.iter().map(Axis::back).collect(),
+            axes,
             positions,
+            parts,
         }
     }
 
@@ -125,51 +193,10 @@ impl<T: Real> Convolution<T> {
         self.channels * self.taps
     }
 
-    /// How many places and how many channels are gathered at a time.
-    fn block(&self, columns: usize) -> (usize, usize) {
-        let places = (WIDE / columns.max(1)).clamp(1, self.places.max(1));
-        (places, (BLOCK / (places * columns * self.taps).max(1)).clamp(1, self.channels.max(1)))
-    }
-
     /// Whether the gathered windows would be the operand itself.
     fn is_product(&self) -> bool {
         let whole = |axis: &Axis| axis.stride == 1 && axis.before == 0 && axis.count == axis.size;
         self.taps == 1 && self.axes.iter().all(whole)
-    }
-
-    /// Where each tap reads for the places `first .. first + count`, run by run; their targets are `[tap, place]`.
-    fn locate(&self, first: usize, count: usize, runs: &mut Vec<Run>) {
-        runs.clear();
-        let (last, outer) = self.axes.split_last().expect("a convolution has spatial dimensions");
-        for tap in 0..self.taps {
-            let (t, position) =
-                self.positions[tap * self.axes.len()..][..self.axes.len()].split_last().expect("as above");
-            let mut place = first;
-            while place < first + count {
-                let start = place % last.count;
-                let length = (last.count - start).min(first + count - place);
-                let (mut rest, mut line, mut step) = (place / last.count, Some(0), last.size);
-                for (axis, &t) in outer.iter().zip(position).rev() {
-                    let i = (rest % axis.count * axis.stride + t * axis.dilation).checked_sub(axis.before);
-                    line = line.zip(i.filter(|&i| i < axis.size)).map(|(line, i)| line + i * step);
-                    rest /= axis.count;
-                    step *= axis.size;
-                }
-                // The places whose source lies within the line.
-                let shift = t * last.dilation;
-                let begin = last.before.saturating_sub(shift).div_ceil(last.stride).clamp(start, start + length);
-                let end = (last.size + last.before).saturating_sub(shift).div_ceil(last.stride);
-                let end = if line.is_some() { end.clamp(begin, start + length) } else { begin };
-                runs.push(Run {
-                    to: tap * count + place - first,
-                    total: length,
-                    skipped: begin - start,
-                    from: if end > begin { line.unwrap_or(0) + begin * last.stride + shift - last.before } else { 0 },
-                    length: end - begin,
-                });
-                place += length;
-            }
-        }
     }
 
     /// The weights of a group: `[out, in, tap]`.
@@ -178,28 +205,10 @@ impl<T: Real> Convolution<T> {
         &self.weight[group * size..(group + 1) * size]
     }
 
-    /// How the operand is copied.
-    fn band(&self, columns: usize) -> Band {
-        let mut pitches = [columns; DIMENSIONS];
-        for (i, axis) in self.axes.iter().enumerate().skip(1).rev() {
-            pitches[i - 1] = pitches[i] * (axis.count + axis.reach);
-        }
-        let first = &self.axes[0];
-        let row = (pitches[0] * self.phases()).max(1);
-        let rows = (BLOCK / (row * self.channels.max(1))).max(WIDE.div_ceil(pitches[0].max(1)));
-        // Bands of about the same height.
-        let rows = first.count.div_ceil(first.count.div_ceil(rows).max(1)).max(1);
-        Band { rows, pitches, channel: (rows + first.reach) * row }
-    }
-
-    fn phases(&self) -> usize {
-        self.axes.iter().map(|axis| axis.phases.len()).product()
-    }
-
     /// Where each channel and tap of a group reads in a band what the first place of the result needs.
     fn read_places(&self, band: &Band, places: &mut Vec<usize>) {
         places.clear();
-        let plane = band.channel / self.phases().max(1);
+        let plane = band.channel / phases(&self.axes).max(1);
         for channel in 0..self.channels {
             for position in self.positions.chunks_exact(self.axes.len()) {
                 let mut place = 0;
@@ -210,53 +219,6 @@ impl<T: Real> Convolution<T> {
                     place += shift * pitch;
                 }
                 places.push(channel * band.channel + phase * plane + place);
-            }
-        }
-    }
-
-    /// The lines of a channel's planes in a band of so many rows from this one on, and what of the operand they copy.
-    fn locate_lines(&self, band: &Band, columns: usize, from: usize, rows: usize, runs: &mut Vec<Run>) {
-        runs.clear();
-        let dimensions = self.axes.len();
-        let plane = band.channel / self.phases().max(1) / columns.max(1);
-        // The first place along a dimension, and how many there are.
-        let extent = |i: usize| {
-            if i == 0 { (from, rows + self.axes[0].reach) } else { (0, self.axes[i].count + self.axes[i].reach) }
-        };
-        let lines: usize = (0..dimensions - 1).map(|i| extent(i).1).product();
-        let last = &self.axes[dimensions - 1];
-        let (begin, length) = extent(dimensions - 1);
-        for phase in 0..self.phases() {
-            let (mut rest, mut phases) = (phase, [0; DIMENSIONS]);
-            for (i, axis) in self.axes.iter().enumerate().rev() {
-                phases[i] = axis.phases[rest % axis.phases.len()];
-                rest /= axis.phases.len();
-            }
-            for line in 0..lines {
-                let (mut rest, mut to, mut source, mut step) = (line, phase * plane, Some(0), last.size);
-                for (i, axis) in self.axes.iter().enumerate().take(dimensions - 1).rev() {
-                    let (begin, count) = extent(i);
-                    let place = rest % count;
-                    rest /= count;
-                    to += place * band.pitches[i] / columns.max(1);
-                    let read = ((begin + place) * axis.stride + phases[i]).checked_sub(axis.before);
-                    source =
-                        source.zip(read.filter(|&read| read < axis.size)).map(|(source, read)| source + read * step);
-                    step *= axis.size;
-                }
-                // The places whose source lies within the line.
-                let phase = phases[dimensions - 1];
-                let first = last.before.saturating_sub(phase).div_ceil(last.stride).clamp(begin, begin + length);
-                let end = (last.size + last.before).saturating_sub(phase).div_ceil(last.stride);
-                let end = if source.is_some() { end.clamp(first, begin + length) } else { first };
-                let source = source.map(|source| source + first * last.stride + phase).filter(|_| end > first);
-                runs.push(Run {
-                    to,
-                    total: length,
-                    skipped: first - begin,
-                    from: source.map_or(0, |source| source - last.before),
-                    length: end - first,
-                });
             }
         }
     }
@@ -290,23 +252,22 @@ impl<T: Real> Convolution<T> {
             }
             return;
         }
-        let band = self.band(columns);
+        let band = Band::new(&self.axes, self.channels, columns);
         self.read_places(&band, &mut s.places);
-        let (first, rest) = self.axes.split_first().expect("a convolution has spatial dimensions");
-        let inside: usize = rest.iter().zip(&band.pitches[1..]).map(|(axis, pitch)| (axis.count - 1) * pitch).sum();
-        let width = |rows: usize| ((rows - 1) * band.pitches[0] + inside + columns).next_multiple_of(LANES);
-        let ldc = width(band.rows);
+        let first = &self.axes[0];
+        let ldc = band.width(&self.axes, columns, band.rows);
         let room = self.channels * band.channel + BEHIND;
         let (copy, product) = grown(&mut s.work, room + self.out * ldc).split_at_mut(room);
         let each = line / first.count;
         for from in (0..first.count).step_by(band.rows) {
             let rows = band.rows.min(first.count - from);
-            self.locate_lines(&band, columns, from, rows, &mut s.runs);
-            let sizes = Sizes { m: self.out, n: width(rows), k: depth };
+            locate_lines(&self.axes, &band, columns, from, rows, &mut s.runs);
+            copy.fill(T::ZERO);
+            let sizes = Sizes { m: self.out, n: band.width(&self.axes, columns, rows), k: depth };
             for image in 0..images * self.groups {
                 let t = &t[image * planes..][..planes];
                 for (t, to) in t.chunks_exact((self.plane * columns).max(1)).zip(copy.chunks_exact_mut(band.channel)) {
-                    s.runs.iter().for_each(|run| run.gather(self.stride(), columns, t, to));
+                    copy_runs(&s.runs, self.stride(), columns, t, to);
                 }
                 let weight = Left::rows(self.group(image % self.groups), depth);
                 matmul_at(&mut s.panel, sizes, weight, copy, &s.places, product, ldc, Write::Set);
@@ -335,7 +296,16 @@ impl<T: Real> Convolution<T> {
         let dimensions = self.axes.len();
         let length = count(dimensions - 1) * columns;
         if dimensions == 1 {
-            return put_lines(product, 0, out, length, write, bias);
+            return put_lines(
+                product,
+                0,
+                out,
+                [length, columns],
+                [1, self.axes[0].count.min(rows)],
+                columns,
+                write,
+                bias,
+            );
         }
         // The lines along the last dimension but one are at one distance.
         let lines = count(dimensions - 2);
@@ -345,146 +315,299 @@ impl<T: Real> Convolution<T> {
                 place += rest % count(i) * band.pitches[i];
                 rest /= count(i);
             }
-            put_lines(&product[place..], band.pitches[dimensions - 2], out, length, write, bias);
+            let steps = [length, columns];
+            put_lines(
+                &product[place..],
+                band.pitches[dimensions - 2],
+                out,
+                steps,
+                [lines, count(dimensions - 1)],
+                columns,
+                write,
+                bias,
+            );
         }
     }
 
-    /// `out += W' * g` for so many results `g`, `[image, channel, place, column]`.
-    fn scatter(&self, images: usize, columns: usize, g: &[T], out: &mut [T], s: &mut Scratch<T>) {
-        let (depth, line) = (self.depth(), self.places * columns);
-        let planes = self.channels * self.plane * columns;
-        let (block, channels) = self.block(columns);
-        let direct = self.out <= DIRECT && !self.is_product();
-        let block = if direct || self.is_product() { self.places } else { block };
-        for first in (0..self.places).step_by(block.max(1)) {
-            let count = block.min(self.places - first);
-            let wide = count * columns;
-            self.locate(first, count, &mut s.runs);
+    /// Where each channel of the result and each tap of a part reads in a band what the first place of the way back needs.
+    fn back_places(&self, band: &Band, places: &mut Vec<usize>) {
+        places.clear();
+        for part in &self.parts {
+            for channel in 0..self.out {
+                for &tap in part {
+                    let position = &self.positions[tap * self.axes.len()..][..self.axes.len()];
+                    let far = self.axes.iter().zip(position).zip(band.pitches);
+                    let place: usize = far.map(|((axis, &tap), pitch)| (axis.reach - axis.shift(tap).1) * pitch).sum();
+                    places.push(channel * band.channel + place);
+                }
+            }
+        }
+    }
+
+    /// The weights of some channels of the operand in the order of the way back: for each part `[in, out, tap]`.
+    fn turn(&self, weight: &[T], channels: std::ops::Range<usize>, turned: &mut [T]) {
+        let mut turned = turned.iter_mut();
+        for part in &self.parts {
+            for channel in channels.clone() {
+                for out in 0..self.out {
+                    let weight = &weight[(out * self.channels + channel) * self.taps..][..self.taps];
+                    part.iter().zip(&mut turned).for_each(|(&tap, to)| *to = weight[tap]);
+                }
+            }
+        }
+    }
+
+    /// `out (+)= W' * g` for so many results `g`, `[image, channel, place, column]`; a bias is added to what is set.
+    fn scatter(
+        &self,
+        images: usize,
+        columns: usize,
+        g: &[T],
+        out: &mut [T],
+        write: Write,
+        bias: Option<&[T]>,
+        s: &mut Scratch<T>,
+    ) {
+        let (depth, line, plane) = (self.depth(), self.places * columns, self.plane * columns);
+        let planes = self.channels * plane;
+        if planes == 0 {
+            return;
+        }
+        // With gaps between the taps, some elements are read by none.
+        let gaps = self.axes.iter().any(|axis| axis.phases.len() < axis.stride);
+        let (mut write, mut bias) = (write, bias);
+        if write == Write::Set && (gaps || line == 0 || (self.is_product() && bias.is_some())) {
+            fill(bias, plane, out);
+            (write, bias) = (Write::Add, None);
+        }
+        if line == 0 {
+            return;
+        }
+        if self.is_product() {
             for image in 0..images * self.groups {
-                let g = &g[image * self.out * line..][..self.out * line];
-                let out = &mut out[image * planes..][..planes];
-                let weight = self.group(image % self.groups);
-                if self.is_product() {
-                    let (sizes, weight) = (Sizes { m: depth, n: line, k: self.out }, Left::transposed(weight, depth));
-                    matmul(&mut s.panel, sizes, weight, g, line, out, line, Write::Add, Part::All);
-                    continue;
-                }
-                if direct {
-                    self.for_each_tap(weight, &s.runs, |channel, o, w, run, stride| {
-                        let (from, to) = (o * self.places + run.place(count), channel * self.plane + run.from);
-                        let out = &mut out[to * columns..];
-                        add_run(w, [columns, stride * columns], columns, run.length, &g[from * columns..], out);
-                    });
-                    continue;
-                }
-                for channel in (0..self.channels).step_by(channels) {
-                    let depth_now = channels.min(self.channels - channel) * self.taps;
-                    let (panel, scattered) = take(&mut s.panel, &mut s.work, depth_now * wide);
-                    let weight = Left { data: &weight[channel * self.taps..], row: 1, column: depth };
-                    let sizes = Sizes { m: depth_now, n: wide, k: self.out };
-                    matmul(panel, sizes, weight, &g[first * columns..], line, scattered, wide, Write::Set, Part::All);
-                    for (c, from) in scattered.chunks_exact((self.taps * wide).max(1)).enumerate() {
-                        let out = &mut out[(channel + c) * self.plane * columns..][..self.plane * columns];
-                        s.runs.iter().for_each(|run| run.scatter(self.stride(), columns, from, out));
+                let (g, out) = (&g[image * self.out * line..][..self.out * line], &mut out[image * planes..][..planes]);
+                let weight = Left::transposed(self.group(image % self.groups), depth);
+                let sizes = Sizes { m: depth, n: line, k: self.out };
+                matmul(&mut s.panel, sizes, weight, g, line, out, line, write, Part::All);
+            }
+            return;
+        }
+        let band = Band::new(&self.back, self.out, columns);
+        self.back_places(&band, &mut s.places);
+        let ldc = band.width(&self.back, columns, band.rows);
+        let block = (TURNED / (self.out * self.taps).max(1)).clamp(1, self.channels);
+        let room = self.out * band.channel + BEHIND;
+        let work = grown(&mut s.work, room + block * (ldc + self.out * self.taps));
+        let (copy, work) = work.split_at_mut(room);
+        let (product, turned) = work.split_at_mut(block * ldc);
+        let count = self.back[0].count;
+        for (group, channel) in (0..self.groups).flat_map(|g| (0..self.channels).step_by(block).map(move |c| (g, c))) {
+            let channels = block.min(self.channels - channel);
+            self.turn(self.group(group), channel..channel + channels, turned);
+            for from in (0..count).step_by(band.rows) {
+                let rows = band.rows.min(count - from);
+                locate_lines(&self.back, &band, columns, from, rows, &mut s.runs);
+                copy.fill(T::ZERO);
+                let n = band.width(&self.back, columns, rows);
+                for image in (0..images).map(|image| image * self.groups + group) {
+                    let g = &g[image * self.out * line..][..self.out * line];
+                    for (g, to) in g.chunks_exact(line).zip(copy.chunks_exact_mut(band.channel)) {
+                        copy_runs(&s.runs, 1, columns, g, to);
+                    }
+                    let (mut turned, mut places) = (&*turned, &s.places[..]);
+                    for (number, part) in self.parts.iter().enumerate() {
+                        let k = self.out * part.len();
+                        let (weight, here);
+                        (weight, turned) = turned.split_at(channels * k);
+                        (here, places) = places.split_at(k);
+                        let sizes = Sizes { m: channels, n, k };
+                        matmul_at(&mut s.panel, sizes, Left::rows(weight, k), copy, here, product, ldc, Write::Set);
+                        for (c, product) in product.chunks_exact(ldc).enumerate().take(channels) {
+                            let bias = bias.map(|bias| bias[(image * self.channels + channel + c) % bias.len()]);
+                            let out = &mut out[image * planes + (channel + c) * plane..][..plane];
+                            self.put_back(&band, columns, number, [from, rows], product, out, write, bias);
+                        }
                     }
                 }
             }
         }
     }
 
+    /// Writes a channel of a band's product on the way back to the elements of its phase.
+    fn put_back(
+        &self,
+        band: &Band,
+        columns: usize,
+        number: usize,
+        [from, rows]: [usize; 2],
+        product: &[T],
+        out: &mut [T],
+        write: Write,
+        bias: Option<T>,
+    ) {
+        let dimensions = self.axes.len();
+        let (mut rest, mut place, mut element, mut step) = (number, 0, 0, columns);
+        // For each dimension: how many elements, and how far they are from each other.
+        let (mut counts, mut steps) = ([1; DIMENSIONS], [0; DIMENSIONS]);
+        for (i, axis) in self.axes.iter().enumerate().rev() {
+            let phase = axis.phases[rest % axis.phases.len()];
+            rest /= axis.phases.len();
+            let [skipped, count, first] =
+                if i == 0 { axis.span(phase, from, rows) } else { axis.span(phase, 0, self.back[i].count) };
+            if count == 0 {
+                return;
+            }
+            place += skipped * band.pitches[i];
+            element += first * step;
+            (counts[i], steps[i]) = (count, axis.stride * step);
+            step *= axis.size;
+        }
+        let last = dimensions - 1;
+        // Lines along the last dimension but one, and again along the one before.
+        let (lines, pitch, distance) =
+            if last == 0 { (1, 0, 0) } else { (counts[last - 1], band.pitches[last - 1], steps[last - 1]) };
+        for outer in 0..if last == 2 { counts[0] } else { 1 } {
+            let product = &product[place + outer * band.pitches[0]..];
+            let out = &mut out[element + outer * steps[0]..];
+            put_lines(product, pitch, out, [distance, steps[last]], [lines, counts[last]], columns, write, bias);
+        }
+    }
+
     fn stride(&self) -> usize {
         self.axes.last().map_or(1, |axis| axis.stride)
     }
+}
 
-    /// Calls `f(channel, channel of the result, weight, run, stride)` for all weights of a group.
-    fn for_each_tap(&self, weight: &[T], runs: &[Run], mut f: impl FnMut(usize, usize, T, &Run, usize)) {
-        let each = runs.len() / self.taps.max(1);
-        for (i, &w) in weight.iter().enumerate() {
-            let (o, channel, tap) = (i / self.depth(), i / self.taps % self.channels, i % self.taps);
-            let runs = runs[tap * each..(tap + 1) * each].iter().filter(|run| run.length > 0);
-            runs.for_each(|run| f(channel, o, w, run, self.stride()));
+/// The lines of a channel's planes in a band of so many rows from this one on, and what of the operand they copy.
+fn locate_lines(axes: &[Axis], band: &Band, columns: usize, from: usize, rows: usize, runs: &mut Vec<Run>) {
+    runs.clear();
+    let dimensions = axes.len();
+    let plane = band.channel / phases(axes).max(1) / columns.max(1);
+    // The first place along a dimension, and how many there are.
+    let extent = |i: usize| {
+        if i == 0 { (from, rows + axes[0].reach) } else { (0, axes[i].count + axes[i].reach) }
+    };
+    let lines: usize = (0..dimensions - 1).map(|i| extent(i).1).product();
+    let last = &axes[dimensions - 1];
+    let (begin, length) = extent(dimensions - 1);
+    for phase in 0..phases(axes) {
+        let (mut rest, mut own) = (phase, [0; DIMENSIONS]);
+        for (i, axis) in axes.iter().enumerate().rev() {
+            own[i] = axis.phases[rest % axis.phases.len()];
+            rest /= axis.phases.len();
+        }
+        for line in 0..lines {
+            let (mut rest, mut to, mut source, mut step) = (line, phase * plane, Some(0), last.size);
+            for (i, axis) in axes.iter().enumerate().take(dimensions - 1).rev() {
+                let (begin, count) = extent(i);
+                let place = rest % count;
+                rest /= count;
+                to += place * band.pitches[i] / columns.max(1);
+                let read = ((begin + place) * axis.stride + own[i]).checked_sub(axis.before);
+                source = source.zip(read.filter(|&read| read < axis.size)).map(|(source, read)| source + read * step);
+                step *= axis.size;
+            }
+            // The places whose source lies within the line.
+            let phase = own[dimensions - 1];
+            let first = last.before.saturating_sub(phase).div_ceil(last.stride).clamp(begin, begin + length);
+            let end = (last.size + last.before).saturating_sub(phase).div_ceil(last.stride);
+            let end = if source.is_some() { end.clamp(first, begin + length) } else { first };
+            let source = source.map(|source| source + first * last.stride + phase).filter(|_| end > first);
+            if let Some(source) = source {
+                runs.push(Run { to: to + first - begin, length: end - first, from: source - last.before });
+            }
         }
     }
 }
 
-/// Working memory of so many elements.
-fn take<'a, T: Real>(
-    panel: &'a mut Panels<T>,
-    work: &'a mut Vec<T>,
-    length: usize,
-) -> (&'a mut Panels<T>, &'a mut [T]) {
-    (panel, grown(work, length))
-}
-
-/// Places that follow each other in a line of the result, and what a tap reads for them in a line of the operand.
+/// Places that follow each other in a line of a band, and the elements that they copy; those around them are padding.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::eval) struct Run {
-    /// The first place among those gathered.
+    /// The first place.
     to: usize,
-    total: usize,
-    /// How many places read padding before the first that reads an element, and how many read one.
-    skipped: usize,
     length: usize,
-    /// The first element that is read; each place reads one a stride further.
+    /// The first element; each place copies one a stride further.
     from: usize,
 }
 
-impl Run {
-    /// The place of the result, of `count`, that reads the first element.
-    fn place(&self, count: usize) -> usize {
-        self.to % count + self.skipped
-    }
-
-    fn gather<T: Real>(&self, stride: usize, columns: usize, t: &[T], to: &mut [T]) {
-        let (before, to) = to[self.to * columns..][..self.total * columns].split_at_mut(self.skipped * columns);
-        let (to, after) = to.split_at_mut(self.length * columns);
-        before.fill(T::ZERO);
-        after.fill(T::ZERO);
-        let t = &t[self.from * columns..];
-        if stride == 1 {
-            to.copy_from_slice(&t[..to.len()]);
-        } else if columns == 1 {
-            to.iter_mut().zip(t.iter().step_by(stride)).for_each(|(to, &t)| *to = t);
-        } else {
-            to.chunks_exact_mut(columns)
-                .zip(t.chunks(stride * columns))
-                .for_each(|(to, t)| to.copy_from_slice(&t[..columns]));
-        }
-    }
-
-    fn scatter<T: Real>(&self, stride: usize, columns: usize, from: &[T], out: &mut [T]) {
-        let from = &from[(self.to + self.skipped) * columns..];
-        add_run(T::ONE, [columns, stride * columns], columns, self.length, from, &mut out[self.from * columns..]);
-    }
-}
-
 multiversion! {
-    /// `to += w from` for so many pieces of `columns` elements, at these distances of theirs.
-    fn add_run<T: Real>(w: T, steps: [usize; 2], columns: usize, count: usize, from: &[T], to: &mut [T]) {
-        if steps == [columns; 2] {
-            let length = count * columns;
-            let pairs = to[..length].iter_mut().zip(&from[..length]);
-            return pairs.for_each(|(to, &from)| *to = w.madd::<FMA>(from, *to));
-        }
-        for i in 0..count {
-            let to = &mut to[i * steps[1]..][..columns];
-            let from = &from[i * steps[0]..][..columns];
-            to.iter_mut().zip(from).for_each(|(to, &from)| *to = w.madd::<FMA>(from, *to));
-        }
-    }
-}
-
-multiversion! {
-    /// Writes lines of this length that are `pitch` elements apart.
-    fn put_lines<T: Real>(from: &[T], pitch: usize, to: &mut [T], length: usize, write: Write, bias: Option<T>) {
-        for (i, to) in to.chunks_exact_mut(length).enumerate() {
-            let pairs = to.iter_mut().zip(&from[i * pitch..][..length]);
-            match (write, bias) {
-                (_, Some(bias)) => pairs.for_each(|(to, &from)| *to = from + bias),
-                (Write::Set, None) => pairs.for_each(|(to, &from)| *to = from),
-                (Write::Add, None) => pairs.for_each(|(to, &from)| *to += from),
+    /// Copies runs of places with `columns` elements each.
+    fn copy_runs<T: Real>(runs: &[Run], stride: usize, columns: usize, t: &[T], to: &mut [T]) {
+        for run in runs {
+            let to = &mut to[run.to * columns..][..run.length * columns];
+            let t = &t[run.from * columns..];
+            if stride == 1 {
+                copy_line(&t[..to.len()], to);
+            } else if columns == 1 {
+                to.iter_mut().zip(t.iter().step_by(stride)).for_each(|(to, &t)| *to = t);
+            } else {
+                let places = to.chunks_exact_mut(columns).zip(t.chunks(stride * columns));
+                places.for_each(|(to, t)| copy_line(&t[..columns], to));
             }
         }
+    }
+}
+
+/// Lines are short: a call of the system's copy takes longer than this.
+#[inline(always)]
+fn copy_line<T: Real>(from: &[T], to: &mut [T]) {
+    const BLOCK: usize = 8;
+    let count = to.len();
+    if count < BLOCK {
+        return to.iter_mut().zip(from).for_each(|(to, &from)| *to = from);
+    }
+    let mut at = 0;
+    loop {
+        let block: &[T; BLOCK] = from[at..].first_chunk().expect("a whole block");
+        *to[at..].first_chunk_mut().expect("a whole block") = *block;
+        if at + BLOCK >= count {
+            return;
+        }
+        // The last block overlaps the one before.
+        at = (at + BLOCK).min(count - BLOCK);
+    }
+}
+
+multiversion! {
+    /// Writes lines of so many places of `columns` elements. Lines of `from` are `pitch` elements apart, those of `to` and
+    /// places in them as far as the steps say.
+    fn put_lines<T: Real>(
+        from: &[T],
+        pitch: usize,
+        to: &mut [T],
+        steps: [usize; 2],
+        counts: [usize; 2],
+        columns: usize,
+        write: Write,
+        bias: Option<T>,
+    ) {
+        let length = counts[1] * columns;
+        for i in 0..counts[0] {
+            let (from, to) = (&from[i * pitch..][..length], &mut to[i * steps[0]..]);
+            if steps[1] == columns {
+                put_line(from, &mut to[..length], write, bias);
+            } else if columns == 1 {
+                let pairs = to.iter_mut().step_by(steps[1]).zip(from);
+                match (write, bias) {
+                    (_, Some(bias)) => pairs.for_each(|(to, &from)| *to = from + bias),
+                    (Write::Set, None) => pairs.for_each(|(to, &from)| *to = from),
+                    (Write::Add, None) => pairs.for_each(|(to, &from)| *to += from),
+                }
+            } else {
+                let places = from.chunks_exact(columns).zip(to.chunks_mut(steps[1]));
+                places.for_each(|(from, to)| put_line(from, &mut to[..columns], write, bias));
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn put_line<T: Real>(from: &[T], to: &mut [T], write: Write, bias: Option<T>) {
+    let pairs = to.iter_mut().zip(from);
+    match (write, bias) {
+        (_, Some(bias)) => pairs.for_each(|(to, &from)| *to = from + bias),
+        (Write::Set, None) => pairs.for_each(|(to, &from)| *to = from),
+        (Write::Add, None) => pairs.for_each(|(to, &from)| *to += from),
     }
 }
 
@@ -509,10 +632,7 @@ impl<T: Real> Kernel<T> for Convolution<T> {
     }
 
     fn vjp(&self, _: usize, at: At<T>, rows: usize, g: &[T], out: &mut [T], write: Write, s: &mut Scratch<T>) {
-        if write == Write::Set {
-            out.fill(T::ZERO);
-        }
-        self.scatter(at.points() * rows * self.images, 1, g, out, s);
+        self.scatter(at.points() * rows * self.images, 1, g, out, write, None, s);
     }
 
     fn cost(&self) -> f64 {
@@ -526,15 +646,11 @@ pub(super) struct Transposed<T>(pub Convolution<T>);
 impl<T: Real> Kernel<T> for Transposed<T> {
     fn forward(&self, x: Operands<T>, y: &mut [T], s: &mut Scratch<T>) {
         let (points, (x, _)) = (x.points, x.get(0));
-        fill(self.0.bias.as_deref(), self.0.plane * points, y);
-        self.0.scatter(self.0.images, points, x, y, s);
+        self.0.scatter(self.0.images, points, x, y, Write::Set, self.0.bias.as_deref(), s);
     }
 
     fn jvp(&self, _: usize, at: At<T>, columns: usize, t: &[T], out: &mut [T], write: Write, s: &mut Scratch<T>) {
-        if write == Write::Set {
-            out.fill(T::ZERO);
-        }
-        self.0.scatter(self.0.images, at.points() * columns, t, out, s);
+        self.0.scatter(self.0.images, at.points() * columns, t, out, write, None, s);
     }
 
     fn vjp(&self, _: usize, at: At<T>, rows: usize, g: &[T], out: &mut [T], write: Write, s: &mut Scratch<T>) {
@@ -601,9 +717,12 @@ mod tests {
         convolution.gather(1, columns, &x, &mut found, Write::Set, None, &mut scratch);
         convolution.gather(1, columns, &x, &mut found, Write::Add, None, &mut scratch);
         close(&found, &|i| 2.0 * y[i]);
-        let mut found = vec![T::ZERO; back.len()];
-        convolution.scatter(1, columns, &g, &mut found, &mut scratch);
-        close(&found, &|i| back[i]);
+        let mut found = vec![T::ONE; back.len()];
+        convolution.scatter(1, columns, &g, &mut found, Write::Set, Some(&bias[..2]), &mut scratch);
+        close(&found, &|i| back[i] + bias[i / (size * columns)].to_f64());
+        convolution.scatter(1, columns, &g, &mut found, Write::Set, None, &mut scratch);
+        convolution.scatter(1, columns, &g, &mut found, Write::Add, None, &mut scratch);
+        close(&found, &|i| 2.0 * back[i]);
     }
 
     #[test]

@@ -8,12 +8,52 @@ use crate::{
 
 pub(super) struct Linear<T> {
     /// `[output, input]`
-    pub weight: Constant<T>,
-    pub bias: Option<Constant<T>>,
+    weight: Constant<T>,
+    turned: Option<Turned<T>>,
+    bias: Option<Constant<T>>,
     /// The product of the leading dimensions.
-    pub rows: usize,
-    pub input: usize,
-    pub output: usize,
+    rows: usize,
+    input: usize,
+    output: usize,
+}
+
+/// Small weights once more as `[input, output]`, in lines that begin where the processor reads best: a vector times them
+/// is a sum of lines, and no line has to be added up.
+struct Turned<T> {
+    numbers: Vec<T>,
+    start: usize,
+    pitch: usize,
+}
+
+/// Bytes of both forms of the weights together that stay in the first-level cache. Larger ones are read from caches whose
+/// speed decides, and as they are stored.
+const CACHE: usize = 28 << 10;
+/// For fewer results, most of a line would be empty.
+const NARROW: usize = 16;
+/// Bytes of what the processor reads at once.
+const LINE: usize = 64;
+/// Up to so many weights, a product with a row is summed in registers, part by part of the row; more of them are read line
+/// by line.
+const FEW: usize = 1 << 16;
+
+impl<T: Real> Turned<T> {
+    /// Where that pays and there is room for so many elements more, which is then less.
+    fn new(weight: &[T], input: usize, output: usize, room: &mut usize) -> Option<Self> {
+        let line = LINE / size_of::<T>();
+        let pitch = output.next_multiple_of(line);
+        let length = input * pitch + line;
+        if output < NARROW || (input * output + length) * size_of::<T>() > CACHE || length > *room {
+            return None;
+        }
+        *room -= length;
+        let mut numbers = vec![T::ZERO; length];
+        let start = numbers.as_ptr().align_offset(LINE).min(line);
+        let lines = numbers[start..].chunks_exact_mut(pitch).take(input);
+        lines.enumerate().for_each(|(i, to)| {
+            to.iter_mut().zip(weight.iter().skip(i).step_by(input)).for_each(|(to, &from)| *to = from);
+        });
+        Some(Self { numbers, start, pitch })
+    }
 }
 
 /// `to[j, i] = from[i, j]` for pieces of `length` elements.
@@ -27,6 +67,33 @@ fn transpose<T: Copy>(from: &[T], to: &mut [T], rows: usize, columns: usize, len
 }
 
 impl<T: Real> Linear<T> {
+    /// With room for so many elements beside the weights, of which it may take some.
+    pub fn new(
+        weight: Constant<T>,
+        bias: Option<Constant<T>>,
+        rows: usize,
+        [output, input]: [usize; 2],
+        room: &mut usize,
+    ) -> Self {
+        let turned = if rows == 1 { Turned::new(&weight, input, output, room) } else { None };
+        Self { weight, turned, bias, rows, input, output }
+    }
+
+    /// `y = W x (+ b)` for a single vector.
+    fn multiply(&self, x: &[T], bias: Option<&[T]>, y: &mut [T], s: &mut Scratch<T>) {
+        let Some(turned) = &self.turned else { return matvec(&self.weight, x, bias, y) };
+        let write = match bias {
+            Some(bias) => {
+                y.copy_from_slice(bias);
+                Write::Add
+            }
+            None => Write::Set,
+        };
+        let sizes = Sizes { m: 1, n: self.output, k: self.input };
+        let (x, lines) = (Left::rows(x, self.input), &turned.numbers[turned.start..]);
+        matmul(&mut s.panel, sizes, x, lines, turned.pitch, y, self.output, write, Part::All);
+    }
+
     /// `out (+)= W t` for `t` of `[row, input, column]`.
     fn apply(&self, columns: usize, t: &[T], out: &mut [T], write: Write, s: &mut Scratch<T>) {
         let Self { weight, rows, input, output, .. } = self;
@@ -54,7 +121,7 @@ impl<T: Real> Kernel<T> for Linear<T> {
         let points = x.points;
         let (x, _) = x.get(0);
         if self.rows * points == 1 {
-            return matvec(&self.weight, x, self.bias.as_deref(), y);
+            return self.multiply(x, self.bias.as_deref(), y, s);
         }
         match &self.bias {
             None => self.apply(points, x, y, Write::Set, s),
@@ -69,7 +136,7 @@ impl<T: Real> Kernel<T> for Linear<T> {
     fn jvp(&self, _: usize, at: At<T>, columns: usize, t: &[T], out: &mut [T], write: Write, s: &mut Scratch<T>) {
         let columns = at.points() * columns;
         if self.rows * columns == 1 && write == Write::Set {
-            return matvec(&self.weight, t, None, out);
+            return self.multiply(t, None, out, s);
         }
         self.apply(columns, t, out, write, s);
     }
@@ -77,7 +144,7 @@ impl<T: Real> Kernel<T> for Linear<T> {
     fn vjp(&self, _: usize, at: At<T>, rows: usize, g: &[T], out: &mut [T], write: Write, s: &mut Scratch<T>) {
         let rows = at.points() * rows;
         let rows = rows * self.rows;
-        if rows == 1 {
+        if rows == 1 && self.input * self.output > FEW {
             return vecmat(g, &self.weight, out, write);
         }
         let sizes = Sizes { m: rows, n: self.input, k: self.output };

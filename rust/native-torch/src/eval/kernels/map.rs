@@ -31,7 +31,7 @@ pub(super) struct Line {
     /// Indices that read alike, each `step` places after the one that is `period` indices before.
     run: Range<usize>,
     period: usize,
-    step: usize,
+    pub step: usize,
 }
 
 impl Line {
@@ -62,6 +62,11 @@ impl Line {
         let start = middle - (0..middle).rev().take_while(|&index| follows(index)).count();
         let whole = (middle + after + period - start) / period * period;
         if whole < 4 * period { 0..0 } else { start..start + whole }
+    }
+
+    /// The indices that all read alike, each `step` places after the one before.
+    pub fn regular(&self) -> Range<usize> {
+        if self.period == 1 { self.run.clone() } else { 0..0 }
     }
 
     /// The elements of working memory that [`gather`] needs: chunks of the line are read whole.
@@ -191,13 +196,64 @@ fn read_common<'a, T: Real, R: Reduce<T>, const FMA: bool>(
     if others.is_empty() && first.weight == 1.0 && line.step == 1 {
         return of(first);
     }
-    let w = T::from_f64(first.weight);
-    work.iter_mut().zip(of(first)).for_each(|(sum, &t)| *sum = R::first(w, t));
-    for read in others {
-        let w = T::from_f64(read.weight);
-        work.iter_mut().zip(of(read)).for_each(|(sum, &t)| *sum = R::next::<FMA>(w, t, *sum));
-    }
+    read_line::<T, R, 1, FMA>(common, 0, &t[line.first..], &mut work[..line.length], Write::Set);
     work
+}
+
+/// `out[i] (+)= ` what is read at these places less `first`, and `i STEP` behind them, in blocks whose sums stay in
+/// registers. `t` has whole steps behind the last.
+#[inline(always)]
+fn read_line<T: Real, R: Reduce<T>, const STEP: usize, const FMA: bool>(
+    reads: &[Read],
+    first: usize,
+    t: &[T],
+    out: &mut [T],
+    write: Write,
+) {
+    const WIDE: usize = 16;
+    const NARROW: usize = 8;
+    let count = out.len();
+    let mut at = 0;
+    while count - at >= WIDE {
+        read_block::<T, R, WIDE, STEP, FMA>(reads, first, t, at, out, write);
+        at += WIDE;
+    }
+    while count - at >= NARROW {
+        read_block::<T, R, NARROW, STEP, FMA>(reads, first, t, at, out, write);
+        at += NARROW;
+    }
+    if at < count && count >= NARROW && write == Write::Set {
+        // Some are written twice, all of them in a block.
+        return read_block::<T, R, NARROW, STEP, FMA>(reads, first, t, count - NARROW, out, write);
+    }
+    for at in at..count {
+        read_block::<T, R, 1, STEP, FMA>(reads, first, t, at, out, write);
+    }
+}
+
+#[inline(always)]
+fn read_block<T: Real, R: Reduce<T>, const BLOCK: usize, const STEP: usize, const FMA: bool>(
+    reads: &[Read],
+    first: usize,
+    t: &[T],
+    at: usize,
+    out: &mut [T],
+    write: Write,
+) {
+    let mut sums = [T::ZERO; BLOCK];
+    for (k, read) in reads.iter().enumerate() {
+        let w = T::from_f64(read.weight);
+        let t = &t[read.place - first + at * STEP..][..BLOCK * STEP];
+        for l in 0..BLOCK {
+            let t = t[l * STEP];
+            sums[l] = if k == 0 { R::first(w, t) } else { R::next::<FMA>(w, t, sums[l]) };
+        }
+    }
+    let out: &mut [T; BLOCK] = (&mut out[at..at + BLOCK]).try_into().expect("a whole block");
+    match write {
+        Write::Set => *out = sums,
+        Write::Add => out.iter_mut().zip(sums).for_each(|(out, sum)| *out += sum),
+    }
 }
 
 /// What one place reads, in a register.
@@ -219,35 +275,25 @@ fn read_one<T: Real, R: Reduce<T>, const FMA: bool>(
 #[inline(always)]
 fn read_run<T: Real, R: Reduce<T>, const FMA: bool>(last: &Axis, line: &Line, t: &[T], out: &mut [T], write: Write) {
     let out = &mut out[line.run.clone()];
+    let reads = last.reads(line.run.start);
+    match (line.period, line.step) {
+        (1, 1) => return read_line::<T, R, 1, FMA>(reads, line.first, t, out, write),
+        (1, 2) => return read_line::<T, R, 2, FMA>(reads, line.first, t, out, write),
+        (1, 3) => return read_line::<T, R, 3, FMA>(reads, line.first, t, out, write),
+        _ => {}
+    }
     for phase in 0..line.period.min(out.len()) {
         let mut write = write;
         for read in last.reads(line.run.start + phase) {
             let (w, t) = (T::from_f64(read.weight), &t[read.place - line.first..]);
-            match (line.period, line.step) {
-                (1, 1) => read_steps::<T, R, 1, 1, FMA>(w, t, phase, out, write),
-                (1, 2) => read_steps::<T, R, 1, 2, FMA>(w, t, phase, out, write),
-                (1, 3) => read_steps::<T, R, 1, 3, FMA>(w, t, phase, out, write),
-                (2, 1) => read_steps::<T, R, 2, 1, FMA>(w, t, phase, out, write),
-                _ => unreachable!("a run of another shape"),
+            // Places of the other phase stand between.
+            let pairs = out.as_chunks_mut::<2>().0.iter_mut().zip(t);
+            match write {
+                Write::Set => pairs.for_each(|(out, &t)| out[phase] = R::first(w, t)),
+                Write::Add => pairs.for_each(|(out, &t)| out[phase] = R::next::<FMA>(w, t, out[phase])),
             }
             write = Write::Add;
         }
-    }
-}
-
-/// What one read adds to every place of a run's phase.
-#[inline(always)]
-fn read_steps<T: Real, R: Reduce<T>, const PERIOD: usize, const STEP: usize, const FMA: bool>(
-    w: T,
-    t: &[T],
-    phase: usize,
-    out: &mut [T],
-    write: Write,
-) {
-    let pairs = out.as_chunks_mut::<PERIOD>().0.iter_mut().zip(t.as_chunks::<STEP>().0);
-    match write {
-        Write::Set => pairs.for_each(|(out, t)| out[phase] = R::first(w, t[0])),
-        Write::Add => pairs.for_each(|(out, t)| out[phase] = R::next::<FMA>(w, t[0], out[phase])),
     }
 }
 

@@ -173,11 +173,12 @@ pub(super) trait Kernel<T: Real>: Send + Sync {
     fn cost(&self) -> f64;
 }
 
-/// Makes a node's kernel.
+/// Makes a node's kernel, with room for so many elements beside its constants, of which it may take some.
 pub(super) fn kernel<T: Real>(
     graph: &Graph,
     node: &Node,
     constants: &dyn Fn(ValueId) -> Option<Constant<T>>,
+    room: &mut usize,
 ) -> Result<Box<dyn Kernel<T>>> {
     let sizes: Vec<Vec<usize>> = node.inputs.iter().map(|&v| graph.sizes(v)).collect();
     let x = &sizes[0];
@@ -211,9 +212,8 @@ pub(super) fn kernel<T: Real>(
         Op::Cat { dim } => Box::new(arithmetic::Concatenation::new(*dim, &sizes)),
         Op::Linear => {
             let weight = constant(1)?.expect("linear has a weight");
-            let (output, input) = (sizes[1][0], sizes[1][1]);
             let rows = x[..x.len() - 1].iter().product();
-            Box::new(linear::Linear { weight, bias: constant(2)?, rows, input, output })
+            Box::new(linear::Linear::new(weight, constant(2)?, rows, [sizes[1][0], sizes[1][1]], room))
         }
         Op::Conv(conv) => {
             let weight = constant(1)?.expect("convolution has a weight");

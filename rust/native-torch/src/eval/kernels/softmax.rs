@@ -289,21 +289,30 @@ fn add_lines<T: Real>(x: &[T], inner: usize, sums: &mut [T]) {
     }
 }
 
-/// All numbers combined, in as many lanes as the widest vectors have.
+/// All numbers combined, in as many lanes as the widest vectors have. What is left of the numbers joins when the lanes are
+/// few, so that they stay in registers.
 #[inline(always)]
 fn fold<T: Real>(x: &[T], start: T, f: impl Fn(T, T) -> T) -> T {
-    const LANES: usize = 32;
-    let mut lanes = [start; LANES];
-    let mut chunks = x.chunks_exact(LANES);
-    for x in &mut chunks {
-        lanes.iter_mut().zip(x).for_each(|(lane, &x)| *lane = f(*lane, x));
+    let (wide, rest) = x.as_chunks::<32>();
+    let mut lanes = [start; 32];
+    for x in wide {
+        for l in 0..32 {
+            lanes[l] = f(lanes[l], x[l]);
+        }
     }
-    lanes.iter_mut().zip(chunks.remainder()).for_each(|(lane, &x)| *lane = f(*lane, x));
-    let mut length = LANES;
-    while length > 1 {
-        length /= 2;
-        let (low, high) = lanes.split_at_mut(length);
-        low.iter_mut().zip(high).for_each(|(a, &mut b)| *a = f(*a, b));
+    let mut few = [start; 8];
+    for l in 0..8 {
+        few[l] = f(f(lanes[l], lanes[l + 8]), f(lanes[l + 16], lanes[l + 24]));
     }
-    lanes[0]
+    let (narrow, rest) = rest.as_chunks::<8>();
+    for x in narrow {
+        for l in 0..8 {
+            few[l] = f(few[l], x[l]);
+        }
+    }
+    let mut last = f(f(f(few[0], few[4]), f(few[2], few[6])), f(f(few[1], few[5]), f(few[3], few[7])));
+    for &x in rest {
+        last = f(last, x);
+    }
+    last
 }

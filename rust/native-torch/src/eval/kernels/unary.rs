@@ -98,25 +98,73 @@ fn apply<T: Real>(unary: graph::Unary, derivative: Derivative, x: &[T], y: &[T],
 // A function of the machine for each rule and derivative, so that all of a loop's body is inlined there.
 multiversion! {
     fn values<T: Real, R: Rule<T>>(rule: R, x: &[T], out: &mut [T]) {
-        for (out, &x) in out.iter_mut().zip(x) {
-            *out = rule.value::<FMA>(x);
-        }
+        blocks::<T, R, 0, FMA>(&rule, x, x, out);
     }
 }
 
 multiversion! {
     fn slopes<T: Real, R: Rule<T>>(rule: R, x: &[T], y: &[T], out: &mut [T]) {
-        for (out, (&x, &y)) in out.iter_mut().zip(x.iter().zip(y)) {
-            *out = rule.first::<FMA>(x, y);
-        }
+        blocks::<T, R, 1, FMA>(&rule, x, y, out);
     }
 }
 
 multiversion! {
     fn bends<T: Real, R: Rule<T>>(rule: R, x: &[T], y: &[T], out: &mut [T]) {
-        for (out, (&x, &y)) in out.iter_mut().zip(x.iter().zip(y)) {
-            *out = rule.second::<FMA>(x, y);
-        }
+        blocks::<T, R, 2, FMA>(&rule, x, y, out);
+    }
+}
+
+/// Elements that are computed together: a few whole vectors.
+const BLOCK: usize = 16;
+
+/// So many elements are left to the compiler, which takes whole vectors of them several at a time.
+const LONG: usize = 64;
+
+/// The derivative of this order for each element. Those behind the last [`LONG`] come in blocks, so that none is computed
+/// alone: the last block overlaps the one before, or is filled up where there is none.
+#[inline(always)]
+fn blocks<T: Real, R: Rule<T>, const ORDER: usize, const FMA: bool>(rule: &R, x: &[T], y: &[T], out: &mut [T]) {
+    let count = out.len();
+    let long = count / LONG * LONG;
+    for (out, (&x, &y)) in out[..long].iter_mut().zip(x.iter().zip(y)) {
+        *out = derivative::<T, R, ORDER, FMA>(rule, x, y);
+    }
+    let (wholes, rest) = out[long..].as_chunks_mut::<BLOCK>();
+    for (out, (x, y)) in wholes.iter_mut().zip(x[long..].as_chunks().0.iter().zip(y[long..].as_chunks().0)) {
+        block::<T, R, ORDER, FMA>(rule, x, y, out);
+    }
+    if rest.is_empty() {
+        return;
+    }
+    if count < BLOCK {
+        let (mut x_whole, mut y_whole, mut whole) = ([T::ZERO; BLOCK], [T::ZERO; BLOCK], [T::ZERO; BLOCK]);
+        x_whole[..count].copy_from_slice(x);
+        y_whole[..count].copy_from_slice(y);
+        block::<T, R, ORDER, FMA>(rule, &x_whole, &y_whole, &mut whole);
+        out.copy_from_slice(&whole[..count]);
+    } else if let (Some(x), Some(y), Some(out)) = (x.last_chunk(), y.last_chunk(), out.last_chunk_mut()) {
+        block::<T, R, ORDER, FMA>(rule, x, y, out);
+    }
+}
+
+#[inline(always)]
+fn block<T: Real, R: Rule<T>, const ORDER: usize, const FMA: bool>(
+    rule: &R,
+    x: &[T; BLOCK],
+    y: &[T; BLOCK],
+    out: &mut [T; BLOCK],
+) {
+    for l in 0..BLOCK {
+        out[l] = derivative::<T, R, ORDER, FMA>(rule, x[l], y[l]);
+    }
+}
+
+#[inline(always)]
+fn derivative<T: Real, R: Rule<T>, const ORDER: usize, const FMA: bool>(rule: &R, x: T, y: T) -> T {
+    match ORDER {
+        0 => rule.value::<FMA>(x),
+        1 => rule.first::<FMA>(x, y),
+        _ => rule.second::<FMA>(x, y),
     }
 }
 
@@ -128,7 +176,7 @@ multiversion! {
         }
         for ((&d, t), out) in d.iter().zip(t.chunks_exact(columns)).zip(out.chunks_exact_mut(columns)) {
             match write {
-                Write::Set => out.iter_mut().zip(t).for_each(|(out, &t)| *out = d * t),
+                Write::Set => scale_line(d, t, out),
                 Write::Add => out.iter_mut().zip(t).for_each(|(out, &t)| *out = d.madd::<FMA>(t, *out)),
             }
         }
@@ -155,6 +203,27 @@ multiversion! {
         for (row, (g, out)) in g.chunks_exact(size).zip(out.chunks_exact_mut(size)).enumerate() {
             scale::<T, FMA>(&d[row / rows * size..][..size], g, out, write);
         }
+    }
+}
+
+/// `out = d t`, for short lines in overlapping blocks.
+#[inline(always)]
+fn scale_line<T: Real>(d: T, t: &[T], out: &mut [T]) {
+    const SHORT: usize = 8;
+    let count = out.len();
+    if !(SHORT..4 * SHORT).contains(&count) {
+        return out.iter_mut().zip(t).for_each(|(out, &t)| *out = d * t);
+    }
+    let mut at = 0;
+    loop {
+        let (t, out) = (&t[at..at + SHORT], &mut out[at..at + SHORT]);
+        for l in 0..SHORT {
+            out[l] = d * t[l];
+        }
+        if at + SHORT >= count {
+            return;
+        }
+        at = (at + SHORT).min(count - SHORT);
     }
 }
 
