@@ -102,7 +102,7 @@ typedef const char *NtStr;
  * The version of this interface: of the functions, structs and constants in this header. It changes whenever code that
  * was compiled against an older header, or that declares the functions itself, would no longer work.
  */
-#define NT_ABI_VERSION 3
+#define NT_ABI_VERSION 4
 
 
 
@@ -687,17 +687,22 @@ typedef uint8_t (*NtBoundsProgress)(void *data, const char *layer, size_t done, 
  * Solves programs for `nt_bounds_create`, on the thread that called it: with `data` of the options, the part of the
  * network before a layer as a formulation, `count` of its variables, and 1 where its binaries are meant as such; else
  * they may have any value from 0 to 1. Writes for each variable a range that it is certain not to leave but for the
- * solver's tolerances, infinite where that is not known, to `lower` and `upper`, each of length `count`. Returns 0 to
- * end the work: what is known so far is then the result. The formulation and the arrays live until it returns. It must
- * return; exceptions and jumps must not leave it.
+ * solver's tolerances, infinite where that is not known, to `lower` and `upper`, each of length `count`. Where `points`
+ * is not NULL it has room for two solutions of each variable, one after another, where it is smallest and where it is
+ * largest: the values of all variables of the formulation; what is not written there is not used. The same elements are
+ * asked for up to `rounds` times, with more rows each time; a time limit of theirs is meant for all of them. Returns 0
+ * to end the work: what is known so far is then the result. The formulation and the arrays live until it returns. It
+ * must return; exceptions and jumps must not leave it.
  */
 typedef uint8_t (*NtBoundsSolve)(void *data,
                                  const struct NtFormulation *formulation,
                                  const uint32_t *elements,
                                  size_t count,
                                  uint8_t integer,
+                                 uint32_t rounds,
                                  double *lower,
-                                 double *upper);
+                                 double *upper,
+                                 double *points);
 
 /**
  * What bounds are found with. All zero is the default.
@@ -708,7 +713,8 @@ typedef struct NtBoundsOptions {
    */
   size_t threads;
   /**
-   * Seconds that the programs of one element may take; 0 or infinity for no limit.
+   * Seconds that the programs of one element may take, linear and mixed-integer ones each; 0 or infinity for no
+   * limit.
    */
   double time_limit;
   /**

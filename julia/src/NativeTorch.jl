@@ -20,6 +20,7 @@ include("bounds.jl")
 include("library_layers.jl")
 include("other_layers.jl")
 include("build.jl")
+include("write.jl")
 include("add_predictor.jl")
 
 function __init__()

@@ -58,22 +58,30 @@ function _on_progress(data::Ptr{Cvoid}, layer::Cstring, done::Csize_t, total::Cs
     end
 end
 
-# Solves the programs of some elements of a layer: `elements` are variables of the formulation.
+# Solves the programs of some elements of a layer: `elements` are variables of the formulation. `points` takes the solutions.
 function _on_program(
     data::Ptr{Cvoid},
     formulation::Ptr{Cvoid},
     elements::Ptr{UInt32},
     count::Csize_t,
     integer::UInt8,
+    rounds::UInt32,
     lower::Ptr{Cdouble},
     upper::Ptr{Cdouble},
+    points::Ptr{Cdouble},
 )
     calls = unsafe_pointer_to_objref(data)::_Callbacks
     return _guarded(calls) do
-        found = calls.solve(_formulation_tables(formulation), _copy(Int, elements, count) .+ 1, integer == 1)
-        for (i, (low, high)) in enumerate(found)
-            unsafe_store!(lower, low, i)
-            unsafe_store!(upper, high, i)
+        tables = _formulation_tables(formulation)
+        asked = (integer = integer == 1, rounds = Int(rounds), points = points != C_NULL)
+        found = calls.solve(tables, _copy(Int, elements, count) .+ 1, asked)
+        n = Int(tables.variables.count)
+        for (i, ends) in enumerate(found)
+            unsafe_store!(lower, ends[1].limit, i)
+            unsafe_store!(upper, ends[2].limit, i)
+            for (k, found_end) in enumerate(ends), (j, value) in enumerate(found_end.point)
+                unsafe_store!(points, value, (2 * (i - 1) + k - 1) * n + j)
+            end
         end
         return true
     end
@@ -115,7 +123,11 @@ function _find_bounds(
             progress === nothing ? C_NULL :
             @cfunction(_on_progress, UInt8, (Ptr{Cvoid}, Cstring, Csize_t, Csize_t, UInt8)),
             solve === nothing ? C_NULL :
-            @cfunction(_on_program, UInt8, (Ptr{Cvoid}, Ptr{Cvoid}, Ptr{UInt32}, Csize_t, UInt8, Ptr{Cdouble}, Ptr{Cdouble})),
+            @cfunction(
+                _on_program,
+                UInt8,
+                (Ptr{Cvoid}, Ptr{Cvoid}, Ptr{UInt32}, Csize_t, UInt8, UInt32, Ptr{Cdouble}, Ptr{Cdouble}, Ptr{Cdouble})
+            ),
             pointer_from_objref(calls),
         )
         size_slice, lower_slice, upper_slice = shape(size), slice(lower), slice(upper)
@@ -140,28 +152,35 @@ size, or two numbers where the model fixes the size of its input.
  * `method`: `:interval` arithmetic; `:linear` relaxation through the whole network (Zhang, Weng, Chen, Hsieh and Daniel,
    Efficient Neural Network Robustness Certification with General Activation Functions, NeurIPS 2018); `:lp` and `:mip`, which
    tighten neuron by neuron, layer by layer, by linear and by mixed-integer programs. Each is at least as tight as the one
-   before it.
+   before it. Linear programs hold the neurons before a layer within their convex hulls, by cuts (Tjandraatmadja, Anderson,
+   Huchette, Ma, Patel and Vielma, The Convex Relaxation Barrier, Revisited, NeurIPS 2020).
  * `optimizer = nothing`: what solves the programs of `:lp` and `:mip`, such as `HiGHS.Optimizer`; needs JuMP. Neurons are shared
    out among the workers of `Distributed`, if there are any that have loaded JuMP, NativeTorch and the optimizer, else among
    threads. Without an optimizer the library's own solver does the work.
  * `threads = 0`: how many threads work; 0 for as many as there are.
- * `time_limit = Inf`: seconds for the programs of one neuron. A neuron that takes longer keeps the bounds it had.
+ * `time_limit = Inf`: seconds for the programs of one neuron, linear and mixed-integer ones each. A neuron that takes longer
+   keeps the bounds it had.
  * `progress = false`: whether a progress bar is printed.
 """
-function network_bounds(
+function network_bounds(m::Model, box; method::Symbol = :linear, kwargs...)
+    size, lower, upper = _box(m, box)
+    return _bounds_rows(_box_bounds(m, size, lower, upper, method; kwargs...))
+end
+
+function _box_bounds(
     m::Model,
-    box;
-    method::Symbol = :linear,
+    size,
+    lower,
+    upper,
+    method::Symbol;
     optimizer = nothing,
     threads::Integer = 0,
     time_limit::Real = Inf,
     progress::Bool = false,
 )
-    size, lower, upper = _box(m, box)
     bar = progress ? _progress_bar(stderr) : nothing
     solve = _solver_of(optimizer, threads, time_limit)
-    bounds = _find_bounds(m, size, lower, upper, method; threads, time_limit, progress = bar, solve)
-    return _bounds_rows(bounds)
+    return _find_bounds(m, size, lower, upper, method; threads, time_limit, progress = bar, solve)
 end
 
 network_bounds(path::AbstractString, box; kwargs...) = network_bounds(load(path), box; kwargs...)

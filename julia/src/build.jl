@@ -14,10 +14,13 @@ of a custom layer. The file is read here.
    MaxPool2dBigM(k; M = 10.0, kwargs...)`; `:SoftPlus` gets the keywords `beta` and `threshold`, `:GELU` `approximate` and
    `:SoftMax` `dim` if it takes them. `:ReLU` also chooses how LeakyReLU and its kin are formulated.
    The value of a class is a callback `(layer::Layer; input_size, config, kwargs...)` that returns a predictor; it is called
-   for classes of torch's own, too.
+   for classes of torch's own, too. In a program of `torch.export` or TorchScript, which has operations in place of layers, a
+   symbol stands for all operations of its kind, and its value must make a predictor of this package: `:ReLU` is for all that
+   is piecewise linear but maxima, `:MaxPool2d` for these.
  * `gray_box = false`: if true, the model is one vector-valued oracle.
  * `hessian = gray_box`: whether the oracle gives the Hessian of the Lagrangian.
- * `input_size = nothing`: the size of an image, `(height, width, channels)` or `(height, width)`.
+ * `input_size = nothing`: the size of an image, `(height, width, channels)` or `(height, width)`; for a model of several
+   inputs torch's sizes of all of them, `((5, 3), (5, 4))`, where the file leaves them open.
  * `device = "cpu"`: models are evaluated there.
  * `backend = "native"`: what evaluates the gray box.
 
@@ -40,6 +43,7 @@ function build_predictor(
     backend::AbstractString = "native",
     input_size = nothing,
 )
+    model, input_size = _sized(model, input_size)
     if device != "cpu"
         throw(UnsupportedError("device is $(repr(device)), but models are evaluated on \"cpu\" alone"))
     elseif backend != "native"
@@ -53,9 +57,13 @@ function build_predictor(
         return GrayBox(model; hessian = hessian, input_size = input_size)
     end
     layer = Layer(model)
-    foreach(key -> _check_class(key, layer), keys(config))
+    _check_classes(config, layer)
     return build_predictor(layer; config = config, input_size = input_size)
 end
+
+# With sizes for several inputs, a model whose inputs have them.
+_sized(model::Model, input_size) = model, input_size
+_sized(model::Model, sizes::_SeveralSizes) = _with_inputs(model, sizes, Int64[]), nothing
 
 function build_predictor(layer::Layer; config::AbstractDict = Dict{Any,Any}(), input_size = nothing, kwargs...)
     foreach(_check_key, keys(config))
@@ -103,24 +111,25 @@ function _check_key(key)
 end
 
 # A class that `config` names must be there: a name that is misspelt would change nothing.
-function _check_class(key, layer::Layer)
-    key isa Symbol && return _check_key(key)
-    classes = unique!(_classes!(String[], layer))
-    if key isa AbstractString && !(key in classes)
-        throw(InvalidArgumentError("config has the key $(repr(key)), but the model has no layer of this class; it has " *
-                                   join(repr.(classes), ", ")))
-    elseif key isa Type && !any(class -> last(split(class, '.')) == string(nameof(key)), classes)
-        throw(InvalidArgumentError("config has the key $key, but the model has no layer of a class $(nameof(key)); it has " *
-                                   join(repr.(classes), ", ")))
+function _check_classes(config, layer::Layer)
+    layers = _all_layers(layer)
+    for key in keys(config)
+        key isa Union{AbstractString,Type} && !any(inner -> _names_class(key, inner), layers) || continue
+        named = key isa Type ? "$key, but the model has no layer of a class $(nameof(key))" :
+                "$(repr(key)), but the model has no layer of this class"
+        known = join(unique!(map(repr ∘ _class, layers)), ", ")
+        throw(InvalidArgumentError("config has the key $named; it has $known"))
     end
-    return _check_key(key)
+    return
 end
 
-function _classes!(found::Vector{String}, layer::Layer)
-    push!(found, _class(layer))
-    foreach(child -> _classes!(found, child), _children(layer))
-    return found
-end
+# A layer and all that are in it.
+_all_layers(layer::Layer) = Layer[layer; (inner for child in _children(layer) for inner in _all_layers(child))...]
+
+# Whether a key of `config` names the class of a layer.
+_names_class(key::AbstractString, layer::Layer) = key == _class(layer)
+_names_class(key::Type, layer::Layer) = string(nameof(key)) == _short_class(layer)
+_names_class(::Any, ::Layer) = false
 
 # The layers that a Sequential calls one after another.
 function _steps(layer::Layer)
@@ -131,9 +140,7 @@ end
 # The callback for a layer's class, or `nothing`.
 function _callback(layer::Layer, config)
     for (key, value) in config
-        if key isa AbstractString && key == _class(layer) || key isa Type && string(nameof(key)) == _short_class(layer)
-            return value
-        end
+        _names_class(key, layer) && return value
     end
     return nothing
 end
@@ -150,12 +157,7 @@ function _predictor(layer::Layer, config, input_size)
     end
     class = _short_class(layer)
     class == "Linear" && return _affine(layer)
-    if _kind(layer) === :program
-        for key in keys(config)
-            key === :ReLU || throw(UnsupportedError("the model is a program without layers; config can choose :ReLU, which " *
-                                                    "stands for all its kinks, but not $(repr(key))"))
-        end
-    end
+    _kind(layer) === :program && return _program(layer, config)
     entry = findfirst(entry -> class in entry[2] && haskey(config, entry[1]), _CONFIG)
     entry === nothing && return TorchLayer(layer; relu = _relu(layer, config))
     key = _CONFIG[entry][1]
@@ -180,13 +182,43 @@ end
 
 # How the kinks of a layer are formulated, where `config` says it.
 function _relu(layer::Layer, config)
-    (haskey(config, :ReLU) && (_kind(layer) === :program || _short_class(layer) in _BENT)) || return nothing
+    (haskey(config, :ReLU) && _short_class(layer) in _BENT) || return nothing
     relu = _checked(_made_by(config[:ReLU], :ReLU)(), layer)
     if !(relu isa _ReLUs)
         throw(UnsupportedError("$(_place(layer)): config's :ReLU makes a $(typeof(relu)), which can take the place of a ReLU " *
                                "but not of this layer; give config = Dict($(repr(_class(layer))) => callback) too"))
     end
     return relu
+end
+
+# The symbols of `config` for a program: the kind of operations that each stands for, what a value makes of it, and what it
+# may make. Sizes and numbers are the operations' own.
+const _OPERATIONS = (
+    (:ReLU, "relu", make -> make(), _ReLUs),
+    (:MaxPool2d, "max_pool", make -> make((1, 1)), Union{MaxPool2d,MaxPool2dBigM}),
+    (:GELU, "gelu", make -> make(), GELU),
+    (:Sigmoid, "sigmoid", make -> make(), Sigmoid),
+    (:SoftMax, "softmax", make -> make(), SoftMax),
+    (:SoftPlus, "softplus", make -> make(), _SoftPluses),
+    (:Tanh, "tanh", make -> make(), Tanh),
+)
+
+# A program has operations in place of layers: what `config` makes chooses the form of all operations of a kind.
+function _program(layer::Layer, config)
+    forms = Pair{String,_Form}[]
+    for (key, kind, call, known) in _OPERATIONS
+        haskey(config, key) || continue
+        made = _checked(call(_made_by(config[key], key)), layer)
+        if !(made isa known)
+            throw(UnsupportedError("$(_place(layer)) is a program, whose operations no other predictor can take the place of: " *
+                                   "$(repr(key)) chooses their form by NativeTorch's own predictors, not by a $(typeof(made))"))
+        end
+        push!(forms, kind => _form(made))
+    end
+    if haskey(config, :LayerNorm)
+        throw(UnsupportedError("$(_place(layer)) is a program: its normalisations have one form, which :LayerNorm cannot change"))
+    end
+    return TorchProgram(layer, forms)
 end
 
 # Layers whose kinks are formulated like those of ReLU.

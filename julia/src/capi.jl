@@ -3,7 +3,7 @@
 
 import Libdl
 
-const _ABI_VERSION = 3
+const _ABI_VERSION = 4
 
 # The addresses of the library's functions, by the names in the header; NULL until the library is loaded. A library that
 # is chosen at run time cannot be named in a `ccall`.
@@ -61,6 +61,7 @@ mutable struct _Functions
     nt_formulation_create_bounded::Ptr{Cvoid}
     nt_formulation_destroy::Ptr{Cvoid}
     nt_formulation_tables::Ptr{Cvoid}
+    nt_formulation_write::Ptr{Cvoid}
 
     _Functions() = new((C_NULL for _ in fieldnames(_Functions))...)
 end
@@ -849,6 +850,10 @@ function _formulation_tables(formulation)
     out = Ref{_Tables}()
     @_call nt_formulation_tables(formulation::Ptr{Cvoid}, out::Ptr{_Tables})
     return out[]
+end
+
+function _formulation_write(formulation, path::String, objective::Union{Nothing,String})
+    return @_call nt_formulation_write(formulation::Ptr{Cvoid}, path::Cstring, something(objective, Cstring(C_NULL))::Cstring)
 end
 
 # Bounds of all values. Functions of Julia's are called back on this thread, so that it stays one that the garbage collector

@@ -44,9 +44,7 @@ struct TorchLayer <: _LibraryLayer
     TorchLayer(layer::Layer; relu = nothing) = new(layer, relu)
 end
 
-_part(predictor::TorchLayer) = _is_program(predictor) ? _model(predictor.layer) : _part(predictor.layer)
-_is_program(::AbstractPredictor) = false
-_is_program(predictor::TorchLayer) = _kind(predictor.layer) === :program
+_part(predictor::TorchLayer) = _part(predictor.layer)
 _form(predictor::TorchLayer) = predictor.relu === nothing ? _AUTOMATIC : _form(predictor.relu)
 _layer_name(predictor::TorchLayer) = _path(predictor.layer)
 
@@ -54,6 +52,42 @@ function Base.show(io::IO, predictor::TorchLayer)
     print(io, getfield(predictor.layer, :description))
     predictor.relu === nothing || print(io, " by ", predictor.relu)
     return
+end
+
+"""
+    TorchProgram(layer::Layer, forms = [])
+
+A program of `torch.export` or TorchScript. `forms` pairs kinds of its operations with their forms.
+"""
+struct TorchProgram <: _LibraryLayer
+    layer::Layer
+    forms::Vector{Pair{String,_Form}}
+
+    TorchProgram(layer::Layer, forms = Pair{String,_Form}[]) = new(layer, forms)
+end
+
+_part(predictor::TorchProgram) = _model(predictor.layer)
+_layer_name(::TorchProgram) = ""
+
+function Base.show(io::IO, predictor::TorchProgram)
+    choices = _choices(predictor, "")
+    return print(io, getfield(predictor.layer, :description), isempty(choices) ? "" : " by ", join(choices, ", "))
+end
+
+# The forms that a layer of this name chooses, as the library reads them, and whether it leaves any choice open.
+_choices(predictor::_LibraryLayer, name::String) = _choice("layer $name", _form(predictor))
+_choices(predictor::TorchProgram, ::String) = String[text for (kind, form) in predictor.forms for text in _choice(kind, form)]
+_choice(what::String, form::_Form) = form.kind === :automatic ? String[] : ["$what=$(_spell(form))"]
+_leaves_choice(predictor::_LibraryLayer) = _form(predictor).kind === :automatic
+_leaves_choice(predictor::TorchProgram) = !(["relu", "max_pool"] ⊆ map(first, predictor.forms))
+
+function _spell(form::_Form)
+    kind, number = form.kind, form.parameter
+    kind === :big_m && return isfinite(number) ? "big_m($number)" : "big_m"
+    kind === :quadratic && return number > 0 ? "quadratic($number)" : "quadratic"
+    kind === :partition && return "partition($(Int(number)))"
+    kind === :cones && return "cone"
+    return string(kind)
 end
 
 """
@@ -1026,7 +1060,7 @@ function _compile_several(network::Model, inputs, n::Int)
     open = [input.name for input in inputs if input.size === nothing || any(isnothing, input.size)]
     if !isempty(open)
         throw(UnsupportedError("the model has $(length(inputs)) inputs, and its file leaves the size of $(join(open, ", ")) " *
-                               "open; export it for fixed sizes"))
+                               "open; give them all: input_size = ((5, 3), (5, 4))"))
     end
     f = compile(network)
     if f.n != n

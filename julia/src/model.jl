@@ -134,19 +134,24 @@ function compile(m::Model; dtype::Type = Float64)
 end
 
 function _compile_given(m::Model, sizes, integers, dtype::Type)
+    single = _is_single(dtype)
+    given = _with_inputs(m, sizes, integers)
+    try
+        return CompiledFunction(_function_compile(given, nothing, single), single)
+    finally
+        finalize(given)
+    end
+end
+
+# The model for inputs of these sizes, and these integers.
+function _with_inputs(m::Model, sizes, integers)
     _check_sizes(sizes)
     if !(integers isa AbstractVector{<:Integer})
         throw(InvalidArgumentError("integers is a $(typeof(integers)); give a vector of them, flat in torch's order"))
     end
     ranks = Csize_t[length(size) for size in sizes]
     flat = Csize_t[n for size in sizes for n in size]
-    single = _is_single(dtype)
-    given = _model_with_inputs(m, ranks, flat, Int64[i for i in integers])
-    try
-        return CompiledFunction(_function_compile(given, nothing, single), single)
-    finally
-        _model_destroy(given)
-    end
+    return Model(_model_with_inputs(m, ranks, flat, Int64[i for i in integers]), m, m.path)
 end
 
 function _check_sizes(sizes)

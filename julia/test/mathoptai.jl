@@ -82,8 +82,40 @@ end
     y, _ = MathOptAI.add_predictor(model, NativeTorch.PytorchModel(jump_path("skip")), x; config)
     optimize!(model)
     @test value.(y) ≈ case.y[1] atol = 1e-5
-    gelu = NativeTorch.PytorchModel(fixture_path("layers", "gelu.pt"))
-    @test refuses(() -> MathOptAI.build_predictor(gelu), NativeTorch.UnsupportedError, "GELU", "tanh")
     pool = NativeTorch.PytorchModel(fixture_path("layers", "maxpool2d_padding.pt"))
-    @test refuses(() -> MathOptAI.build_predictor(pool; input_size = (5, 6, 2)), NativeTorch.UnsupportedError, "pads with 0")
+    config = Dict(:MaxPool2d => MathOptAI.MaxPool2dBigM)
+    build() = MathOptAI.build_predictor(pool; input_size = (5, 6, 2), config)
+    @test refuses(build, NativeTorch.UnsupportedError, "pad with 0")
+end
+
+@testset "Layers that MathOptAI has not, or computes otherwise: $name" for name in (
+    "gelu", "softplus_threshold", "elu", "maxpool2d_padding_all_negative", "maxpool2d_ceil_padding", "maxpool2d_dilation",
+)
+    case = fixture("layers/$name")
+    x0 = example(case)
+    expected = torch(NativeTorch.load(case.path), x0)
+    size = ndims(x0) > 1 ? (; input_size = Base.size(x0)) : (;)
+    for reduced_space in (false, true)
+        model = silent_model(Ipopt.Optimizer)
+        x = box_variables(model, x0, 1)
+        y, _ = MathOptAI.add_predictor(model, NativeTorch.PytorchModel(case.path), vec(x); reduced_space, size...)
+        fix.(x, x0; force = true)
+        reduced_space || optimize!(model)
+        found = reduced_space ? map(e -> e isa Number ? e : value(fix_value, e), y) : value.(y)
+        @test difference(found, expected) <= 1e-6
+    end
+end
+
+@testset "Gray boxes of images through MathOptAI: $name" for name in ("layers/maxpool2d_padding", "layers/conv2d_groups")
+    case = fixture(name)
+    x0 = example(case)
+    expected = torch(NativeTorch.load(case.path), x0)
+    model = silent_model(Ipopt.Optimizer)
+    x = box_variables(model, x0, 1)
+    predictor = NativeTorch.PytorchModel(case.path)
+    y, _ = MathOptAI.add_predictor(model, predictor, vec(x); gray_box = true, hessian = false, input_size = size(x0))
+    @objective(model, Min, sum((vec(x) .- vec(x0)) .^ 2))
+    optimize!(model)
+    @test is_solved_and_feasible(model)
+    @test difference(value.(y), expected) <= 1e-5
 end

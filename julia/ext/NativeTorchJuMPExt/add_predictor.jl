@@ -15,16 +15,13 @@ function NativeTorch.add_predictor(
     input_size = nothing,
     kwargs...,
 )
-    if ndims(x) > 1
-        if input_size !== nothing && Tuple(input_size) != size(x)
-            throw(InvalidArgumentError("x has size $(size(x)), but input_size is $input_size; leave it out"))
-        end
-        input_size = size(x)
-    elseif x isa AbstractVector{<:AbstractArray} && !isempty(x) && ndims(x[1]) > 1
-        input_size = size(x[1])
+    flat, own_size = _flat(x)
+    if own_size !== nothing && input_size !== nothing && Tuple(input_size) != own_size
+        throw(InvalidArgumentError("x has size $own_size, but input_size is $input_size; leave it out"))
     end
+    input_size = something(own_size, input_size, Some(nothing))
     inner = NativeTorch.build_predictor(predictor; input_size, kwargs...)
-    flat = x isa AbstractVector{<:AbstractArray} ? map(point -> vec(Array(point)), x) : vec(Array(x))
+    input_size isa NativeTorch._SeveralSizes && (input_size = nothing)
     if !(inner isa _Ours)
         return NativeTorch.add_predictor(model, inner, flat; (reduced_space ? (; reduced_space) : (;))...)
     end
@@ -41,10 +38,20 @@ function NativeTorch.add_predictor(
     time_limit::Real = Inf,
     progress::Bool = false,
 )
-    options = _options(reduced_space; bounds, optimizer, time_limit, progress)
-    input_size = ndims(x) > 1 ? size(x) : nothing
-    flat = x isa AbstractVector{<:AbstractArray} ? map(point -> vec(Array(point)), x) : vec(Array(x))
-    return _add_all(model, predictor, flat, input_size, options)
+    flat, input_size = _flat(x)
+    return _add_all(model, predictor, flat, input_size, _options(reduced_space; bounds, optimizer, time_limit, progress))
+end
+
+# A point, or several, as vectors; and their size where they are images.
+_flat(x::AbstractArray) = vec(Array(x)), ndims(x) > 1 ? size(x) : nothing
+
+function _flat(x::AbstractVector{<:AbstractArray})
+    sizes = unique(map(size, x))
+    if length(sizes) > 1
+        throw(InvalidArgumentError("the points of x have the sizes $(join(sizes, ", ")); add those of other sizes by themselves"))
+    end
+    is_image = !isempty(x) && ndims(x[1]) > 1
+    return map(point -> vec(Array(point)), x), is_image ? only(sizes) : nothing
 end
 
 # A user's predictor in reduced space; one that knows it takes the keyword.
@@ -53,7 +60,7 @@ function NativeTorch.add_predictor(
     predictor::ReducedSpace{P},
     x::AbstractVector,
 ) where {P<:NativeTorch.AbstractPredictor}
-    predictor isa ReducedSpace{<:_Ours} && return _add_all(model, predictor, x, nothing, _options(true))
+    predictor isa ReducedSpace{<:_Ours} && return _add_all(model, predictor, _flat(x)..., _options(true))
     types = Tuple{typeof(model),P,typeof(x)}
     if hasmethod(NativeTorch.add_predictor, types, (:reduced_space,))
         return NativeTorch.add_predictor(model, predictor.predictor, x; reduced_space = true)

@@ -2,8 +2,8 @@
 # straight to MathOptInterface; by way of JuMP's expressions it takes ten times as long.
 
 # Adds the layers of `network`; gives the variables of the outputs in torch's order, and a formulation for each layer.
-function _formulate(model::JuMP.Model, network, inputs::_Inputs, layers, names, forms, options::_Options)
-    handle = _lower(model, network, inputs, names, forms, options)
+function _formulate(model::JuMP.Model, network, inputs::_Inputs, layers, names, options::_Options)
+    handle = _lower(model, network, inputs, layers, names, options)
     try
         tables = NativeTorch._formulation_tables(handle)
         # Here nothing can fail any more: an error leaves the JuMP model as it was.
@@ -63,13 +63,16 @@ function _formulations(layers, lists::_Lists)
     ]
 end
 
+# The forms that layers choose.
+_choices(layers, names) = reduce(vcat, map(NativeTorch._choices, layers, names))
+
 # The library's formulation with the forms of the layers. Where a layer leaves the choice, big-M; but nonlinear equations
 # where the solver takes no binaries or a bound is infinite.
-function _lower(model::JuMP.Model, network, inputs::_Inputs, names, forms, options::_Options)
+function _lower(model::JuMP.Model, network, inputs::_Inputs, layers, names, options::_Options)
     bounds = _network_bounds(model, network, inputs, options)
     create(choices) = _create(network, inputs, bounds, join(choices, ", "))
-    chosen = _choices(names, forms)
-    is_left = any(form -> form.kind === :automatic, forms)
+    chosen = _choices(layers, names)
+    is_left = any(NativeTorch._leaves_choice, layers)
     nonlinear = ["relu=nonlinear"; "max_pool=nonlinear"; chosen]
     if is_left && !_takes_binaries(model)
         return create(nonlinear)
@@ -80,12 +83,6 @@ function _lower(model::JuMP.Model, network, inputs::_Inputs, names, forms, optio
         is_left && error isa InvalidArgumentError || rethrow()
         return create(nonlinear)
     end
-end
-
-# The forms that are chosen, as the library reads them; what has no name is a program, all of whose kinks are meant.
-function _choices(names::Vector{String}, forms)
-    of(name) = isempty(name) ? "relu" : "layer $name"
-    return ["$(of(name))=$(_spell(form))" for (name, form) in zip(names, forms) if form.kind !== :automatic]
 end
 
 function _create(network, inputs::_Inputs, bounds, choices::String)
@@ -101,15 +98,6 @@ function _create(network, inputs::_Inputs, bounds, choices::String)
 end
 
 _takes_binaries(model::JuMP.Model) = MOI.supports_constraint(JuMP.backend(model), MOI.VariableIndex, MOI.ZeroOne)
-
-function _spell(form::NativeTorch._Form)
-    kind, number = form.kind, form.parameter
-    kind === :big_m && return isfinite(number) ? "big_m($number)" : "big_m"
-    kind === :quadratic && return number > 0 ? "quadratic($number)" : "quadratic"
-    kind === :partition && return "partition($(Int(number)))"
-    kind === :cones && return "cone"
-    return string(kind)
-end
 
 # An array of the library's, valid as long as the formulation.
 _array(data::Ptr{T}, count::Integer) where {T} = count == 0 ? T[] : unsafe_wrap(Array, data, Int(count))

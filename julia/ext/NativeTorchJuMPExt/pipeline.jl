@@ -73,7 +73,7 @@ _refuse_reduced_gray_box() = throw(UnsupportedError("a gray box has no reduced s
 # Layers that the library formulates, as one model, and the names of the layers in it, each once.
 function _chain(layers, wanted::Vector{String})
     # A program is a model already.
-    length(layers) == 1 && NativeTorch._is_program(only(layers)) && return NativeTorch._part(only(layers)), [""]
+    length(layers) == 1 && only(layers) isa NativeTorch.TorchProgram && return NativeTorch._part(only(layers)), [""]
     names = String[]
     for name in wanted
         name = isempty(name) ? "0" : name
@@ -93,9 +93,8 @@ function _add_segment(model::JuMP.Model, layers::Vector, names::Vector{String}, 
     network, names = _chain(layers, names)
     signal = _with_size_of(first(layers), signal)
     inputs = _inputs(model, network, signal, _known_bounds(model))
-    forms = map(NativeTorch._form, layers)
-    y, formulations = options.reduced_space ? _reduce(model, network, inputs, layers, names, forms) :
-                      _formulate(model, network, inputs, layers, names, forms, options)
+    y, formulations = options.reduced_space ? _reduce(model, network, inputs, layers, names) :
+                      _formulate(model, network, inputs, layers, names, options)
     return _output_signal(inputs, y), formulations, [_Network(inputs.f, inputs.elements, y)]
 end
 

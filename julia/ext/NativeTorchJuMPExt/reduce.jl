@@ -1,6 +1,6 @@
 # Reduced space: the outputs of layers as expressions of their inputs.
 
-function _reduce(model::JuMP.Model, network, inputs::_Inputs, layers, names, forms)
+function _reduce(model::JuMP.Model, network, inputs::_Inputs, layers, names)
     formulations = _Formulation[NativeTorch.Formulation(ReducedSpace(layer)) for layer in layers]
     if all(element -> element isa Real, inputs.elements)
         y = Vector{Float64}(undef, inputs.f.m)
@@ -8,7 +8,7 @@ function _reduce(model::JuMP.Model, network, inputs::_Inputs, layers, names, for
         NativeTorch._borrow(workspace -> NativeTorch.value!(y, inputs.f, workspace, x), inputs.f)
         return convert(Vector{Any}, y), formulations
     end
-    text = join(["space=reduced"; _choices(names, forms)], ", ")
+    text = join(["space=reduced"; _choices(layers, names)], ", ")
     handle = NativeTorch._formulation_create(network, NativeTorch._input_shape(inputs.f), inputs.lower, inputs.upper, nothing, text)
     try
         tables = NativeTorch._formulation_tables(handle)

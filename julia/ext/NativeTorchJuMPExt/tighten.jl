@@ -83,29 +83,33 @@ _cause(error::Distributed.RemoteException) = _cause(error.captured)
 _cause(error::CompositeException) = _cause(first(error))
 
 function NativeTorch._optimizer_calls(optimizer, threads::Integer, time_limit::Real)
-    return function (tables, elements::Vector{Int}, integer::Bool)
+    return function (tables, elements::Vector{Int}, asked)
+        limit = Float64(time_limit) / asked.rounds
         try
-            return _solve_shared(_Program(tables, integer), optimizer, elements, threads, Float64(time_limit))
+            return _solve_shared(_Program(tables, asked.integer), optimizer, elements, threads, limit, asked.points)
         catch error
             throw(_cause(error))
         end
     end
 end
 
-# The ranges of these variables, shared out among workers where there are any, else among threads.
-function _solve_shared(program::_Program, optimizer, elements::Vector{Int}, threads::Integer, time_limit::Float64)
+# What a variable does not pass on one side, and, where that is asked for, the values of all variables there.
+const _End = NamedTuple{(:limit, :point),Tuple{Float64,Vector{Float64}}}
+
+# The ends of the ranges of these variables, shared out among workers where there are any, else among threads.
+function _solve_shared(program::_Program, optimizer, elements::Vector{Int}, threads::Integer, time_limit::Float64, points::Bool)
     if Distributed.nprocs() > 1
         workers = Distributed.workers()
         parts = [elements[k:length(workers):end] for k in eachindex(workers)]
         results = asyncmap(zip(workers, parts)) do (worker, part)
-            return Distributed.remotecall_fetch(_solve_elements, worker, program, optimizer, part, time_limit)
+            return Distributed.remotecall_fetch(_solve_elements, worker, program, optimizer, part, time_limit, points)
         end
     else
         count = clamp(threads == 0 ? Threads.nthreads() : Int(threads), 1, max(1, length(elements)))
         parts = [elements[k:count:end] for k in 1:count]
-        results = fetch.([Threads.@spawn _solve_elements(program, optimizer, part, time_limit) for part in parts])
+        results = fetch.([Threads.@spawn _solve_elements(program, optimizer, part, time_limit, points) for part in parts])
     end
-    found = Dict{Int,Tuple{Float64,Float64}}()
+    found = Dict{Int,Tuple{_End,_End}}()
     for (part, ranges) in zip(parts, results)
         merge!(found, Dict(zip(part, ranges)))
     end
@@ -113,8 +117,8 @@ function _solve_shared(program::_Program, optimizer, elements::Vector{Int}, thre
 end
 
 # The smallest and the largest value of each of these variables, as far as the solver proves them; infinite else.
-function _solve_elements(program::_Program, optimizer, elements::Vector{Int}, time_limit::Float64)
-    isempty(elements) && return Tuple{Float64,Float64}[]
+function _solve_elements(program::_Program, optimizer, elements::Vector{Int}, time_limit::Float64, points::Bool)
+    isempty(elements) && return Tuple{_End,_End}[]
     model = JuMP.Model(optimizer)
     JuMP.set_silent(model)
     x = JuMP.@variable(model, [i in eachindex(program.lower)])
@@ -130,8 +134,10 @@ function _solve_elements(program::_Program, optimizer, elements::Vector{Int}, ti
     end
     return map(elements) do element
         stop = time() + time_limit
-        limit(sense) = _limit(model, x[element], sense, stop, any(program.is_binary))
-        return (limit(MOI.MIN_SENSE), limit(MOI.MAX_SENSE))
+        return map((MOI.MIN_SENSE, MOI.MAX_SENSE)) do sense
+            limit = _limit(model, x[element], sense, stop, any(program.is_binary))
+            return _End((limit, points && isfinite(limit) && JuMP.has_values(model) ? JuMP.value.(x) : Float64[]))
+        end
     end
 end
 

@@ -1,5 +1,5 @@
 # MathOptAI's own predictors of PyTorch models, without Python: MathOptAI.build_predictor and MathOptAI.add_predictor take a
-# NativeTorch.PytorchModel. What a predictor of MathOptAI would compute other than torch does is an error, or another predictor.
+# NativeTorch.PytorchModel. Layers that MathOptAI has not, or computes other than torch does, are formulated by NativeTorch.
 
 module NativeTorchMathOptAIExt
 
@@ -24,11 +24,8 @@ function MathOptAI.build_predictor(
     end
     if gray_box
         isempty(config) || throw(InvalidArgumentError("a gray box has no layers to configure; leave config out"))
-        if input_size !== nothing && length(input_size) > 1
-            throw(UnsupportedError("a gray box of MathOptAI takes no images, but input_size is $input_size; add the model with " *
-                                   "NativeTorch.add_predictor"))
-        end
-        return MathOptAI.GrayBox(predictor; hessian, device)
+        is_image = input_size !== nothing && length(input_size) > 1
+        return MathOptAI.GrayBox(is_image ? _ImageModel(predictor, input_size) : predictor; hessian, device)
     end
     layer = Layer(NativeTorch.load(predictor.filename))
     return MathOptAI.build_predictor(layer; config, input_size)
@@ -52,6 +49,36 @@ function MathOptAI.build_predictor(
     end
     return MathOptAI.Pipeline(predictors)
 end
+
+# A layer as NativeTorch formulates it.
+struct NativeLayer <: MathOptAI.AbstractPredictor
+    layer::NativeTorch.TorchLayer
+    input_size::_Size
+end
+
+Base.show(io::IO, predictor::NativeLayer) = print(io, "NativeTorch.", predictor.layer)
+
+function MathOptAI.output_size(predictor::NativeLayer, ::Any)
+    return NativeTorch.output_size(predictor.layer, predictor.input_size)
+end
+
+function _add(model, predictor::NativeLayer, x::Vector; kwargs...)
+    size = predictor.input_size
+    image = size !== nothing && length(size) > 1 ? reshape(x, size) : x
+    return NativeTorch.add_predictor(model, predictor.layer, image; kwargs...)
+end
+
+function MathOptAI.add_predictor(model::JuMP.AbstractModel, predictor::NativeLayer, x::Vector)
+    y, added = _add(model, predictor, x)
+    return y, MathOptAI.Formulation(predictor, added.variables, added.constraints)
+end
+
+function MathOptAI.add_predictor(model::JuMP.AbstractModel, predictor::MathOptAI.ReducedSpace{NativeLayer}, x::Vector)
+    y, _ = _add(model, predictor.predictor, x; reduced_space = true)
+    return y, MathOptAI.Formulation(predictor)
+end
+
+_native(layer::Layer, size) = NativeLayer(NativeTorch.TorchLayer(layer), size)
 
 _three(size::Tuple{Int,Int}) = (size..., 1)
 _three(size) = size
@@ -92,27 +119,34 @@ end
 
 function _predictor(::Val{:GELU}, layer, config, size)
     if layer.approximate != "tanh" && !haskey(config, :GELU)
-        _refuse(layer, "MathOptAI.GELU is the approximation by tanh, and the layer is not; give config = Dict(:GELU => ..)")
+        # MathOptAI.GELU is the approximation by tanh.
+        return _native(layer, size)
     end
     return _choice(config, :GELU, MathOptAI.GELU)()
 end
 
 function _predictor(::Val{:Softplus}, layer, config, size)
     if layer.threshold < 18 && !haskey(config, :SoftPlus)
-        _refuse(layer, "MathOptAI.SoftPlus has no threshold, and that of the layer matters; give config = Dict(:SoftPlus => ..)")
+        # MathOptAI.SoftPlus has no threshold, and that of the layer matters.
+        return _native(layer, size)
     end
     return _choice(config, :SoftPlus, MathOptAI.SoftPlus)(; beta = Float64(layer.beta))
 end
 
 function _predictor(::Val{:Softmax}, layer, config, size)
-    size isa Tuple{Int,Int,Int} && _refuse(layer, "MathOptAI.SoftMax is over all elements; it comes after an image here")
+    if size isa Tuple{Int,Int,Int}
+        # MathOptAI.SoftMax is over all elements.
+        haskey(config, :SoftMax) || return _native(layer, size)
+        _refuse(layer, "MathOptAI.SoftMax is over all elements; it comes after an image here. Leave it out of config")
+    end
     return _choice(config, :SoftMax, MathOptAI.SoftMax)()
 end
 
 function _predictor(::Val{:MaxPool2d}, layer, config, size)
     kernel, stride, padding = map(NativeTorch._pair, (layer.kernel_size, layer.stride, layer.padding))
     if padding != (0, 0) || layer.ceil_mode || NativeTorch._pair(layer.dilation) != (1, 1)
-        _refuse(layer, "MathOptAI.MaxPool2d pads with 0, and has neither ceil_mode nor dilation")
+        haskey(config, :MaxPool2d) || return _native(layer, _image(layer, size))
+        _refuse(layer, "MathOptAI's maximum pools pad with 0, and have neither ceil_mode nor dilation; leave it out of config")
     end
     make = _choice(config, :MaxPool2d, MathOptAI.MaxPool2d)
     return make(kernel; input_size = _image(layer, size), stride, padding)
@@ -149,7 +183,7 @@ function _predictor(::Val{name}, layer, config, size) where {name}
     elseif name === :LayerNorm
         return _layer_norm(layer, something(size, Tuple(Int.(layer.normalized_shape))))
     end
-    return _refuse(layer, "MathOptAI has no predictor for it; add the model with NativeTorch.add_predictor")
+    return _native(layer, size)
 end
 
 function _layer_norm(layer, size)
@@ -193,10 +227,30 @@ _image(layer, size) = _refuse(layer, "it takes an image; give input_size = (heig
 
 _refuse(layer, reason::String) = throw(UnsupportedError("$(NativeTorch._place(layer)): $reason"))
 
+# A model of images, whose gray box takes and gives them as MathOptAI has them.
+struct _ImageModel
+    model::NativeTorch.PytorchModel
+    input_size::Tuple{Vararg{Int}}
+end
+
+function _oracle(predictor::MathOptAI.GrayBox, model::NativeTorch.PytorchModel, input_dimension::Int, input_size)
+    f, is_image = NativeTorch._compile_for(NativeTorch.load(model.filename), input_dimension, input_size)
+    set = Base.get_extension(NativeTorch, :NativeTorchJuMPExt)._oracle_set(f, 1; hessian = predictor.hessian)
+    return set, NativeTorch._size_after(f, is_image)
+end
+
 function MOI.VectorNonlinearOracle(predictor::MathOptAI.GrayBox{NativeTorch.PytorchModel}, input_dimension::Int)
-    network = NativeTorch.load(predictor.predictor.filename)
-    f, _ = NativeTorch._compile_for(network, input_dimension, nothing)
-    return Base.get_extension(NativeTorch, :NativeTorchJuMPExt)._oracle_set(f, 1; hessian = predictor.hessian)
+    return first(_oracle(predictor, predictor.predictor, input_dimension, nothing))
+end
+
+function MathOptAI.add_predictor(model::JuMP.AbstractModel, predictor::MathOptAI.GrayBox{_ImageModel}, x::Vector)
+    (file, input_size) = (predictor.predictor.model, predictor.predictor.input_size)
+    set, size = _oracle(predictor, file, length(x), input_size)
+    y = MathOptAI.add_variables(model, x, set.output_dimension, "moai_GrayBox")
+    inputs = x[invperm(NativeTorch._image_order(input_size))]
+    constraint = JuMP.@constraint(model, [inputs; y] in set)
+    order = length(size) == 3 ? NativeTorch._image_order(size) : eachindex(y)
+    return y[order], MathOptAI.Formulation(predictor, y, [constraint])
 end
 
 end # module

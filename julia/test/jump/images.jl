@@ -26,6 +26,21 @@
     end
 end
 
+@testset "Points that are images" begin
+    m, case = NativeTorch.load(jump_path("conv_flatten_linear")), jump_case("conv_flatten_linear")
+    images = map(as_image, case.x)
+    for predictor in (m, NativeTorch.build_predictor(m), NativeTorch.build_predictor(m; gray_box = true))
+        model = silent_model(Ipopt.Optimizer)
+        points = [box_variables(model, image, 1) for image in images]
+        ys, _ = NativeTorch.add_predictor(model, predictor, points)
+        @test all(difference(start_value.(y), vec(expected)) <= 1e-12 for (y, expected) in zip(ys, case.y))
+    end
+    reduced, _ = NativeTorch.add_predictor(Model(), NativeTorch.ReducedSpace(NativeTorch.build_predictor(m)), images)
+    @test all(difference(y, vec(expected)) <= 1e-12 for (y, expected) in zip(reduced, case.y))
+    unequal = [images[1], images[1][1:2, :, :]]
+    @test refuses(() -> NativeTorch.add_predictor(Model(), m, unequal), NativeTorch.InvalidArgumentError, "(2, ")
+end
+
 @testset "A vector without input_size is in torch's order" begin
     m, case = NativeTorch.load(jump_path("relu_3_8_8_2")), jump_case("relu_3_8_8_2")
     y, _ = NativeTorch.add_predictor(Model(), m, case.x[1]; reduced_space = true)

@@ -140,3 +140,30 @@ end
     @test refuses(build(Dict("Skp" => 1)), NativeTorch.InvalidArgumentError, "Skp", "BatchNorm1d")
     @test refuses(build(Dict(:ReLU => NativeTorch.ReLUBigM(10.0))), NativeTorch.InvalidArgumentError, ":ReLU", "() ->")
 end
+
+@testset "A formulation in a file: $ending" for ending in ("mof.json", "mps", "lp", "nl")
+    case = jump_case("relu_3_8_8_2")
+    mktempdir() do folder
+        path = joinpath(folder, "model.$ending")
+        objective = "maximize y[0] - 2 * y[1]"
+        NativeTorch.write_formulation(path, jump_path("relu_3_8_8_2"), (-1, 1); objective, bounds = :linear)
+        if ending != "nl"
+            model = read_from_file(path)
+            set_optimizer(model, HiGHS.Optimizer)
+            set_silent(model)
+            optimize!(model)
+            own = silent_model(HiGHS.Optimizer)
+            @variable(own, -1 <= x[1:3] <= 1)
+            y, _ = NativeTorch.add_predictor(own, NativeTorch.PytorchModel(jump_path("relu_3_8_8_2")), x)
+            @objective(own, Max, y[1] - 2 * y[2])
+            optimize!(own)
+            @test abs(objective_value(model)) ≈ abs(objective_value(own)) atol = 1e-5
+        else
+            @test startswith(read(path, String), "g")
+        end
+    end
+    write(path; kwargs...) = () -> NativeTorch.write_formulation(path, jump_path("relu_3_8_8_2"), (-1, 1); kwargs...)
+    @test refuses(write("model.xyz"), NativeTorch.InvalidArgumentError, "model.xyz")
+    @test refuses(write("model.mps"; options = "relu=cone"), NativeTorch.InvalidArgumentError, "relu", "cone")
+    @test refuses(write("model.mps"; objective = "y[0]"), NativeTorch.InvalidArgumentError, "minimize")
+end

@@ -45,6 +45,39 @@ end
     @variable(model, x[1:5])
     add(; kwargs...) = () -> NativeTorch.add_predictor(model, NativeTorch.PytorchModel(case.path), x; kwargs...)
     @test refuses(add(), NativeTorch.InvalidArgumentError, "5", string(length(case.x)))
-    @test refuses(add(; config = Dict(:Tanh => NativeTorch.Tanh)), NativeTorch.UnsupportedError, ":Tanh", ":ReLU")
     @test num_variables(model) == 5
+end
+
+@testset "TorchScript leaves the sizes of several inputs open" begin
+    case = program_case("arithmetic")
+    scripted = (; case..., path = fixture_path("scripted", "arithmetic_traced.pt"))
+    sizes = Tuple(case.sizes)
+    for kwargs in ((;), (; gray_box = true), (; reduced_space = true), (; bounds = :linear))
+        @test program_error(scripted, case.x, Ipopt.Optimizer; input_size = sizes, kwargs...) <= 1e-6
+    end
+    x = [@variable(Model()) for _ in case.x]
+    add(; kwargs...) = () -> NativeTorch.add_predictor(Model(), NativeTorch.PytorchModel(scripted.path), x; kwargs...)
+    @test refuses(add(), NativeTorch.UnsupportedError, "input_size", "((")
+    @test refuses(add(; input_size = (sizes[1],)), NativeTorch.InvalidArgumentError, "input")
+end
+
+@testset "config chooses the forms of a program's operations" begin
+    count_of(model, S) = num_constraints(model, Vector{VariableRef}, S)
+    case = program_case("residual")
+    x0 = program_input(case)
+    function added(config)
+        model = Model()
+        _, formulation = NativeTorch.add_predictor(model, NativeTorch.PytorchModel(case.path), box_variables(model, x0, 0.5); config)
+        return model, formulation
+    end
+    model, formulation = added(Dict(:ReLU => NativeTorch.ReLUSOS1))
+    @test count_of(model, MOI.SOS1{Float64}) > 0
+    @test occursin("by relu=sos1", sprint(show, formulation))
+    others = Dict(:Tanh => NativeTorch.Tanh, :GELU => NativeTorch.GELU, :Sigmoid => NativeTorch.Sigmoid,
+                  :SoftMax => NativeTorch.SoftMax, :SoftPlus => NativeTorch.SoftPlusEpigraph,
+                  :MaxPool2d => (k; kwargs...) -> NativeTorch.MaxPool2dBigM(k; M = 10.0, kwargs...))
+    @test num_variables(first(added(others))) > length(x0)
+    @test refuses(() -> added(Dict(:Tanh => NativeTorch.ReLU)), NativeTorch.UnsupportedError, ":Tanh", "ReLU")
+    @test refuses(() -> added(Dict(:LayerNorm => NativeTorch.ReLU)), NativeTorch.UnsupportedError, ":LayerNorm")
+    @test refuses(() -> added(Dict(:Relu => NativeTorch.ReLU)), NativeTorch.InvalidArgumentError, ":Relu", ":ReLU")
 end

@@ -11,7 +11,9 @@ use engine::{
     bounds::{Bounds, Interval},
     graph::Graph,
     solve::Solver,
-    tighten::{InputRow, Method, Options, Program, ProgramSolver, Progress, Report, entries, network_bounds_by},
+    tighten::{
+        Extremes, InputRow, Method, Options, Program, ProgramSolver, Progress, Report, entries, network_bounds_by,
+    },
 };
 
 use crate::{
@@ -61,9 +63,12 @@ pub type NtBoundsProgress =
 /// Solves programs for `nt_bounds_create`, on the thread that called it: with `data` of the options, the part of the
 /// network before a layer as a formulation, `count` of its variables, and 1 where its binaries are meant as such; else
 /// they may have any value from 0 to 1. Writes for each variable a range that it is certain not to leave but for the
-/// solver's tolerances, infinite where that is not known, to `lower` and `upper`, each of length `count`. Returns 0 to
-/// end the work: what is known so far is then the result. The formulation and the arrays live until it returns. It must
-/// return; exceptions and jumps must not leave it.
+/// solver's tolerances, infinite where that is not known, to `lower` and `upper`, each of length `count`. Where `points`
+/// is not NULL it has room for two solutions of each variable, one after another, where it is smallest and where it is
+/// largest: the values of all variables of the formulation; what is not written there is not used. The same elements are
+/// asked for up to `rounds` times, with more rows each time; a time limit of theirs is meant for all of them. Returns 0
+/// to end the work: what is known so far is then the result. The formulation and the arrays live until it returns. It
+/// must return; exceptions and jumps must not leave it.
 pub type NtBoundsSolve = Option<
     extern "C" fn(
         data: *mut c_void,
@@ -71,8 +76,10 @@ pub type NtBoundsSolve = Option<
         elements: *const u32,
         count: usize,
         integer: u8,
+        rounds: u32,
         lower: *mut f64,
         upper: *mut f64,
+        points: *mut f64,
     ) -> u8,
 >;
 
@@ -82,7 +89,8 @@ pub type NtBoundsSolve = Option<
 pub struct NtBoundsOptions<'a> {
     /// How many threads work; 0 for as many as the machine has.
     pub threads: usize,
-    /// Seconds that the programs of one element may take; 0 or infinity for no limit.
+    /// Seconds that the programs of one element may take, linear and mixed-integer ones each; 0 or infinity for no
+    /// limit.
     pub time_limit: f64,
     /// `microlp` or `highs`; NULL for the default of this build.
     pub solver: NtStr<'a>,
@@ -242,19 +250,33 @@ fn rows(options: &NtBoundsOptions) -> Result<Vec<InputRow>> {
     Ok((0..count).map(row).collect())
 }
 
-fn solved_by(
-    solve: extern "C" fn(*mut c_void, *const NtFormulation, *const u32, usize, u8, *mut f64, *mut f64) -> u8,
-    data: *mut c_void,
-    program: Program,
-) -> Option<Vec<Interval>> {
+type Solve =
+    extern "C" fn(*mut c_void, *const NtFormulation, *const u32, usize, u8, u32, *mut f64, *mut f64, *mut f64) -> u8;
+
+fn solved_by(solve: Solve, data: *mut c_void, program: Program) -> Option<Vec<Extremes>> {
     let elements: Vec<u32> = program.elements.iter().map(|variable| variable.0).collect();
-    let mut lower = vec![f64::NEG_INFINITY; elements.len()];
-    let mut upper = vec![f64::INFINITY; elements.len()];
+    let (count, variables) = (elements.len(), program.model.variables().len());
+    let mut lower = vec![f64::NEG_INFINITY; count];
+    let mut upper = vec![f64::INFINITY; count];
+    let mut points = vec![f64::NAN; if program.points { 2 * count * variables } else { 0 }];
     let formulation = NtFormulation::new(program.model.clone());
-    let (count, integer) = (elements.len(), u8::from(program.integer));
-    let go_on =
-        solve(data, &formulation, elements.as_ptr(), count, integer, lower.as_mut_ptr(), upper.as_mut_ptr()) != 0;
-    go_on.then(|| lower.iter().zip(&upper).map(|(&lower, &upper)| Interval::new(lower, upper)).collect())
+    let go_on = solve(
+        data,
+        &formulation,
+        elements.as_ptr(),
+        count,
+        u8::from(program.integer),
+        program.rounds,
+        lower.as_mut_ptr(),
+        upper.as_mut_ptr(),
+        if program.points { points.as_mut_ptr() } else { std::ptr::null_mut() },
+    );
+    let points_of = |k: usize| match program.points {
+        true => points[2 * k * variables..][..2 * variables].chunks(variables).map(<[f64]>::to_vec).collect(),
+        false => Vec::new(),
+    };
+    let extremes = |k: usize| Extremes { range: Interval::new(lower[k], upper[k]), points: points_of(k) };
+    (go_on != 0).then(|| (0..count).map(extremes).collect())
 }
 
 /// Bounds all values of a model over a box of its inputs. No bound cuts off a value of the model, exact or as computed in

@@ -4,7 +4,7 @@ use std::ffi::{CStr, c_char};
 
 /// The version of this interface: of the functions, structs and constants in this header. It changes whenever code that
 /// was compiled against an older header, or that declares the functions itself, would no longer work.
-pub const NT_ABI_VERSION: u32 = 3;
+pub const NT_ABI_VERSION: u32 = 4;
 
 /// `NT_ABI_VERSION` of the library that is loaded. Compare it with the header's before any other call.
 #[unsafe(no_mangle)]

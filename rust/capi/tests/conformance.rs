@@ -141,7 +141,8 @@ struct CPattern {
 type CProgress = extern "C" fn(*mut c_void, *const c_char, usize, usize, u8) -> u8;
 
 /// The caller's solver.
-type CSolve = extern "C" fn(*mut c_void, *const CFormulation, *const u32, usize, u8, *mut f64, *mut f64) -> u8;
+type CSolve =
+    extern "C" fn(*mut c_void, *const CFormulation, *const u32, usize, u8, u32, *mut f64, *mut f64, *mut f64) -> u8;
 
 #[repr(C)]
 struct CBoundsOptions {
@@ -1075,21 +1076,26 @@ mod inputs {
         }
     }
 
-    /// What a caller's solver is handed: how often it is called, and after how many calls it ends the work.
+    /// What a caller's solver is handed: how often it is called, after how many calls it ends the work, and the rows of
+    /// its programs.
+    #[derive(Default)]
     struct Solving {
         calls: usize,
         last: usize,
+        rows: Vec<usize>,
     }
 
-    /// A solver that knows no more than the formulation's own bounds.
+    /// A solver that knows no more than the formulation's own bounds, and takes their upper ends for its solutions.
     extern "C" fn solve(
         data: *mut c_void,
         formulation: *const CFormulation,
         elements: *const u32,
         count: usize,
         integer: u8,
+        rounds: u32,
         lower: *mut f64,
         upper: *mut f64,
+        points: *mut f64,
     ) -> u8 {
         // SAFETY: the data is the record of the test, and the arrays have `count` entries.
         let (own, elements, lower, upper) = unsafe {
@@ -1110,6 +1116,13 @@ mod inputs {
         );
         for (k, &element) in elements.iter().enumerate() {
             (lower[k], upper[k]) = (lows[element as usize], highs[element as usize]);
+        }
+        own.rows.push(tables.rows.count);
+        if !points.is_null() {
+            assert_eq!(rounds, 2);
+            // SAFETY: there is room for two solutions of each element.
+            let points = unsafe { std::slice::from_raw_parts_mut(points, 2 * count * highs.len()) };
+            points.chunks_mut(highs.len()).for_each(|point| point.copy_from_slice(&highs));
         }
         u8::from(own.calls < own.last)
     }
@@ -1141,11 +1154,13 @@ mod inputs {
             (array(tables.lower, count), array(tables.upper, count), tables.solved, tables.cancelled)
         };
         let linear = bounds(1, None);
-        let mut solving = Solving { calls: 0, last: usize::MAX };
+        let mut solving = Solving { last: usize::MAX, ..Solving::default() };
         let by_caller = bounds(2, Some(&mut solving));
         assert_eq!((&by_caller.0, &by_caller.1), (&linear.0, &linear.1));
         assert!(by_caller.2 > 0 && by_caller.3 == 0 && solving.calls > 1);
-        let mut ending = Solving { calls: 0, last: 1 };
+        // The solutions violate cuts, which the next programs of the same elements have.
+        assert!(solving.rows.windows(2).any(|rows| rows[1] > rows[0]), "{:?}", solving.rows);
+        let mut ending = Solving { last: 1, ..Solving::default() };
         assert_eq!((bounds(2, Some(&mut ending)).3, ending.calls), (1, 1));
     }
 

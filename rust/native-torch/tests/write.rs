@@ -1,4 +1,5 @@
-//! Files of formulations, read by programs that others wrote: GLPK, CBC and CLP solve them, AMPL's library evaluates them.
+//! Files of formulations, read by programs that others wrote: GLPK, CBC, CLP and Ipopt solve them, AMPL's library evaluates
+//! them.
 
 mod common;
 
@@ -283,6 +284,89 @@ fn ampl_evaluates_the_same_rows() {
             let y = model.outputs()[0];
             model.set_start_value(y, values[y.index()] + 0.01);
             assert!(!broken(&ampl(&folder, &model, &objective)).is_empty(), "{name} {options}");
+        }
+    }
+}
+
+/// The program that solves `.nl` files with Debian's Ipopt, built of its source; `None` where what it needs is missing.
+fn ipopt() -> Option<PathBuf> {
+    let headers =
+        ["coin/IpStdCInterface.h", "ampl-netlib-solvers/asl_pfgh.h"].map(|h| Path::new("/usr/include").join(h));
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../test/nl/ipopt.c");
+    let program = folder("ipopt").join("ipopt");
+    let mut compiler = Command::new("cc");
+    compiler.args(["-std=gnu99", "-O1", "-I/usr/include/coin", "-I/usr/include/ampl-netlib-solvers"]);
+    compiler.arg(source).arg("-o").arg(&program).args(["-lamplsolver", "-lipopt", "-lm"]);
+    if headers.iter().any(|header| !header.exists()) {
+        let _ = writeln!(
+            std::io::stdout(),
+            "skipped: .nl files through Ipopt: it is not there (apt: coinor-libipopt-dev, libamplsolver-dev)"
+        );
+        return None;
+    }
+    let built = compiler.output().unwrap();
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    Some(program)
+}
+
+#[test]
+fn ipopt_solves_nl_files() {
+    let Some(program) = ipopt() else { return };
+    let solved = |folder: &str, model: &Formulation, objective: &Objective| -> (f64, Vec<f64>) {
+        let path = self::folder(folder).join("model.nl");
+        to_file(model, Some(objective), &path).unwrap();
+        let text = printed(program.to_str().unwrap(), &[path.to_str().unwrap()]);
+        assert!(text.contains("status 0\n"), "{folder}: {text}");
+        // The names are in the order of the values.
+        let names = fs::read_to_string(path.with_extension("col")).unwrap();
+        let found: Vec<f64> = text
+            .lines()
+            .skip_while(|line| !line.starts_with("objective"))
+            .skip(1)
+            .map(|v| v.parse().unwrap())
+            .collect();
+        let value = |v: usize| {
+            names.lines().position(|name| name == model.name(VarId(v as u32))).map_or(f64::NAN, |k| found[k])
+        };
+        (number_after(&text, "objective"), (0..model.variables().len()).map(value).collect())
+    };
+    let smooth = [
+        Unary::Tanh,
+        Unary::Sigmoid,
+        Unary::Silu,
+        Unary::Gelu(GeluKind::Tanh),
+        Unary::Softplus { beta: 2.0, threshold: 20.0 },
+    ];
+    let mut random = Random(17);
+    for unary in smooth {
+        let graph = mlp(&[3, 5, 2], unary);
+        for space in ["full", "reduced"] {
+            let name = format!("ipopt-{}-{space}", unary.name());
+            let formulation = formulate(&graph, &format!("space={space}"));
+            let (model, objective) = with_objective(&formulation, "maximize 2 * y[0] - x[1] + 3").unwrap();
+            // At a point, the objective is the network's.
+            let x: Vec<f64> = random.vector(3).iter().map(|t| 0.5 * t).collect();
+            let mut fixed = model.clone();
+            for (&v, &x) in model.inputs().iter().zip(&x) {
+                fixed.restrict(v, Interval::point(x)).unwrap();
+            }
+            let expected = objective.value(&model.evaluate(&x).unwrap());
+            let (found, _) = solved(&format!("{name}-point"), &fixed, &objective);
+            assert!((found - expected).abs() < 1e-6, "{name}: {found} is not {expected}");
+            // Over the box, it is the network's at the point that is found, and no worse than at others nearby.
+            let (best, values) = solved(&name, &model, &objective);
+            let at: Vec<f64> = model.inputs().iter().map(|v| values[v.index()]).collect();
+            let own = objective.value(&model.evaluate(&at).unwrap());
+            assert!((best - own).abs() < 1e-6, "{name}: {best} is not {own}");
+            for _ in 0..100 {
+                let near: Vec<f64> = model
+                    .inputs()
+                    .iter()
+                    .zip(at.iter().zip(random.vector(3)))
+                    .map(|(&v, (a, t))| (a + 0.01 * t).clamp(model.bounds(v).lower, model.bounds(v).upper))
+                    .collect();
+                assert!(objective.value(&model.evaluate(&near).unwrap()) < best + 1e-6, "{name}");
+            }
         }
     }
 }

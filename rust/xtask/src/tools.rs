@@ -33,8 +33,12 @@ pub fn cpp_compiler() -> bool {
 pub fn solvers() {
     let programs =
         [("glpsol", "glpk-utils"), ("cbc", "coinor-cbc"), ("clp", "coinor-clp"), ("gjh_asl_json", "gjh-asl-json")];
-    let missing = programs.iter().filter(|(program, _)| !starts(program)).map(|(_, package)| *package);
-    let packages: Vec<&str> = missing.collect();
+    // Ipopt is a library in Debian; a program of the tests reads `.nl` files for it.
+    let headers =
+        [("coin/IpStdCInterface.h", "coinor-libipopt-dev"), ("ampl-netlib-solvers/asl_pfgh.h", "libamplsolver-dev")];
+    let missing = programs.iter().filter(|(program, _)| !starts(program));
+    let absent = headers.iter().filter(|(header, _)| !Path::new("/usr/include").join(header).exists());
+    let packages: Vec<&str> = missing.chain(absent).map(|(_, package)| *package).collect();
     if !packages.is_empty() {
         let arguments = [&["install", "--yes", "--no-install-recommends"], &packages[..]].concat();
         install(&packages.join(", "), || apt(&["update"]) && apt(&arguments));

@@ -6,11 +6,11 @@
 //! out where the layer is affine between its bounds anyway, as a ReLU is where the sign is certain.
 
 mod certificate;
+mod hull;
 mod prefix;
 
 use std::{
     sync::{
-        Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc,
     },
@@ -24,6 +24,7 @@ use crate::{
     lower::{Formulation, VarId},
     solve::{self, Objective, Sense, Solver, Status},
 };
+use hull::Cut;
 use prefix::Prefix;
 
 /// How far a bound that nothing but a solver's word vouches for is moved outward, relative to the largest magnitude
@@ -32,6 +33,12 @@ const MARGIN: f64 = 1e-6;
 
 /// Elements whose range is this small, relative to their magnitude, are left as they are.
 const NARROW: f64 = 1e-9;
+
+/// How often the linear programs of an element are solved: with cuts of the solutions before, from the second time on.
+const ROUNDS: u32 = 2;
+
+/// A solver of the caller's is asked for its solutions only where these have at most so many numbers.
+const POINTS: usize = 1 << 24;
 
 /// How often affine rows narrow the box of the inputs.
 const CONTRACTIONS: usize = 3;
@@ -87,7 +94,8 @@ pub struct InputRow {
 pub struct Options {
     /// How many threads work; 0 stands for as many as the machine has.
     pub threads: usize,
-    /// How long the programs of one element may take. One that has no answer by then leaves what is known.
+    /// How long the programs of one element may take, linear and mixed-integer ones each. One that has no answer by then
+    /// leaves what is known.
     pub time_limit: Option<Duration>,
     /// The solver of linear and mixed-integer programs.
     pub solver: Solver,
@@ -185,11 +193,23 @@ pub struct Program<'a> {
     pub elements: &'a [VarId],
     /// Whether binaries are meant as such; otherwise they may have any value from 0 to 1.
     pub integer: bool,
+    /// Whether the solutions are asked for, too.
+    pub points: bool,
+    /// How often the programs of these elements are solved in all: each time may take its part of a time limit.
+    pub rounds: u32,
 }
 
-/// A solver of the caller's: for each element a range that it is certain not to leave but for tolerances, infinite where
-/// that is not known; `None` ends the work.
-pub type ProgramSolver<'a> = dyn FnMut(Program) -> Option<Vec<Interval>> + 'a;
+/// What a solver of the caller's found out about an element.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Extremes {
+    /// A range that it is certain not to leave but for tolerances, infinite where that is not known.
+    pub range: Interval,
+    /// Where asked for and known, the values of all variables where the element is smallest and where it is largest.
+    pub points: Vec<Vec<f64>>,
+}
+
+/// A solver of the caller's: what it found out about each element; `None` ends the work.
+pub type ProgramSolver<'a> = dyn FnMut(Program) -> Option<Vec<Extremes>> + 'a;
 
 /// [`network_bounds`] with a solver of the caller's, if there is one. Its ranges are moved outward as those that rest on a
 /// solver's word are; the options' solver, threads and time limit are not used.
@@ -307,16 +327,49 @@ impl Work<'_> {
                 continue;
             }
             match Prefix::new(self.graph, bounds, value, self.integer, &self.options.rows) {
-                Ok(prefix) => report.add(match solver.as_deref_mut() {
-                    Some(solver) => self.given(&prefix, bounds, value, &node.scope, &open, solver, progress),
-                    None => self.elements(&prefix, bounds, value, &node.scope, &open, progress),
-                }),
+                Ok(prefix) => {
+                    report.add(self.layer(prefix, bounds, value, &node.scope, open, solver.as_deref_mut(), progress)?)
+                }
                 // Where a layer before it is unbounded, for one, there is no program.
                 Err(error) => {
                     report.failed += 2 * open.len();
                     report.failure.get_or_insert(error.to_string());
                 }
             }
+        }
+        Ok(report)
+    }
+
+    /// Works on elements of a value: a second time on those whose solutions violate cuts.
+    #[allow(clippy::too_many_arguments)]
+    fn layer(
+        &self,
+        mut prefix: Prefix,
+        bounds: &mut Bounds,
+        value: ValueId,
+        layer: &str,
+        mut open: Vec<usize>,
+        mut solver: Option<&mut ProgramSolver>,
+        progress: &mut dyn FnMut(Progress) -> bool,
+    ) -> Result<Report> {
+        let mut report = Report::default();
+        let rounds = if self.integer || prefix.neurons.is_empty() { 1 } else { ROUNDS };
+        for round in 1..=rounds {
+            let task =
+                Task { prefix: &prefix, known: bounds.of(value), layer, open: &open, rounds, cuts: round < rounds };
+            let found = match solver.as_deref_mut() {
+                Some(solver) => self.given(&task, solver, progress),
+                None => self.elements(&task, progress),
+            };
+            bounds.intersect(value, &found.ranges);
+            report.add(found.report);
+            if found.cuts.is_empty() || report.cancelled {
+                break;
+            }
+            let (elements, cuts): (Vec<usize>, Vec<Vec<Cut>>) = found.cuts.into_iter().unzip();
+            open = self.open(bounds, value)?;
+            open.retain(|e| elements.contains(e));
+            hull::add(&mut prefix.model, cuts.into_iter().flatten().collect())?;
         }
         Ok(report)
     }
@@ -335,97 +388,80 @@ impl Work<'_> {
     }
 
     /// Works on elements of a value, in parallel.
-    fn elements(
-        &self,
-        prefix: &Prefix,
-        bounds: &mut Bounds,
-        value: ValueId,
-        layer: &str,
-        open: &[usize],
-        progress: &mut dyn FnMut(Progress) -> bool,
-    ) -> Report {
-        let known = bounds.of(value);
-        let mut ranges = known.to_vec();
-        let report = Mutex::new(Report::default());
+    fn elements(&self, task: &Task, progress: &mut dyn FnMut(Progress) -> bool) -> Found {
+        let mut all = Found::of(task);
         let (next, cancelled) = (AtomicUsize::new(0), AtomicBool::new(false));
         let (sender, receiver) = mpsc::channel();
-        let work = |sender: mpsc::Sender<(usize, Interval)>| {
-            while let Some(&e) = open.get(next.fetch_add(1, Ordering::Relaxed)) {
+        let work = |sender: mpsc::Sender<(usize, Interval, Vec<Cut>, Report)>| {
+            while let Some(&e) = task.open.get(next.fetch_add(1, Ordering::Relaxed)) {
                 if cancelled.load(Ordering::Relaxed) {
                     break;
                 }
-                let (range, own) = self.element(prefix, e, known[e]);
-                if let Ok(mut report) = report.lock() {
-                    report.add(own);
-                }
-                if sender.send((e, range)).is_err() {
+                let (range, cuts, report) = self.element(task, e);
+                if sender.send((e, range, cuts, report)).is_err() {
                     break;
                 }
             }
         };
         std::thread::scope(|scope| {
-            for _ in 0..bounds::threads(self.options.threads).min(open.len()) {
+            for _ in 0..bounds::threads(self.options.threads).min(task.open.len()) {
                 let sender = sender.clone();
                 scope.spawn(|| work(sender));
             }
             drop(sender);
-            for (done, (e, range)) in receiver.iter().enumerate() {
-                ranges[e] = range;
-                let now = Progress { layer, done: done + 1, total: open.len(), integer: self.integer };
-                if !cancelled.load(Ordering::Relaxed) && !progress(now) {
+            for (done, (e, range, cuts, report)) in receiver.iter().enumerate() {
+                all.add(e, range, cuts);
+                all.report.add(report);
+                if !cancelled.load(Ordering::Relaxed) && !progress(self.progress(task, done + 1)) {
                     cancelled.store(true, Ordering::Relaxed);
                 }
             }
         });
-        bounds.intersect(value, &ranges);
-        let mut report = report.into_inner().unwrap_or_default();
-        report.cancelled = cancelled.into_inner();
-        report
+        all.report.cancelled = cancelled.into_inner();
+        all
     }
 
-    /// Takes over the ranges that the caller's solver finds.
-    #[allow(clippy::too_many_arguments)]
-    fn given(
-        &self,
-        prefix: &Prefix,
-        bounds: &mut Bounds,
-        value: ValueId,
-        layer: &str,
-        open: &[usize],
-        solver: &mut ProgramSolver,
-        progress: &mut dyn FnMut(Progress) -> bool,
-    ) -> Report {
-        let mut report = Report::default();
-        let elements: Vec<VarId> = open.iter().map(|&e| prefix.elements[e]).collect();
-        let found = solver(Program { model: &prefix.model, elements: &elements, integer: self.integer });
-        let Some(found) = found.filter(|found| found.len() == open.len()) else {
-            return Report { cancelled: true, ..report };
+    fn progress<'a>(&self, task: &Task<'a>, done: usize) -> Progress<'a> {
+        Progress { layer: task.layer, done, total: task.open.len(), integer: self.integer }
+    }
+
+    /// Takes over what the caller's solver finds.
+    fn given(&self, task: &Task, solver: &mut ProgramSolver, progress: &mut dyn FnMut(Progress) -> bool) -> Found {
+        let mut all = Found::of(task);
+        let elements: Vec<VarId> = task.open.iter().map(|&e| task.prefix.elements[e]).collect();
+        let model = &task.prefix.model;
+        let points = task.cuts && 2 * elements.len() * model.variables().len() <= POINTS;
+        let program = Program { model, elements: &elements, integer: self.integer, points, rounds: task.rounds };
+        let Some(found) = solver(program).filter(|found| found.len() == task.open.len()) else {
+            all.report.cancelled = true;
+            return all;
         };
-        let mut ranges = bounds.of(value).to_vec();
-        for (&e, range) in open.iter().zip(&found) {
-            let known = ranges[e];
+        for (&e, Extremes { range, points }) in task.open.iter().zip(found) {
+            let known = task.known[e];
             let margin = MARGIN * known.magnitude().max(1.0);
             let range = Interval::new(range.lower - margin, range.upper + margin);
             let proven = [range.lower, range.upper].into_iter().filter(|end| end.is_finite()).count();
-            report.solved += proven;
-            report.timed_out += 2 - proven;
+            all.report.solved += proven;
+            all.report.timed_out += 2 - proven;
             if range.is_valid() && known.lower <= range.upper && range.lower <= known.upper {
-                ranges[e] = known.intersect(range);
+                let cuts = points.iter().flat_map(|point| task.separate(point)).collect();
+                all.add(e, known.intersect(range), hull::of_element(model, cuts, task.open.len()));
             } else {
-                report.failed += 1;
-                report.failure.get_or_insert(format!("the solver's bounds contradict what is known of {layer}"));
+                all.report.failed += 1;
+                let layer = task.layer;
+                all.report.failure.get_or_insert(format!("the solver's bounds contradict what is known of {layer}"));
             }
         }
-        bounds.intersect(value, &ranges);
-        let now = Progress { layer, done: open.len(), total: open.len(), integer: self.integer };
-        report.cancelled = !progress(now);
-        report
+        all.report.cancelled = !progress(self.progress(task, task.open.len()));
+        all
     }
 
-    /// The range of one element.
-    fn element(&self, prefix: &Prefix, e: usize, known: Interval) -> (Interval, Report) {
-        let deadline = self.options.time_limit.and_then(|limit| Instant::now().checked_add(limit));
-        let mut report = Report::default();
+    /// The range of one element, and the cuts that its solutions violate.
+    fn element(&self, task: &Task, e: usize) -> (Interval, Vec<Cut>, Report) {
+        let known = task.known[e];
+        let limit = self.options.time_limit.map(|limit| limit / task.rounds);
+        let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
+        let (mut report, mut cuts) = (Report::default(), Vec::new());
         let mut end = |sense: Sense| {
             let left = deadline.map(|end| end.saturating_duration_since(Instant::now()));
             let failed = |report: &mut Report, what: String| {
@@ -437,16 +473,17 @@ impl Work<'_> {
                 report.timed_out += 1;
                 return None;
             }
-            match self.limit(prefix, e, sense, left, known) {
-                Ok((Status::Optimal, limit)) => {
+            match self.limit(task.prefix, e, sense, left, known) {
+                Ok((Status::Optimal, limit, point)) => {
                     report.solved += 1;
+                    cuts.extend(point.iter().flat_map(|point| task.separate(point)));
                     limit
                 }
-                Ok((Status::TimeLimit, limit)) => {
+                Ok((Status::TimeLimit, limit, _)) => {
                     report.timed_out += 1;
                     limit
                 }
-                Ok((status, _)) => {
+                Ok((status, ..)) => {
                     failed(&mut report, format!("the solver calls a feasible problem {}", status.name()))
                 }
                 Err(error) => failed(&mut report, error.to_string()),
@@ -456,15 +493,16 @@ impl Work<'_> {
         let upper = end(Sense::Maximize).unwrap_or(f64::INFINITY);
         let range = Interval::new(lower, upper);
         if range.is_valid() && known.lower <= upper && lower <= known.upper {
-            return (known.intersect(range), report);
+            let cuts = hull::of_element(&task.prefix.model, cuts, task.open.len());
+            return (known.intersect(range), cuts, report);
         }
         // Bounds that contradict each other or what is known are no bounds.
         report.failed += 1;
         report.failure.get_or_insert(format!("the solver's bounds [{lower}, {upper}] contradict what is known"));
-        (known, report)
+        (known, Vec::new(), report)
     }
 
-    /// A limit that the element does not pass, if one is found.
+    /// A limit that the element does not pass, if one is found, and the point that the solver found.
     fn limit(
         &self,
         prefix: &Prefix,
@@ -472,17 +510,58 @@ impl Work<'_> {
         sense: Sense,
         time_limit: Option<Duration>,
         known: Interval,
-    ) -> Result<(Status, Option<f64>)> {
+    ) -> Result<(Status, Option<f64>, Option<Vec<f64>>)> {
         let objective = Objective { sense, terms: vec![(prefix.elements[e], 1.0)], constant: 0.0 };
         let options = solve::Options { solver: self.options.solver, time_limit, relaxed: !self.integer };
         let solution = solve::solve(&prefix.model, &objective, &options)?;
         if !self.integer
             && let Some(limit) = certificate::limit(&prefix.model, &objective, &solution)
         {
-            return Ok((solution.status, Some(limit)));
+            return Ok((solution.status, Some(limit), solution.values));
         }
         let margin = MARGIN * known.magnitude().max(1.0);
         let outward = if sense == Sense::Minimize { -margin } else { margin };
-        Ok((solution.status, solution.bound.map(|bound| bound + outward)))
+        Ok((solution.status, solution.bound.map(|bound| bound + outward), solution.values))
+    }
+}
+
+/// Elements of a value to work on.
+struct Task<'a> {
+    prefix: &'a Prefix,
+    /// The bounds of all elements of the value.
+    known: &'a [Interval],
+    layer: &'a str,
+    open: &'a [usize],
+    rounds: u32,
+    /// Whether cuts are looked for.
+    cuts: bool,
+}
+
+impl Task<'_> {
+    /// The cuts that a point violates.
+    fn separate<'a>(&'a self, point: &'a [f64]) -> impl Iterator<Item = Cut> + 'a {
+        let neurons = if self.cuts { &self.prefix.neurons[..] } else { &[] };
+        neurons.iter().filter_map(|neuron| neuron.cut(&self.prefix.model, point))
+    }
+}
+
+/// What was found out about the elements of a value.
+struct Found {
+    ranges: Vec<Interval>,
+    /// Elements with the cuts that their solutions violate.
+    cuts: Vec<(usize, Vec<Cut>)>,
+    report: Report,
+}
+
+impl Found {
+    fn of(task: &Task) -> Self {
+        Self { ranges: task.known.to_vec(), cuts: Vec::new(), report: Report::default() }
+    }
+
+    fn add(&mut self, e: usize, range: Interval, cuts: Vec<Cut>) {
+        self.ranges[e] = range;
+        if !cuts.is_empty() {
+            self.cuts.push((e, cuts));
+        }
     }
 }

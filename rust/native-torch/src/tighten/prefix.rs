@@ -3,7 +3,7 @@
 //! What the lowering has no linear rows for is cut out: the results of such nodes become free within their bounds, and
 //! within several planes below and above them.
 
-use super::InputRow;
+use super::{InputRow, hull::Neuron};
 use crate::{
     Result,
     bounds::{
@@ -31,6 +31,8 @@ pub(super) struct Prefix {
     pub model: Formulation,
     /// The variables of the value's elements.
     pub elements: Vec<VarId>,
+    /// The neurons that cuts can be found for.
+    pub neurons: Vec<Neuron>,
 }
 
 impl Prefix {
@@ -88,6 +90,9 @@ impl Prefix {
                 }
             }
         }
+        let neurons =
+            bent.iter().filter(|(at, _)| !cut[*at]).flat_map(|(at, _)| neurons(&model, &nodes[*at], &variables));
+        let neurons = neurons.collect();
         let inputs = model.inputs().to_vec();
         for row in rows {
             let terms: Vec<(VarId, f64)> = row.terms.iter().map(|&(i, a)| (inputs[i], a)).collect();
@@ -98,8 +103,19 @@ impl Prefix {
             let centre: Vec<f64> = given.iter().map(|x| 0.5 * x.lower + 0.5 * x.upper).collect();
             model.set_start(&centre)?;
         }
-        Ok(Self { elements: variables[value.index()].clone(), model })
+        Ok(Self { elements: variables[value.index()].clone(), neurons, model })
     }
+}
+
+/// The neurons of a node of ReLU's kind.
+fn neurons(model: &Formulation, node: &Node, variables: &[Vec<VarId>]) -> Vec<Neuron> {
+    let slope = match node.op {
+        Op::Unary(Unary::Relu) => 0.0,
+        Op::Unary(Unary::LeakyRelu { slope }) => slope,
+        _ => return Vec::new(),
+    };
+    let [z, y] = [node.inputs[0], node.outputs[0]].map(|value| &variables[value.index()]);
+    z.iter().zip(y).filter_map(|(&z, &y)| Neuron::new(model, y, z, slope)).collect()
 }
 
 /// Rows that put a node's result between planes.
