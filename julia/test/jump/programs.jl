@@ -55,8 +55,9 @@ end
     for kwargs in ((;), (; gray_box = true), (; reduced_space = true), (; bounds = :linear))
         @test program_error(scripted, case.x, Ipopt.Optimizer; input_size = sizes, kwargs...) <= 1e-6
     end
-    x = [@variable(Model()) for _ in case.x]
-    add(; kwargs...) = () -> NativeTorch.add_predictor(Model(), NativeTorch.PytorchModel(scripted.path), x; kwargs...)
+    model = Model()
+    x = [@variable(model) for _ in case.x]
+    add(; kwargs...) = () -> NativeTorch.add_predictor(model, NativeTorch.PytorchModel(scripted.path), x; kwargs...)
     @test refuses(add(), NativeTorch.UnsupportedError, "input_size", "((")
     @test refuses(add(; input_size = (sizes[1],)), NativeTorch.InvalidArgumentError, "input")
 end
