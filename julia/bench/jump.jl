@@ -102,8 +102,9 @@ for call in [lambda: net(torch.tensor(x)), lambda: jacobian(torch.tensor(x)), we
     print((time.process_time() - start) / count)
 """
 
-# What MathOptAI's extension does with the arrays that come from there: their element type is not known to the compiler.
-copied(from::Any) = Array(from)
+# What MathOptAI's extension does with the arrays that come from there, line by line: PythonCall converts them to an `Array`
+# whose element type the compiler does not know, and each element is then read by a call that is found at run time.
+copied(from) = Base.inferencebarrier(Array(from))::Array
 
 function copy_value(ret, from, y)
     value = copied(from)
