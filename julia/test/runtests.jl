@@ -31,6 +31,11 @@ elseif all(package -> Base.find_package(package) !== nothing, ["JuMP", "HiGHS", 
         suite("mathoptai")
     end
     suite("tutorials")
+    if haskey(ENV, "NATIVE_TORCH_RESNET18")
+        suite("resnet18")
+    else
+        push!(SKIPPED, "resnet18 as a gray box (NATIVE_TORCH_RESNET18 names no file)")
+    end
 else
     push!(SKIPPED, "JuMP suite (JuMP, HiGHS, Ipopt, SCS do not load)")
 end

@@ -49,8 +49,8 @@ end
 end
 
 @testset "TorchScript leaves the sizes of several inputs open" begin
-    case = program_case("arithmetic")
-    scripted = (; case..., path = fixture_path("scripted", "arithmetic_traced.pt"))
+    case = program_case("multihead")
+    scripted = (; case..., path = fixture_path("scripted", "multihead_scripted.pt"))
     sizes = Tuple(case.sizes)
     for kwargs in ((;), (; gray_box = true), (; reduced_space = true), (; bounds = :linear))
         @test program_error(scripted, case.x, Ipopt.Optimizer; input_size = sizes, kwargs...) <= 1e-6
