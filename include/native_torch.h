@@ -237,6 +237,16 @@ typedef const char *NtStr;
 #define NT_OP_EXPRESSION 19
 
 /**
+ * The sine.
+ */
+#define NT_OP_SIN 20
+
+/**
+ * The inverse tangent.
+ */
+#define NT_OP_ATAN 21
+
+/**
  * `variable == expression`.
  */
 #define NT_EQUAL 0

@@ -3,7 +3,7 @@
 # What the codes of a tape are called, by their numbers, as MathOptInterface calls them.
 const _OPERATORS = (
     :constant, :variable, :+, :-, :*, :/, :^, :-, :exp, :log, :log1p, :sqrt, :tanh, :erf, :abs, :max, :min, :ifelse, :>,
-    :expression,
+    :expression, :sin, :atan,
 )
 
 # Positions of the library count from 0.

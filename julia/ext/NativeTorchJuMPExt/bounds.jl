@@ -76,6 +76,7 @@ _call_bounds(::Val{:*}, a::_Ends...) = foldl((p, q) -> _product(p, q), a)
 _call_bounds(::Val{:/}, a::_Ends, b::_Ends) = b[1] > 0 || b[2] < 0 ? _product(a, _outward(1 / b[2], 1 / b[1])) : _WHOLE
 _call_bounds(::Val{:sin}, ::_Ends) = (-1.0, 1.0)
 _call_bounds(::Val{:cos}, ::_Ends) = (-1.0, 1.0)
+_call_bounds(::Val{:atan}, a::_Ends) = _outward(atan(a[1]), atan(a[2]))
 _call_bounds(::Val{:tanh}, a::_Ends) = _outward(tanh(a[1]), tanh(a[2]))
 _call_bounds(::Val{:exp}, a::_Ends) = (max(0.0, _outward(exp(a[1]), exp(a[2]))[1]), _outward(exp(a[1]), exp(a[2]))[2])
 _call_bounds(::Val{:log}, a::_Ends) = a[2] > 0 ? _outward(log(max(a[1], 0.0)), log(a[2])) : _WHOLE

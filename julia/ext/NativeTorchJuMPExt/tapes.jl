@@ -84,7 +84,7 @@ end
 
 const _NUMERIC = Dict{Symbol,Function}(
     :+ => +, :- => -, :* => *, :/ => /, :^ => ^, :exp => exp, :log => log, :log1p => log1p, :sqrt => sqrt, :tanh => tanh,
-    :abs => abs, :max => max, :min => min, :ifelse => (c, a, b) -> c != 0 ? a : b, :> => (a, b) -> a > b ? 1.0 : 0.0,
+    :sin => sin, :atan => atan, :abs => abs, :max => max, :min => min, :ifelse => (c, a, b) -> c != 0 ? a : b, :> => (a, b) -> a > b ? 1.0 : 0.0,
 )
 
 # A sum of numbers, variables, affine and quadratic expressions.

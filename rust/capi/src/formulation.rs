@@ -91,6 +91,10 @@ pub const NT_OP_IFELSE: u8 = 17;
 pub const NT_OP_GREATER: u8 = 18;
 /// Pushes the value of an expression; the argument is its position in `NtTables.expressions`.
 pub const NT_OP_EXPRESSION: u8 = 19;
+/// The sine.
+pub const NT_OP_SIN: u8 = 20;
+/// The inverse tangent.
+pub const NT_OP_ATAN: u8 = 21;
 
 /// `variable == expression`.
 pub const NT_EQUAL: u8 = 0;
@@ -729,6 +733,8 @@ mod tests {
             (NT_OP_IFELSE, Opcode::IfElse),
             (NT_OP_GREATER, Opcode::Greater),
             (NT_OP_EXPRESSION, Opcode::Expression),
+            (NT_OP_SIN, Opcode::Sin),
+            (NT_OP_ATAN, Opcode::Atan),
         ];
         assert_eq!(codes.len(), Opcode::ALL.len());
         assert!(codes.iter().all(|&(number, code)| number == code as u8));

@@ -310,6 +310,18 @@ def compared(self, x, y):
     )
 
 
+class Curves(nn.Module):
+    """Trigonometric functions and their kin, and a bilinear layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.pair = nn.Bilinear(3, 3, 2)
+
+    def forward(self, x, y):
+        angles = torch.stack([torch.sin(x * 3), torch.cos(x), torch.tan(x / 4), torch.atan(x), torch.asin(x / 5), torch.acos(x / 5)])
+        return angles, torch.stack([torch.sinh(y), torch.cosh(y), torch.atanh(y / 5)]), self.pair(x, torch.tanh(y))
+
+
 def cond(holds, taken, other, given):
     """torch.cond where a program is made, else Python's own, which has every derivative."""
     return torch.cond(holds, taken, other, given) if torch.compiler.is_exporting() else (taken if holds else other)(*given)
@@ -427,6 +439,7 @@ def exported():
         ("keywords", lambda: w(lambda self, x, y, *, scale, more=None: Two(self.f(x["p"]) + y[0], y[1][0] * scale["s"]), f=nn.Linear(3, 3)),
          [lambda: {"p": drawn(2, 3)(), "q": drawn(1)()}, lambda: [drawn(3)(), (drawn(2)(),)]], {"scale": lambda: {"s": drawn(2)()}}, None),
         ("compared", lambda: w(compared), [drawn(2, 3), drawn(2, 3)], {}, None),
+        ("curves", lambda: Curves(), [drawn(2, 3), drawn(2, 3)], {}, None),
         ("controlled", lambda: Controlled(), [drawn(2, 3), drawn(3)], {}, None),
         ("looped", lambda: Looped(), [drawn(2, 3), drawn(3)], {}, None),
         ("words", lambda: w(lambda self, words, x: self.table(words).flatten(1).sum(1) * x, table=nn.Embedding(5, 2)), [lambda: torch.tensor([[3, 0, 3], [1, 1, 4]]), drawn(2)], {}, None),

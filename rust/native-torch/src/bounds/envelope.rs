@@ -7,7 +7,7 @@
 
 use super::{
     Interval,
-    unary::{bends, value},
+    unary::{bends, known_bends, value},
 };
 use crate::{diff::unary::at as derivatives, graph::Unary};
 
@@ -64,7 +64,9 @@ impl Envelope {
     pub(crate) fn lines(&self, x: Interval, range: Interval, place: f64) -> [Line; 2] {
         let constant = [Line::constant(range.lower), Line::constant(range.upper)];
         let x = Interval::new(x.lower.max(self.unary.domain().0), x.upper);
-        if !x.is_finite() || !range.is_finite() || x.upper - x.lower <= f64::EPSILON * x.magnitude() {
+        let known = known_bends(self.unary);
+        let inside = known.lower <= x.lower && x.upper <= known.upper;
+        if !inside || !x.is_finite() || !range.is_finite() || x.upper - x.lower <= f64::EPSILON * x.magnitude() {
             return constant;
         }
         let place = (x.lower + place * (x.upper - x.lower)).clamp(x.lower, x.upper);

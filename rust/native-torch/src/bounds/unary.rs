@@ -3,17 +3,31 @@
 //! Between the places of [`turns`] every function is monotone, so that its range is spanned by its values there and at
 //! the interval's ends.
 
+use std::f64::consts::{FRAC_PI_2, PI};
+
 use super::Interval;
 use crate::{
     diff::unary::at,
     graph::{GeluKind, Unary},
 };
 
+/// So many bends of the sine on each side of 0 are known.
+const SINE_BENDS: i32 = 32;
+
+/// Where the bends of a function are known.
+pub(crate) fn known_bends(unary: Unary) -> Interval {
+    let end = if unary == Unary::Sin { f64::from(SINE_BENDS) * PI } else { f64::INFINITY };
+    Interval::new(-end, end)
+}
+
 /// The range of `unary` over the part of `x` where the function is defined; every number if there is no such part.
 pub(crate) fn range(unary: Unary, x: Interval) -> Interval {
     let x = Interval::new(x.lower.max(unary.domain().0), x.upper);
     if !x.is_valid() || (unary.has_pole() && x.contains(0.0) && !is_even(unary)) {
         return Interval::ALL;
+    }
+    if unary == Unary::Sin {
+        return sine(x);
     }
     let mut range = Interval::point(limit(unary, x.lower)).hull(Interval::point(limit(unary, x.upper)));
     let mut add = |place: f64| range = range.hull(Interval::point(value(unary, place)));
@@ -40,6 +54,21 @@ pub(crate) fn range(unary: Unary, x: Interval) -> Interval {
     let range = Interval::function(range.lower, range.upper);
     let range = if cancels(unary) { range.widen(8.0 * f64::EPSILON * scale(unary, x)) } else { range };
     range.intersect(codomain(unary))
+}
+
+/// The range of the sine, whose peaks are known to as many digits as the ends are.
+fn sine(x: Interval) -> Interval {
+    let whole = Interval::new(-1.0, 1.0);
+    if !x.is_finite() || x.magnitude() > 1e6 || x.upper - x.lower >= 2.0 * PI {
+        return whole;
+    }
+    let ends = Interval::point(value(Unary::Sin, x.lower)).hull(Interval::point(value(Unary::Sin, x.upper)));
+    let near = 4.0 * f64::EPSILON * x.magnitude();
+    let first = ((x.lower - near) / PI - 0.5).ceil() as i64;
+    let last = ((x.upper + near) / PI - 0.5).floor() as i64;
+    let peak = |k: i64| Interval::point(if k % 2 == 0 { 1.0 } else { -1.0 });
+    let range = (first..=last).map(peak).fold(ends, Interval::hull);
+    Interval::function(range.lower, range.upper).widen(near).intersect(whole)
 }
 
 /// The value at a number.
@@ -73,6 +102,7 @@ fn turns(unary: Unary) -> [Option<f64>; 2] {
         Unary::Softplus { beta, threshold } => [Some(threshold / beta), None],
         Unary::Threshold { threshold, .. } => [Some(threshold), None],
         Unary::Affine { .. }
+        | Unary::Atan
         | Unary::Clamp { .. }
         | Unary::Erf
         | Unary::Exp
@@ -86,6 +116,7 @@ fn turns(unary: Unary) -> [Option<f64>; 2] {
         | Unary::Reciprocal
         | Unary::Rsqrt
         | Unary::Sigmoid
+        | Unary::Sin
         | Unary::Softshrink { .. }
         | Unary::Softsign
         | Unary::Sqrt
@@ -99,6 +130,7 @@ fn turns(unary: Unary) -> [Option<f64>; 2] {
 pub(crate) fn bends(unary: Unary) -> Vec<f64> {
     match unary {
         Unary::Abs
+        | Unary::Atan
         | Unary::Celu { .. }
         | Unary::Elu { .. }
         | Unary::Erf
@@ -117,6 +149,8 @@ pub(crate) fn bends(unary: Unary) -> Vec<f64> {
         Unary::Hardsigmoid | Unary::Hardswish => vec![-3.0, 3.0],
         Unary::Mish => vec![-2.256_376_396_360_793, 1.490_571_179_485_428_5],
         Unary::Silu => vec![-2.399_357_280_515_467_7, 2.399_357_280_515_467_7],
+        // Beyond these, only the range is known.
+        Unary::Sin => (-SINE_BENDS..=SINE_BENDS).map(|k| f64::from(k) * PI).collect(),
         Unary::Softplus { beta, threshold } => vec![threshold / beta],
         Unary::Threshold { threshold, .. } => vec![threshold],
         Unary::Affine { .. }
@@ -176,8 +210,9 @@ fn codomain(unary: Unary) -> Interval {
         _ if positive => Interval::new(0.0, f64::INFINITY),
         Unary::Hardsigmoid | Unary::Sigmoid => Interval::new(0.0, 1.0),
         Unary::LogSigmoid => Interval::new(f64::NEG_INFINITY, 0.0),
+        Unary::Atan => Interval::new(-FRAC_PI_2.next_up(), FRAC_PI_2.next_up()),
         Unary::Expm1 => Interval::new(-1.0, f64::INFINITY),
-        Unary::Erf | Unary::Softsign | Unary::Tanh => Interval::new(-1.0, 1.0),
+        Unary::Erf | Unary::Sin | Unary::Softsign | Unary::Tanh => Interval::new(-1.0, 1.0),
         _ => Interval::ALL,
     }
 }

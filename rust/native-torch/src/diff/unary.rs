@@ -77,6 +77,14 @@ rules! {
         first: self.scale,
         second: T::ZERO,
     }
+    Atan (Unary::Atan), curved: true, |self, x, y| {
+        value: T::from_f64(libm::atan(x.to_f64())),
+        first: T::ONE / (T::ONE + x * x),
+        second: {
+            let r = T::ONE / (T::ONE + x * x);
+            -twice(x * r) * r
+        },
+    }
     // torch narrows alpha to single precision in its derivatives, not in the value.
     Celu (Unary::Celu { alpha }) { alpha: alpha, rate: 1.0 / alpha, slope: alpha * narrowed(alpha), narrow: narrowed(alpha) },
         curved: true, |self, x, y| {
@@ -235,6 +243,11 @@ rules! {
             let s = x.sigmoid::<FMA>();
             s * (T::ONE - s) * (c::<T>(2.0) + x * (T::ONE - twice(s)))
         },
+    }
+    Sin (Unary::Sin), curved: true, |self, x, y| {
+        value: T::from_f64(libm::sin(x.to_f64())),
+        first: T::from_f64(libm::cos(x.to_f64())),
+        second: -y,
     }
     Softplus (Unary::Softplus { beta, threshold }) { beta: beta, threshold: threshold },
         curved: true, |self, x, y| {

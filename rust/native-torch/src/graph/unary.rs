@@ -21,6 +21,8 @@ pub enum Unary {
         /// What is added.
         shift: f64,
     },
+    /// The inverse tangent.
+    Atan,
     /// `x` above 0, `alpha (exp(x / alpha) - 1)` elsewhere (Barron, 2017).
     Celu {
         /// The limit on the left; not 0.
@@ -94,6 +96,8 @@ pub enum Unary {
     Sigmoid,
     /// `x / (1 + exp(-x))`.
     Silu,
+    /// The sine.
+    Sin,
     /// `log(1 + exp(beta x)) / beta`, and `x` where `beta x > threshold`.
     Softplus {
         /// The steepness.
@@ -137,6 +141,7 @@ impl Unary {
         match self {
             Unary::Abs => "abs",
             Unary::Affine { .. } => "affine",
+            Unary::Atan => "atan",
             Unary::Celu { .. } => "celu",
             Unary::Clamp { .. } => "clamp",
             Unary::Elu { .. } => "elu",
@@ -160,6 +165,7 @@ impl Unary {
             Unary::Rsqrt => "rsqrt",
             Unary::Sigmoid => "sigmoid",
             Unary::Silu => "silu",
+            Unary::Sin => "sin",
             Unary::Softplus { .. } => "softplus",
             Unary::Softshrink { .. } => "softshrink",
             Unary::Softsign => "softsign",
@@ -178,6 +184,7 @@ impl Unary {
             Abs,
             Affine { scale: -2.5, shift: 0.75 },
             Affine { scale: 0.0, shift: -1.0 },
+            Atan,
             Clamp { min: -0.6, max: 0.7 },
             Clamp { min: 0.1, max: f64::INFINITY },
             Celu { alpha: 0.25 },
@@ -216,6 +223,7 @@ impl Unary {
             Rsqrt,
             Sigmoid,
             Silu,
+            Sin,
             Softplus { beta: 1.0, threshold: 20.0 },
             Softplus { beta: 2.0, threshold: 0.5 },
             Softplus { beta: -1.5, threshold: 1.0 },

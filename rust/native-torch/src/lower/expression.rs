@@ -50,6 +50,10 @@ pub enum Opcode {
     ///
     /// [`Formulation::expressions`]: super::Formulation::expressions
     Expression = 19,
+    /// The sine.
+    Sin = 20,
+    /// The inverse tangent.
+    Atan = 21,
 }
 
 /// How many operands a code may have.
@@ -62,7 +66,7 @@ enum Arity {
 
 impl Opcode {
     /// Every code, in the order of their numbers.
-    pub const ALL: [Opcode; 20] = [
+    pub const ALL: [Opcode; 22] = [
         Opcode::Constant,
         Opcode::Variable,
         Opcode::Add,
@@ -83,6 +87,8 @@ impl Opcode {
         Opcode::IfElse,
         Opcode::Greater,
         Opcode::Expression,
+        Opcode::Sin,
+        Opcode::Atan,
     ];
 
     /// The name that MathOptInterface's nonlinear functions give it; none for the leaves.
@@ -100,6 +106,8 @@ impl Opcode {
             Opcode::Sqrt => "sqrt",
             Opcode::Tanh => "tanh",
             Opcode::Erf => "erf",
+            Opcode::Sin => "sin",
+            Opcode::Atan => "atan",
             Opcode::Abs => "abs",
             Opcode::Max => "max",
             Opcode::Min => "min",
@@ -121,6 +129,8 @@ impl Opcode {
             | Opcode::Sqrt
             | Opcode::Tanh
             | Opcode::Erf
+            | Opcode::Sin
+            | Opcode::Atan
             | Opcode::Abs => Arity::Exactly(1),
         }
     }
@@ -140,6 +150,8 @@ impl Opcode {
             Opcode::Sqrt => args[0].sqrt(),
             Opcode::Tanh => libm::tanh(args[0]),
             Opcode::Erf => libm::erf(args[0]),
+            Opcode::Sin => libm::sin(args[0]),
+            Opcode::Atan => libm::atan(args[0]),
             Opcode::Abs => args[0].abs(),
             Opcode::Max => args.iter().copied().fold(f64::NEG_INFINITY, f64::max),
             Opcode::Min => args.iter().copied().fold(f64::INFINITY, f64::min),

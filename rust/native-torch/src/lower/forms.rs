@@ -60,6 +60,8 @@ pub const FORMS: &[FormsOf] = &[
     row("threshold", "threshold", SMOOTH, true),
     row("elu", "elu", SMOOTH, true),
     row("celu", "celu", SMOOTH, true),
+    row("atan", "atan", SMOOTH, true),
+    row("sin", "sin", SMOOTH, true),
     row("erf", "erf", SMOOTH, true),
     row("exp", "exp", SMOOTH, true),
     row("expm1", "expm1", SMOOTH, true),

@@ -238,6 +238,8 @@ fn expression(model: &Formulation, order: &Order, tapes: &Tapes, i: usize) -> Re
                 Opcode::Neg => called(16),
                 Opcode::Greater => called(29),
                 Opcode::Tanh => called(37),
+                Opcode::Sin => called(41),
+                Opcode::Atan => called(49),
                 Opcode::Sqrt => called(39),
                 Opcode::Log => called(43),
                 Opcode::Exp => called(44),

@@ -1,5 +1,7 @@
 //! Functions of each element, of two tensors' elements, and of numbers.
 
+use std::f64::consts::FRAC_PI_2;
+
 use super::{
     call::Call,
     constant::{Array, kept},
@@ -184,8 +186,6 @@ known_only! {
     ceil: None, f64::ceil;
     floor: None, f64::floor;
     round: None, f64::round_ties_even;
-    sin: Some(DType::F64), f64::sin;
-    cos: Some(DType::F64), f64::cos;
     trunc: None, f64::trunc;
 }
 
@@ -196,6 +196,71 @@ pub(super) fn logical_not(call: &mut Call) -> Result<Item> {
     }
     let (mask, [yes, no]) = (mask(call, &x)?, [1.0, 0.0].map(|v| call.constant(Array::new(&[], vec![v], DType::Bool))));
     call.node(Op::Where, &[&mask, &no, &yes]).map(Item::Tensor)
+}
+
+/// A function of each element that is made of others, and its value for known tensors.
+macro_rules! composed {
+    ($($name:ident: $f:expr, |$call:ident, $x:ident| $body:expr;)*) => {
+        $(pub(super) fn $name($call: &mut Call) -> Result<Item> {
+            let $x = $call.tensor("self")?;
+            if let Some(constant) = $x.constant() {
+                return Ok(Item::Tensor($call.constant(Array::of(constant)?.map(DType::F64, $f))));
+            }
+            let $x = &numbers($call, &$x)?;
+            let y: Result<Operand> = $body;
+            y.map(Item::Tensor)
+        })*
+    };
+}
+
+composed! {
+    sin: f64::sin, |call, x| call.unary(Unary::Sin, x);
+    cos: f64::cos, |call, x| cosine(call, x);
+    tan: f64::tan, |call, x| {
+        let (sine, cosine) = (call.unary(Unary::Sin, x)?, cosine(call, x)?);
+        binary(call, Binary::Div, &sine, &cosine)
+    };
+    atan: f64::atan, |call, x| call.unary(Unary::Atan, x);
+    // The arc from the point on the unit circle above x.
+    asin: f64::asin, |call, x| arc_sine(call, x);
+    acos: f64::acos, |call, x| {
+        let arc = arc_sine(call, x)?;
+        call.unary(Unary::Affine { scale: -1.0, shift: FRAC_PI_2 }, &arc)
+    };
+    sinh: f64::sinh, |call, x| {
+        // With e = exp(x) - 1: (e + e / (e + 1)) / 2, exact where x is small.
+        let e = call.unary(Unary::Expm1, x)?;
+        let above = call.unary(Unary::Affine { scale: 1.0, shift: 1.0 }, &e)?;
+        let other = binary(call, Binary::Div, &e, &above)?;
+        let both = sum(call, &e, &other)?;
+        times(call, &both, 0.5)
+    };
+    cosh: f64::cosh, |call, x| {
+        let (e, minus) = (call.unary(Unary::Exp, x)?, call.unary(Unary::Neg, x)?);
+        let other = call.unary(Unary::Exp, &minus)?;
+        let both = sum(call, &e, &other)?;
+        times(call, &both, 0.5)
+    };
+    atanh: f64::atanh, |call, x| {
+        let minus = call.unary(Unary::Neg, x)?;
+        let (above, below) = (call.unary(Unary::Log1p, x)?, call.unary(Unary::Log1p, &minus)?);
+        let both = difference(call, &above, &below)?;
+        times(call, &both, 0.5)
+    };
+}
+
+/// A sine a quarter of a turn ahead.
+fn cosine(call: &mut Call, x: &Operand) -> Result<Operand> {
+    let ahead = call.unary(Unary::Affine { scale: 1.0, shift: FRAC_PI_2 }, x)?;
+    call.unary(Unary::Sin, &ahead)
+}
+
+fn arc_sine(call: &mut Call, x: &Operand) -> Result<Operand> {
+    let square = call.unary(Unary::Square, x)?;
+    let height = call.unary(Unary::Affine { scale: -1.0, shift: 1.0 }, &square)?;
+    let inverse = call.unary(Unary::Rsqrt, &height)?;
+    let slope = product(call, x, &inverse)?;
+    call.unary(Unary::Atan, &slope)
 }
 
 /// -1, 0 or 1.

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    graph::{Op, format_shape},
+    graph::{Dim, Op, format_shape},
     tensor::DType,
 };
 
@@ -294,4 +294,44 @@ fn contract(
     let letters = [&batch[..], &rows, &columns].concat();
     let shape: Vec<usize> = letters.iter().map(size).collect();
     Ok((letters, reshape(call.context, &y, &known(&shape))?))
+}
+
+/// `input1' weight[o] input2 + bias[o]` for each output.
+pub(super) fn bilinear(call: &mut Call) -> Result<Item> {
+    let (a, b, weight) = (call.tensor("input1")?, call.tensor("input2")?, call.tensor("weight")?);
+    let bias = call.optional_tensor("bias")?;
+    let [out, first, second] = call.context.sizes(&weight, "a bilinear layer")?[..] else {
+        return Err(Error::format("the weight of a bilinear layer has three dimensions"));
+    };
+    let rows = reshape(call.context, &weight, &known(&[out * first, second]))?;
+    let products = call.node(Op::Linear, &[&b, &rows])?;
+    let mut shape: Vec<Option<Dim>> = call.context.shape(&b).into_iter().map(Some).collect();
+    shape.pop();
+    shape.extend(known(&[out, first]));
+    let products = reshape(call.context, &products, &shape)?;
+    let rank = call.context.rank(&a);
+    let a = unsqueeze(call.context, &a, rank.saturating_sub(1))?;
+    let terms = elementwise::product(call, &a, &products)?;
+    let sums = call.node(Op::Sum { dims: vec![rank], keepdim: false }, &[&terms])?;
+    match bias {
+        Some(bias) => elementwise::sum(call, &sums, &bias).map(Item::Tensor),
+        None => Ok(Item::Tensor(sums)),
+    }
+}
+
+/// The product of three tensors, each with some dimensions of one added, summed over dimensions.
+pub(super) fn trilinear(call: &mut Call) -> Result<Item> {
+    let mut factors = Vec::new();
+    for (name, expanded) in [("i1", "expand1"), ("i2", "expand2"), ("i3", "expand3")] {
+        let mut x = call.tensor(name)?;
+        for dim in call.sizes(expanded)? {
+            x = unsqueeze(call.context, &x, dim)?;
+        }
+        factors.push(x);
+    }
+    // Two that are known are multiplied first, if there are any.
+    let outer = elementwise::product(call, &factors[0], &factors[2])?;
+    let all = elementwise::product(call, &outer, &factors[1])?;
+    let dims = call.sizes("sumdim")?;
+    call.node(Op::Sum { dims, keepdim: false }, &[&all]).map(Item::Tensor)
 }

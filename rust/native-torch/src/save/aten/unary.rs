@@ -19,6 +19,8 @@ impl Writer<'_> {
             Unary::Elu { alpha, scale } => {
                 ("elu.default", vec![("alpha", alpha.into()), ("scale", scale.into()), ("input_scale", 1.0.into())])
             }
+            Unary::Atan => ("atan.default", vec![]),
+            Unary::Sin => ("sin.default", vec![]),
             Unary::Erf => ("erf.default", vec![]),
             Unary::Exp => ("exp.default", vec![]),
             Unary::Expm1 => ("expm1.default", vec![]),
