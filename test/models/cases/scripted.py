@@ -172,7 +172,7 @@ class Objects(nn.Module):
         gauge.total = torch.tanh(gauge.total)
         turns = gauge.add(given["scale"] * sides.left)
         found["mean"] = gauge.mean() * turns
-        found["product"] = sides.right[0] * sides.right[1]
+        found["product"] = sides.right[0] * sides.right[1] * sum([len(found), 1])
         return found
 
 

@@ -426,6 +426,15 @@ fn containers(machine: &mut Machine, name: &str, arguments: &[Value]) -> Result<
             let Some(truths) = truths else { return Ok(None) };
             Value::Bool(if name == "any" { truths.contains(&true) } else { !truths.contains(&false) })
         }
+        ("sum", list @ (Value::List(_) | Value::Tuple(_)), []) => {
+            let elements = heap.elements(list).unwrap_or_default().to_vec();
+            let mut total = Value::Int(0);
+            for element in elements {
+                let Some(sum) = binary("add", &total, &element)? else { return Ok(None) };
+                total = sum;
+            }
+            total
+        }
         ("min" | "max", list @ (Value::List(_) | Value::Tuple(_)), []) => {
             let elements = heap.elements(list).unwrap_or_default().to_vec();
             let Some((one, others)) = elements.split_first() else {
