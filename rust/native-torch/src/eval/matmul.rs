@@ -198,7 +198,7 @@ fn product<T: Real>(
     let registers = Registers::<T>::new();
     let lanes = registers.lanes;
     // The next part of what is left, so that all parts are about equal and none is thin.
-    let share = |left: usize, most: usize| left.div_ceil(left.div_ceil(most));
+    let share = |left: usize, most: usize| if left <= most { left } else { left.div_ceil(left.div_ceil(most)) };
     for k0 in (0..k).step_by(DEPTH) {
         let depth = DEPTH.min(k - k0);
         let write = if k0 == 0 { write } else { Write::Add };
@@ -214,11 +214,7 @@ fn product<T: Real>(
                 let width = padded.min(n - j0);
                 let (b, at) = match at {
                     Rows::Every(ldb) if (width < padded && !registers.masks) || m1 - m0 >= COPY_FROM => {
-                        for p in 0..depth {
-                            let row = &b[(k0 + p) * ldb + j0..][..width];
-                            panel[p * padded..p * padded + width].copy_from_slice(row);
-                            panel[p * padded + width..(p + 1) * padded].fill(T::ZERO);
-                        }
+                        copy_panel(&b[k0 * ldb + j0..], ldb, width, &mut panel[..depth * padded], padded);
                         (&panel[..], Rows::Every(padded))
                     }
                     Rows::Every(ldb) => (&b[k0 * ldb + j0..], at),
@@ -237,6 +233,46 @@ fn product<T: Real>(
                 j0 += width;
             }
         }
+    }
+}
+
+multiversion! {
+    /// Copies the first elements of each row and fills up with zeros.
+    fn copy_panel<T: Real>(b: &[T], ldb: usize, width: usize, panel: &mut [T], padded: usize) {
+        for (p, to) in panel.chunks_exact_mut(padded).enumerate() {
+            let (to, rest) = to.split_at_mut(width);
+            copy_line(&b[p * ldb..][..width], to);
+            rest.iter_mut().for_each(|rest| *rest = T::ZERO);
+        }
+    }
+}
+
+/// Copies a short line, for which a call of the system's copy takes longer.
+#[inline(always)]
+pub(super) fn copy_line<T: Real>(from: &[T], to: &mut [T]) {
+    let count = to.len();
+    if count < BLOCK {
+        return to.iter_mut().zip(from).for_each(|(to, &from)| *to = from);
+    }
+    let mut at = 0;
+    while let Some(next) = next_block(at, count) {
+        let block: &[T; BLOCK] = from[at..].first_chunk().expect("a whole block");
+        *to[at..].first_chunk_mut().expect("a whole block") = *block;
+        at = next;
+    }
+}
+
+/// Elements of a block of a short line.
+pub(super) const BLOCK: usize = 8;
+
+/// Where the block behind the one at `at` begins; the last one ends with the line, and may overlap the one before. Nothing
+/// behind the line.
+#[inline(always)]
+pub(super) fn next_block(at: usize, count: usize) -> Option<usize> {
+    match count - at {
+        0 => None,
+        left if left > BLOCK => Some((at + BLOCK).min(count - BLOCK)),
+        _ => Some(count),
     }
 }
 

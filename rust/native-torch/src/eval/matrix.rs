@@ -88,6 +88,9 @@ impl<'a, N: Real> Matrices<'a, N> {
                     }
                 }
             }
+            Form::Entries if self.structure.row(row).len() == columns => {
+                convert(line, &mut self.numbers[offset + self.structure.start(row) + first..][..line.len()]);
+            }
             _ => {
                 let members = self.structure.row(row);
                 let begin = members.partition_point(|&column| (column as usize) < first);

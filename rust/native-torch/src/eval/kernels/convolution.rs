@@ -6,7 +6,7 @@
 use super::{At, Constant, Kernel, Operands, Scratch, Write};
 use crate::{
     eval::{
-        matmul::{BEHIND, Left, Part, Sizes, matmul, matmul_at},
+        matmul::{self, BEHIND, Left, Part, Sizes, copy_line, matmul, matmul_at, next_block},
         memory::grown,
         simd::multiversion,
     },
@@ -548,26 +548,6 @@ multiversion! {
     }
 }
 
-/// Lines are short: a call of the system's copy takes longer than this.
-#[inline(always)]
-fn copy_line<T: Real>(from: &[T], to: &mut [T]) {
-    const BLOCK: usize = 8;
-    let count = to.len();
-    if count < BLOCK {
-        return to.iter_mut().zip(from).for_each(|(to, &from)| *to = from);
-    }
-    let mut at = 0;
-    loop {
-        let block: &[T; BLOCK] = from[at..].first_chunk().expect("a whole block");
-        *to[at..].first_chunk_mut().expect("a whole block") = *block;
-        if at + BLOCK >= count {
-            return;
-        }
-        // The last block overlaps the one before.
-        at = (at + BLOCK).min(count - BLOCK);
-    }
-}
-
 multiversion! {
     /// Writes lines of so many places of `columns` elements. Lines of `from` are `pitch` elements apart, those of `to` and
     /// places in them as far as the steps say.
@@ -603,11 +583,22 @@ multiversion! {
 
 #[inline(always)]
 fn put_line<T: Real>(from: &[T], to: &mut [T], write: Write, bias: Option<T>) {
-    let pairs = to.iter_mut().zip(from);
-    match (write, bias) {
-        (_, Some(bias)) => pairs.for_each(|(to, &from)| *to = from + bias),
-        (Write::Set, None) => pairs.for_each(|(to, &from)| *to = from),
-        (Write::Add, None) => pairs.for_each(|(to, &from)| *to += from),
+    const BLOCK: usize = matmul::BLOCK;
+    let count = to.len();
+    if write == Write::Add && bias.is_none() {
+        return to.iter_mut().zip(from).for_each(|(to, &from)| *to += from);
+    }
+    let Some(bias) = bias else { return copy_line(from, to) };
+    if count < BLOCK {
+        return to.iter_mut().zip(from).for_each(|(to, &from)| *to = from + bias);
+    }
+    let mut at = 0;
+    while let Some(next) = next_block(at, count) {
+        let (from, to) = (&from[at..at + BLOCK], &mut to[at..at + BLOCK]);
+        for l in 0..BLOCK {
+            to[l] = from[l] + bias;
+        }
+        at = next;
     }
 }
 

@@ -3,7 +3,10 @@
 use super::{At, Kernel, Operands, Scratch, Write};
 use crate::{
     diff::unary::{Rule, Visitor, is_curved, visit},
-    eval::simd::multiversion,
+    eval::{
+        matmul::{self, next_block},
+        simd::multiversion,
+    },
     graph,
     tensor::Real,
 };
@@ -209,21 +212,18 @@ multiversion! {
 /// `out = d t`, for short lines in overlapping blocks.
 #[inline(always)]
 fn scale_line<T: Real>(d: T, t: &[T], out: &mut [T]) {
-    const SHORT: usize = 8;
+    const BLOCK: usize = matmul::BLOCK;
     let count = out.len();
-    if !(SHORT..4 * SHORT).contains(&count) {
+    if !(BLOCK..4 * BLOCK).contains(&count) {
         return out.iter_mut().zip(t).for_each(|(out, &t)| *out = d * t);
     }
     let mut at = 0;
-    loop {
-        let (t, out) = (&t[at..at + SHORT], &mut out[at..at + SHORT]);
-        for l in 0..SHORT {
+    while let Some(next) = next_block(at, count) {
+        let (t, out) = (&t[at..at + BLOCK], &mut out[at..at + BLOCK]);
+        for l in 0..BLOCK {
             out[l] = d * t[l];
         }
-        if at + SHORT >= count {
-            return;
-        }
-        at = (at + SHORT).min(count - SHORT);
+        at = next;
     }
 }
 
