@@ -676,6 +676,21 @@ mod tests {
         }
     }
 
+    fn check_rows<T: Real>(level: Level) {
+        let registers = Registers::<T>::at(level);
+        let number = |i: usize| T::from_f64((i * 37 % 19) as f64 - 9.0);
+        for (rows, width) in (0..6).flat_map(|rows| (0..70).map(move |width| (rows, width))) {
+            let a: Vec<T> = (0..rows * width).map(number).collect();
+            let x: Vec<T> = (0..width).map(|i| number(i + 7)).collect();
+            let mut y = vec![T::ONE; rows];
+            registers.multiply_rows(&a, &x, &mut y);
+            for (i, &y) in y.iter().enumerate() {
+                let sum: T = (0..width).map(|p| a[i * width + p] * x[p]).sum();
+                assert_eq!(y, sum, "{level:?} {rows} {width}");
+            }
+        }
+    }
+
     #[test]
     fn tiles_are_products_at_every_level() {
         let mut levels = vec![Level::Baseline];
@@ -687,6 +702,8 @@ mod tests {
         for level in levels {
             check::<f64>(level);
             check::<f32>(level);
+            check_rows::<f64>(level);
+            check_rows::<f32>(level);
         }
     }
 }
