@@ -680,6 +680,24 @@ typedef struct NtPattern {
 typedef uint32_t NtOrder;
 
 /**
+ * The libtorch backend that is open.
+ */
+typedef struct NtLibtorch {
+  /**
+   * The version of libtorch, such as `2.13.0`; valid for ever.
+   */
+  const char *version;
+  /**
+   * The path of the backend's library; valid for ever.
+   */
+  const char *path;
+  /**
+   * How many CUDA devices it can use.
+   */
+  size_t cuda_devices;
+} NtLibtorch;
+
+/**
  * How bounds are found: `NT_BOUNDS_INTERVAL`, `NT_BOUNDS_LINEAR`, `NT_BOUNDS_LP` or `NT_BOUNDS_MIP`, each at least as
  * tight as the one before it, and slower.
  */
@@ -1655,6 +1673,25 @@ NtStatus nt_function_compile(const struct NtModel *model,
                              struct NtFunction **out);
 
 /**
+ * Compiles a model for a backend, "native" or "libtorch", and a device, "cpu", "cuda" or "cuda:1"; the native engine knows
+ * "cpu" alone. NULL stands for "native" and "cpu". The rest is as for `nt_function_compile`.
+ *
+ * libtorch is opened when it is first asked for (`nt_libtorch_open`). Programs that torch.jit.save wrote run on it as they
+ * are, whatever their operations; where the native engine does not know these, patterns are full and bounds infinite.
+ * Other models are handed to it as TorchScript. What was saved on another device is moved.
+ *
+ * In addition, `NT_ERROR_ARGUMENT`: there is no such backend or device. `NT_ERROR_UNSUPPORTED`: the libtorch backend is
+ * not there or of another version, the device is not there, or libtorch lacks an operation; the message says what to do.
+ */
+NT_MUST_USE
+NtStatus nt_function_compile_for(const struct NtModel *model,
+                                 NtShape shape,
+                                 NtDType dtype,
+                                 NtStr backend,
+                                 NtStr device,
+                                 struct NtFunction **out);
+
+/**
  * Frees a function; NULL is allowed. Its workspaces can then only be freed, before or after.
  */
 NtStatus nt_function_destroy(struct NtFunction *function);
@@ -1783,6 +1820,39 @@ NtStatus nt_function_hvp(const struct NtFunction *function,
                          NtSlice mu,
                          NtSlice v,
                          NtSliceMut out);
+
+/**
+ * The parameters by which `nt_function_parameter_gradient` gives derivatives, in its order; none on the native engine.
+ * `out` receives pointers that are valid as long as the function.
+ */
+NT_MUST_USE NtStatus nt_function_parameters(const struct NtFunction *function, struct NtValues *out);
+
+/**
+ * The derivatives of u'f by the parameters at K points, each with a u of its own. Lengths: `x` K n, `u` K m, `out` K times
+ * the number of elements of all of `nt_function_parameters`, each flat and row-major, one after another.
+ *
+ * `NT_ERROR_UNSUPPORTED`: the function was compiled for the native engine, which does not give them.
+ */
+NT_MUST_USE
+NtStatus nt_function_parameter_gradient(const struct NtFunction *function,
+                                        const struct NtWorkspace *workspace,
+                                        NtSlice x,
+                                        NtSlice u,
+                                        NtSliceMut out);
+
+/**
+ * Opens the libtorch backend, which is a library of its own, and says what it is. A process opens it once; without this
+ * call, that happens when a function is first compiled for it.
+ *
+ * `path` is the library `libnative_torch_libtorch.so`; NULL stands for what the environment variable
+ * NATIVE_TORCH_LIBTORCH names, and without that for the library beside this one or beside the program.
+ *
+ * `NT_ERROR_ARGUMENT`: another one is open already. `NT_ERROR_UNSUPPORTED`: it is not there, libtorch is missing, or either
+ * has another version; the message says what to do.
+ */
+NT_MUST_USE
+NtStatus nt_libtorch_open(NtStr path,
+                          struct NtLibtorch *out);
 
 /**
  * Bounds all values of a model over a box of its inputs. No bound cuts off a value of the model, exact or as computed in

@@ -28,6 +28,7 @@ include("add_predictor.jl")
 
 function __init__()
     _find_library()
+    _find_libtorch()
     return
 end
 

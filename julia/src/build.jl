@@ -21,8 +21,9 @@ of a custom layer. The file is read here.
  * `hessian = gray_box`: whether the oracle gives the Hessian of the Lagrangian.
  * `input_size = nothing`: the size of an image, `(height, width, channels)` or `(height, width)`; for a model of several
    inputs torch's sizes of all of them, `((5, 3), (5, 4))`, where the file leaves them open.
- * `device = "cpu"`: models are evaluated there.
- * `backend = "native"`: what evaluates the gray box.
+ * `backend = "native"`: what evaluates the gray box, `"native"` or `"libtorch"`; see [`libtorch`](@ref).
+ * `device = nothing`: where libtorch evaluates it, `"cpu"`, `"cuda"` or `"cuda:1"`; [`set_torch_device!`](@ref) says where it
+   does without.
 
 Throws [`InvalidArgumentError`](@ref) for a key that is not known, [`UnsupportedError`](@ref) for a layer that is not supported.
 """
@@ -39,22 +40,21 @@ function build_predictor(
     config::AbstractDict = Dict{Any,Any}(),
     gray_box::Bool = false,
     hessian::Bool = gray_box,
-    device::AbstractString = "cpu",
+    device::Union{Nothing,AbstractString} = nothing,
     backend::AbstractString = "native",
     input_size = nothing,
 )
     model, input_size = _sized(model, input_size)
-    if device != "cpu"
-        throw(UnsupportedError("device is $(repr(device)), but models are evaluated on \"cpu\" alone"))
-    elseif backend != "native"
-        throw(UnsupportedError("backend is $(repr(backend)), but \"native\" is the only one that is there"))
+    if !gray_box && (backend != "native" || !(device in (nothing, "cpu")))
+        throw(UnsupportedError("backend is $(repr(backend)) and device $(repr(device)), but a formulation evaluates nothing " *
+                               "there; they are for gray_box = true"))
     end
     if gray_box
         if !isempty(config)
             key = repr(first(keys(config)))
             throw(UnsupportedError("config has the key $key, but a gray box has no layers to configure; leave config out"))
         end
-        return GrayBox(model; hessian = hessian, input_size = input_size)
+        return GrayBox(model; hessian = hessian, input_size = input_size, backend = backend, device = device)
     end
     layer = Layer(model)
     _check_classes(config, layer)

@@ -39,7 +39,10 @@ mutable struct _Functions
     nt_model_inputs::Ptr{Cvoid}
     nt_model_with_inputs::Ptr{Cvoid}
     nt_model_verify::Ptr{Cvoid}
-    nt_function_compile::Ptr{Cvoid}
+    nt_function_compile_for::Ptr{Cvoid}
+    nt_function_parameters::Ptr{Cvoid}
+    nt_function_parameter_gradient::Ptr{Cvoid}
+    nt_libtorch_open::Ptr{Cvoid}
     nt_function_destroy::Ptr{Cvoid}
     nt_function_signature::Ptr{Cvoid}
     nt_function_jacobian_pattern::Ptr{Cvoid}
@@ -697,10 +700,39 @@ _value_verify(value) = @_call nt_value_verify(value::Ptr{Cvoid})
 
 # Functions and workspaces.
 
-function _function_compile(model, shape, dtype::Integer)
+function _function_compile(model, shape, dtype::Integer, backend::String, device::String)
     out = Ref{Ptr{Cvoid}}(C_NULL)
-    @_call nt_function_compile(model::Ptr{Cvoid}, shape::_Shape, dtype::UInt32, out::Ptr{Ptr{Cvoid}})
+    @_call nt_function_compile_for(
+        model::Ptr{Cvoid}, shape::_Shape, dtype::UInt32, backend::Cstring, device::Cstring, out::Ptr{Ptr{Cvoid}})
     return out[]
+end
+
+struct _Libtorch
+    version::Cstring
+    path::Cstring
+    cuda_devices::Csize_t
+end
+
+# Opens the backend's library, that of `path` or, for `nothing`, the one that the library finds by itself.
+function _libtorch_open(path)
+    out = Ref{_Libtorch}()
+    by_path(path) = @_call nt_libtorch_open(path::Cstring, out::Ptr{_Libtorch})
+    by_itself() = @_call nt_libtorch_open(C_NULL::Ptr{Cvoid}, out::Ptr{_Libtorch})
+    path === nothing ? by_itself() : by_path(path)
+    return (version = unsafe_string(out[].version), path = unsafe_string(out[].path), cuda_devices = Int(out[].cuda_devices))
+end
+
+function _function_parameters(f)
+    out = Ref{_Values}()
+    GC.@preserve f begin
+        @_call nt_function_parameters(f::Ptr{Cvoid}, out::Ptr{_Values})
+        return _copy(out[])
+    end
+end
+
+function _function_parameter_gradient(f, workspace, x, u, out)
+    @_call nt_function_parameter_gradient(f::Ptr{Cvoid}, workspace::Ptr{Cvoid}, x::_Slice, u::_Slice, out::_Slice)
+    return out
 end
 
 _function_destroy(f::Ptr{Cvoid}) = ccall(_NT.nt_function_destroy, Cint, (Ptr{Cvoid},), f)

@@ -10,13 +10,13 @@ import Libdl
 const _UUID = Base.UUID("6023359a-666e-46b7-a0a5-e3785ec1b1d0")
 const _CHECKOUT = dirname(dirname(@__DIR__))
 
-_preference() = get(Base.get_preferences(_UUID), "libnative_torch", nothing)
+_preference(name::String) = get(Base.get_preferences(_UUID), name, nothing)
 
 # The artifact's library, or `nothing` if Artifacts.toml has none for this platform or it is not installed.
-function _artifact_library(file::String)
+function _artifact_library(artifact::String, file::String)
     toml = joinpath(_CHECKOUT, "Artifacts.toml")
     isfile(toml) || return nothing
-    hash = Artifacts.artifact_hash("libnative_torch", toml)
+    hash = Artifacts.artifact_hash(artifact, toml)
     (hash === nothing || !Artifacts.artifact_exists(hash)) && return nothing
     return joinpath(Artifacts.artifact_path(hash), "lib", file)
 end
@@ -24,8 +24,8 @@ end
 # Loads the library, or remembers what was tried: an error comes when a model is loaded, not with the package.
 function _find_library()
     file = "libnative_torch." * Libdl.dlext
-    preference, variable = _preference(), get(ENV, "NATIVE_TORCH_LIBRARY", "")
-    artifact = _artifact_library(file)
+    preference, variable = _preference("libnative_torch"), get(ENV, "NATIVE_TORCH_LIBRARY", "")
+    artifact = _artifact_library("libnative_torch", file)
     builds = [joinpath(_CHECKOUT, "target", profile, file) for profile in ("release", "debug")]
     # What a person has set is loaded, or it is an error: another library in its place would surprise.
     if preference !== nothing
@@ -50,5 +50,15 @@ function _try_libraries(candidates)
         end
     end
     _TRIED[] = join(tried, "\n")
+    return
+end
+
+# The library of the libtorch backend, if a preference or an artifact names it. The environment variable
+# NATIVE_TORCH_LIBTORCH stands between the two and is read by the library itself.
+function _find_libtorch()
+    name = "libnative_torch_libtorch"
+    preference = _preference(name)
+    artifact = isempty(get(ENV, "NATIVE_TORCH_LIBTORCH", "")) ? _artifact_library(name, "$name.so") : nothing
+    _LIBTORCH[] = preference === nothing ? artifact : String(preference)
     return
 end

@@ -10,11 +10,11 @@ mutable struct Model
     # What the handle needs as long as it lives: bytes, a stream.
     source::Any
     path::String
-    functions::Dict{Tuple{Vector{Int},Bool},CompiledFunction}
+    functions::Dict{Tuple{Vector{Int},Bool,String,String},CompiledFunction}
     lock::ReentrantLock
 
     function Model(handle::Ptr{Cvoid}, source, path::String)
-        model = new(handle, source, path, Dict{Tuple{Vector{Int},Bool},CompiledFunction}(), ReentrantLock())
+        model = new(handle, source, path, Dict{Tuple{Vector{Int},Bool,String,String},CompiledFunction}(), ReentrantLock())
         finalizer(_free, model)
         return model
     end
@@ -89,9 +89,9 @@ const _Size = Union{Tuple{Vararg{Integer}},AbstractVector{<:Integer}}
 const _SeveralSizes = Union{Tuple{_Size,Vararg{_Size}},AbstractVector{<:_Size}}
 
 """
-    NativeTorch.compile(m::Model, size; dtype = Float64, integers = nothing) -> CompiledFunction
-    NativeTorch.compile(m::Model, sizes; dtype = Float64, integers = nothing)
-    NativeTorch.compile(m::Model; dtype = Float64)
+    NativeTorch.compile(m::Model, size; dtype = Float64, integers = nothing, backend = "native", device = nothing)
+    NativeTorch.compile(m::Model, sizes; dtype = Float64, integers = nothing, backend = "native", device = nothing)
+    NativeTorch.compile(m::Model; dtype = Float64, backend = "native", device = nothing)
 
 The model for inputs of this size (a tuple or vector, torch's shape, the batch included), computed in `Float64` or
 `Float32`. Without a size it is the model's own, with a batch of one. What was compiled is kept: a second call gives the
@@ -103,6 +103,10 @@ in torch's order, one after the other.
 A model that begins with an Embedding takes `integers`: rows of the table, flat in torch's order and, as torch's, counted
 from 0. They are no part of `x` and stay as they are in the function, which is not kept: other integers are another call.
 
+With `backend = "libtorch"` libtorch computes, on the `device` `"cpu"`, `"cuda"` or `"cuda:1"`, or on that of
+[`set_torch_device!`](@ref): see [`libtorch`](@ref). A program that `torch.jit.save` wrote runs there as it is, whatever its
+operations.
+
 Throws [`InvalidArgumentError`](@ref) if the size does not fit the model, if there are more or fewer inputs or integers
 than expected, or for an integer that is no row of the table; [`UnsupportedError`](@ref) for a layer that is custom or not
 supported.
@@ -112,32 +116,54 @@ supported.
 f = NativeTorch.compile(NativeTorch.load("embedding.pt"), (2, 3); integers = [3, 3, 0, 1, 4, 0])
 ```
 """
-function compile(m::Model, size::_Size; dtype::Type = Float64, integers = nothing)
-    integers === nothing || return _compile_given(m, (size,), integers, dtype)
+function compile(
+    m::Model,
+    size::_Size;
+    dtype::Type = Float64,
+    integers = nothing,
+    backend::AbstractString = "native",
+    device::Union{Nothing,AbstractString} = nothing,
+)
+    engine = _engine(backend, device)
+    integers === nothing || return _compile_given(m, (size,), integers, dtype, engine)
     _check_sizes((size,))
-    key = (Int[n for n in size], _is_single(dtype))
+    key = (Int[n for n in size], _is_single(dtype), engine...)
     return lock(m.lock) do
-        get!(() -> CompiledFunction(_function_compile(m, Csize_t.(key[1]), key[2]), key[2]), m.functions, key)
+        get!(m.functions, key) do
+            CompiledFunction(_function_compile(m, Csize_t.(key[1]), key[2], engine...), key[2])
+        end
     end
 end
 
-function compile(m::Model, sizes::_SeveralSizes; dtype::Type = Float64, integers = nothing)
-    return _compile_given(m, sizes, integers === nothing ? Int64[] : integers, dtype)
+function compile(
+    m::Model,
+    sizes::_SeveralSizes;
+    dtype::Type = Float64,
+    integers = nothing,
+    backend::AbstractString = "native",
+    device::Union{Nothing,AbstractString} = nothing,
+)
+    return _compile_given(m, sizes, integers === nothing ? Int64[] : integers, dtype, _engine(backend, device))
 end
 
-function compile(m::Model; dtype::Type = Float64)
-    single = _is_single(dtype)
-    f = CompiledFunction(_function_compile(m, nothing, single), single)
+function compile(
+    m::Model;
+    dtype::Type = Float64,
+    backend::AbstractString = "native",
+    device::Union{Nothing,AbstractString} = nothing,
+)
+    single, engine = _is_single(dtype), _engine(backend, device)
+    f = CompiledFunction(_function_compile(m, nothing, single, engine...), single)
     length(f.inputs) == 1 || return f
-    key = (Int[n for n in f.inputs[1].size], single)
+    key = (Int[n for n in f.inputs[1].size], single, engine...)
     return lock(() -> get!(m.functions, key, f), m.lock)
 end
 
-function _compile_given(m::Model, sizes, integers, dtype::Type)
+function _compile_given(m::Model, sizes, integers, dtype::Type, engine)
     single = _is_single(dtype)
     given = _with_inputs(m, sizes, integers)
     try
-        return CompiledFunction(_function_compile(given, nothing, single), single)
+        return CompiledFunction(_function_compile(given, nothing, single, engine...), single)
     finally
         finalize(given)
     end

@@ -155,7 +155,7 @@ function Base.show(io::IO, predictor::Pipeline)
 end
 
 """
-    GrayBox(model::Model; hessian = true, input_size = nothing) <: AbstractPredictor
+    GrayBox(model::Model; hessian = true, input_size = nothing, backend = "native", device = nothing) <: AbstractPredictor
 
 A model as one vector-valued oracle with exact derivatives. It is what [`build_predictor`](@ref) makes with
 `gray_box = true`.
@@ -184,9 +184,18 @@ struct GrayBox <: AbstractPredictor
     model::Model
     hessian::Bool
     input_size::Union{Nothing,Dims}
+    # What evaluates it, and where.
+    engine::NamedTuple{(:backend, :device),Tuple{String,String}}
 
-    function GrayBox(model::Model; hessian::Bool = true, input_size = nothing)
-        return new(model, hessian, _check_input_size(input_size))
+    function GrayBox(
+        model::Model;
+        hessian::Bool = true,
+        input_size = nothing,
+        backend::AbstractString = "native",
+        device::Union{Nothing,AbstractString} = nothing,
+    )
+        engine = NamedTuple{(:backend, :device)}(_engine(backend, device))
+        return new(model, hessian, _check_input_size(input_size), engine)
     end
 end
 

@@ -27,18 +27,18 @@ end
 _input_shape(f::CompiledFunction) = length(f.inputs) == 1 ? collect(Csize_t, only(f.inputs).size) : nothing
 
 # A model for n elements of x: the first of torch's sizes that fits, and whether x is an image.
-function _compile_for(network::Model, n::Int, input_size; sizes = nothing)
+function _compile_for(network::Model, n::Int, input_size; sizes = nothing, engine...)
     if input_size !== nothing && prod(input_size) != n
         throw(InvalidArgumentError("x has $n elements, but input_size = $input_size has $(prod(input_size))"))
     end
     is_image = input_size !== nothing && length(input_size) > 1
     inputs = _model_inputs(network)
-    length(inputs) > 1 && return _compile_several(network, inputs, n), false
+    length(inputs) > 1 && return _compile_several(network, inputs, n; engine...), false
     sizes = something(sizes, is_image ? _torch_image_sizes(input_size) : ((n,), (1, n), _own_sizes(inputs, n)...))
     reason = ""
     for size in sizes
         try
-            return compile(network, size), is_image
+            return compile(network, size; engine...), is_image
         catch error
             error isa InvalidArgumentError || rethrow()
             reason = isempty(reason) ? error.message : reason
@@ -58,13 +58,13 @@ function _own_sizes(inputs, n::Int)
 end
 
 # A model of several inputs: x is all of them in signature order, each flat in torch's order.
-function _compile_several(network::Model, inputs, n::Int)
+function _compile_several(network::Model, inputs, n::Int; engine...)
     open = [input.name for input in inputs if input.size === nothing || any(isnothing, input.size)]
     if !isempty(open)
         throw(UnsupportedError("the model has $(length(inputs)) inputs, and its file leaves the size of $(join(open, ", ")) " *
                                "open; give them all: input_size = ((5, 3), (5, 4))"))
     end
-    f = compile(network)
+    f = compile(network; engine...)
     if f.n != n
         sizes = join(("$(input.name) of size $(Tuple(input.size))" for input in inputs), ", ")
         throw(InvalidArgumentError("x has $n elements, but the inputs have $(f.n) in all: $sizes"))

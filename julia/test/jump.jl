@@ -32,3 +32,4 @@ as_image(x::Array{Float64,4}) = permutedims(x[1, :, :, :], (2, 3, 1))
 for name in ("networks", "interface", "images", "forms", "elsewhere", "custom", "gray_box", "bounds", "more", "page", "programs")
     include(joinpath("jump", "$name.jl"))
 end
+HAS_LIBTORCH && include(joinpath("jump", "libtorch.jl"))

@@ -20,6 +20,16 @@ suite("values")
 suite("library")
 suite("threads")
 
+const HAS_LIBTORCH = try
+    NativeTorch.libtorch()
+    true
+catch error
+    error isa NativeTorch.UnsupportedError || rethrow()
+    push!(SKIPPED, "libtorch suite (the libtorch backend is not built; `cargo xtask libtorch` builds it)")
+    false
+end
+HAS_LIBTORCH && suite("libtorch")
+
 if VERSION < v"1.10"
     push!(SKIPPED, "JuMP suite (Julia $VERSION is older than 1.10)")
 elseif all(package -> Base.find_package(package) !== nothing, ["JuMP", "HiGHS", "Ipopt", "SCS"])

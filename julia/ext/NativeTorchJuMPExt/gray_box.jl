@@ -92,7 +92,7 @@ end
 # A network at several points of one size; gives the outputs of each.
 function _add_gray_box(model::JuMP.Model, predictor::GrayBox, signals::Vector{_Signal})
     known = _known_bounds(model)
-    inputs = [_inputs(model, predictor.model, signal, known) for signal in signals]
+    inputs = [_inputs(model, predictor.model, signal, known; predictor.engine...) for signal in signals]
     if length(unique(point.f for point in inputs)) > 1
         throw(InvalidArgumentError("the points of a gray box must have one size; add those of other sizes by themselves"))
     end

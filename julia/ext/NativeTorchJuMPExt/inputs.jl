@@ -26,10 +26,10 @@ struct _Inputs
     is_image::Bool
 end
 
-function _inputs(model::JuMP.Model, network::NativeTorch.Model, signal::_Signal, known::_KnownBounds)
+function _inputs(model::JuMP.Model, network::NativeTorch.Model, signal::_Signal, known::_KnownBounds; engine...)
     n = length(signal.x)
     sizes = signal.torch_size === nothing ? nothing : (signal.torch_size,)
-    f, is_image = NativeTorch._compile_for(network, n, signal.input_size; sizes)
+    f, is_image = NativeTorch._compile_for(network, n, signal.input_size; sizes, engine...)
     elements = is_image ? signal.x[invperm(NativeTorch._image_order(signal.input_size))] : signal.x
     for element in elements
         element isa Real || JuMP.check_belongs_to_model(element, model)

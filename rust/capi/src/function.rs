@@ -8,7 +8,7 @@ use std::{
 use engine::{
     Error, Result, bounds,
     diff::Pattern,
-    eval::{Function, Order, Signature, Workspace},
+    eval::{Backend, Device, Function, Order, Signature, Workspace},
     tensor::DType,
 };
 
@@ -17,7 +17,7 @@ use crate::{
     model::NtModel,
     status::{NtStatus, construct, guard},
     strings::{NtStrings, Strings},
-    types::{NtShape, NtSlice, NtSliceMut, give, read, required, shape, write},
+    types::{NtShape, NtSlice, NtSliceMut, NtStr, give, read, required, shape, text, write},
 };
 
 /// A model compiled for one shape of input: f from n inputs to m outputs, and its derivatives. It never changes; any
@@ -26,6 +26,7 @@ pub struct NtFunction {
     function: Function,
     inputs: Values,
     outputs: Values,
+    parameters: Values,
 }
 
 /// The memory of one thread for the calls of one function. Used by two calls at once, it is an error for the later one.
@@ -190,12 +191,42 @@ pub extern "C" fn nt_function_compile(
     dtype: NtDType,
     out: Option<&mut MaybeUninit<Option<Box<NtFunction>>>>,
 ) -> NtStatus {
+    construct(out, || compile(model, shape, dtype, Backend::Native))
+}
+
+fn named<'a>(name: NtStr<'a>, what: &str, default: &'a str) -> Result<&'a str> {
+    name.map_or(Ok(default), |name| text(Some(name), what))
+}
+
+fn compile(model: Option<&NtModel>, shape: NtShape, dtype: NtDType, backend: Backend) -> Result<NtFunction> {
+    let dtype = self::dtype(dtype)?;
+    let function = required(model, "model")?.function(self::shape(shape)?, dtype, backend)?;
+    let [inputs, outputs, parameters] = [function.inputs(), function.outputs(), function.parameters()].map(Values::new);
+    Ok(NtFunction { function, inputs, outputs, parameters })
+}
+
+/// Compiles a model for a backend, "native" or "libtorch", and a device, "cpu", "cuda" or "cuda:1"; the native engine knows
+/// "cpu" alone. NULL stands for "native" and "cpu". The rest is as for `nt_function_compile`.
+///
+/// libtorch is opened when it is first asked for (`nt_libtorch_open`). Programs that torch.jit.save wrote run on it as they
+/// are, whatever their operations; where the native engine does not know these, patterns are full and bounds infinite.
+/// Other models are handed to it as TorchScript. What was saved on another device is moved.
+///
+/// In addition, `NT_ERROR_ARGUMENT`: there is no such backend or device. `NT_ERROR_UNSUPPORTED`: the libtorch backend is
+/// not there or of another version, the device is not there, or libtorch lacks an operation; the message says what to do.
+#[unsafe(no_mangle)]
+#[must_use]
+pub extern "C" fn nt_function_compile_for(
+    model: Option<&NtModel>,
+    shape: NtShape,
+    dtype: NtDType,
+    backend: NtStr,
+    device: NtStr,
+    out: Option<&mut MaybeUninit<Option<Box<NtFunction>>>>,
+) -> NtStatus {
     construct(out, || {
-        let dtype = self::dtype(dtype)?;
-        let graph = required(model, "model")?.graph(self::shape(shape)?)?;
-        let function = Function::compile(&graph, dtype)?;
-        let (inputs, outputs) = (Values::new(function.inputs()), Values::new(function.outputs()));
-        Ok(NtFunction { function, inputs, outputs })
+        let device: Device = named(device, "device", "cpu")?.parse()?;
+        compile(model, shape, dtype, Backend::named(named(backend, "backend", "native")?, device)?)
     })
 }
 
@@ -216,7 +247,7 @@ pub extern "C" fn nt_function_signature(
     out: Option<&mut MaybeUninit<NtSignature>>,
 ) -> NtStatus {
     guard(|| {
-        let NtFunction { function, inputs, outputs } = required(function, "function")?;
+        let NtFunction { function, inputs, outputs, .. } = required(function, "function")?;
         let signature = NtSignature {
             n: function.n(),
             m: function.m(),
@@ -276,8 +307,13 @@ pub extern "C" fn nt_function_bounds(
             }
         }
         let inputs = intervals(read(lower, "lower", n)?, read(upper, "upper", n)?)?;
-        let bounds = bounds::propagate(function.graph(), &inputs)?;
-        let outputs = function.graph().outputs().iter().flat_map(|output| bounds.of(output.value));
+        let Some(graph) = function.graph() else {
+            y_lower.fill(f64::NEG_INFINITY);
+            y_upper.fill(f64::INFINITY);
+            return Ok(());
+        };
+        let bounds = bounds::propagate(graph, &inputs)?;
+        let outputs = graph.outputs().iter().flat_map(|output| bounds.of(output.value));
         for (output, (lower, upper)) in outputs.zip(y_lower.iter_mut().zip(y_upper)) {
             (*lower, *upper) = (output.lower, output.upper);
         }
@@ -445,5 +481,37 @@ pub extern "C" fn nt_function_hvp(
         let (n, m) = (function.n(), function.m());
         let out = write(out, "out", n, &[x, mu, v])?;
         function.hvp(&mut workspace, read(x, "x", n)?, read(mu, "mu", m)?, read(v, "v", n)?, out)
+    })
+}
+
+/// The parameters by which `nt_function_parameter_gradient` gives derivatives, in its order; none on the native engine.
+/// `out` receives pointers that are valid as long as the function.
+#[unsafe(no_mangle)]
+#[must_use]
+pub extern "C" fn nt_function_parameters(
+    function: Option<&NtFunction>,
+    out: Option<&mut MaybeUninit<NtValues>>,
+) -> NtStatus {
+    guard(|| give(out, required(function, "function")?.parameters.as_c()))
+}
+
+/// The derivatives of u'f by the parameters at K points, each with a u of its own. Lengths: `x` K n, `u` K m, `out` K times
+/// the number of elements of all of `nt_function_parameters`, each flat and row-major, one after another.
+///
+/// `NT_ERROR_UNSUPPORTED`: the function was compiled for the native engine, which does not give them.
+#[unsafe(no_mangle)]
+#[must_use]
+pub extern "C" fn nt_function_parameter_gradient(
+    function: Option<&NtFunction>,
+    workspace: Option<&NtWorkspace>,
+    x: NtSlice,
+    u: NtSlice,
+    out: NtSliceMut,
+) -> NtStatus {
+    guard(|| {
+        let (function, mut workspace) = handles(function, workspace)?;
+        let each = function.parameters().iter().map(|p| p.shape.iter().product::<usize>()).sum();
+        let out = write(out, "out", each, &[x, u])?;
+        function.parameter_gradient(&mut workspace, read(x, "x", function.n())?, read(u, "u", function.m())?, out)
     })
 }

@@ -11,6 +11,7 @@
 pub mod bounds;
 pub mod formulation;
 pub mod function;
+pub mod libtorch;
 pub mod model;
 pub mod source;
 pub mod status;

@@ -16,10 +16,11 @@ use crate::{
     },
 };
 use engine::{
-    Error, Result,
+    Error, ErrorKind, Result,
+    eval::{Backend, Function},
     graph::{Dim, Graph},
     load::{self, Checkpoint, Layer, Model, Module, ModuleInput, ModuleTensor, NamedTensor, TensorInfo},
-    tensor::Tensor,
+    tensor::{DType, Tensor},
 };
 
 /// A model read from a file, or a part of one. It never changes; any number of threads may use it at once. Functions
@@ -30,13 +31,21 @@ pub struct NtModel {
     root: Arc<Model>,
     /// Of the part of a module, below the root.
     path: String,
-    /// The graph, if the inputs were given.
-    graph: Option<Arc<Graph>>,
+    /// What was given for its inputs.
+    given: Option<Given>,
     modules: OnceLock<Modules>,
     tensors: OnceLock<Tensors>,
     attributes: OnceLock<Attributes>,
     inputs: OnceLock<Inputs>,
     input: OnceLock<Result<Vec<usize>>>,
+}
+
+/// The shapes of all inputs, the integers of some, and the graph for them.
+struct Given {
+    shapes: Vec<Vec<Dim>>,
+    integers: Vec<i64>,
+    /// An error for TorchScript that may run on libtorch nevertheless.
+    graph: Result<Arc<Graph>>,
 }
 
 /// What a module computes: `NT_MODULE_SEQUENTIAL`, `NT_MODULE_STANDARD`, `NT_MODULE_CUSTOM`, `NT_MODULE_UNSUPPORTED` or
@@ -169,7 +178,7 @@ impl NtModel {
             files,
             root,
             path,
-            graph: None,
+            given: None,
             modules: OnceLock::new(),
             tensors: OnceLock::new(),
             attributes: OnceLock::new(),
@@ -181,11 +190,18 @@ impl NtModel {
     /// The same model for inputs of these shapes and with these integers.
     fn with_inputs(&self, shapes: &[Vec<Dim>], integers: &[i64]) -> Result<Self> {
         let graph = match self.kind() {
-            Kind::Module(module) => module.graph_of(shapes)?,
-            Kind::Program(program) => program.graph_of(shapes)?,
+            Kind::Module(module) => module.graph_of(shapes),
+            Kind::Program(program) => program.graph_of(shapes),
+        };
+        let graph = match graph {
+            Ok(graph) => Ok(Arc::new(graph.with_integers(integers)?)),
+            Err(error) if error.kind() == ErrorKind::Unsupported && matches!(*self.root, Model::Script(_)) => {
+                Err(error)
+            }
+            Err(error) => return Err(error),
         };
         let model = Self::part(self.files.clone(), Arc::clone(&self.root), self.path.clone());
-        Ok(Self { graph: Some(Arc::new(graph.with_integers(integers)?)), ..model })
+        Ok(Self { given: Some(Given { shapes: shapes.to_vec(), integers: integers.to_vec(), graph }), ..model })
     }
 
     fn kind(&self) -> Kind<'_> {
@@ -208,20 +224,34 @@ impl NtModel {
 
     /// The concrete graph for an input of this shape; without one, for the default shape with one example in its batch.
     pub fn graph(&self, shape: Option<&[usize]>) -> Result<Graph> {
-        if let Some(graph) = &self.graph {
+        if let Some(given) = &self.given {
             return match shape {
-                None => Ok(Graph::clone(graph)),
-                Some(_) => {
-                    Err(Error::argument("the model's inputs were given with their shapes; pass NULL for the shape"))
-                }
+                None => given.graph.as_deref().cloned().map_err(Error::clone),
+                Some(_) => Err(shapes_are_given()),
             };
         }
-        let shape = shape.map(|shape| shape.iter().map(|&size| Dim::Size(size)).collect::<Vec<_>>());
+        let shape = shape.map(dims);
         match (self.kind(), shape) {
             (Kind::Module(module), Some(shape)) => module.graph(Some(&shape)),
             (Kind::Program(program), Some(shape)) => program.graph_of(&[shape]),
             (Kind::Module(module), None) => module.example(),
             (Kind::Program(program), None) => program.example(),
+        }
+    }
+
+    /// The function for an input of this shape, as [`NtModel::graph`] takes it.
+    pub fn function(&self, shape: Option<&[usize]>, dtype: DType, backend: Backend) -> Result<Function> {
+        // TorchScript runs on libtorch as it is.
+        if !matches!((&*self.root, backend), (Model::Script(_), Backend::Libtorch(_))) {
+            return Function::compile_for(&self.graph(shape)?, dtype, backend);
+        }
+        let compile = |shapes: Option<&[Vec<Dim>]>, integers: &[i64]| {
+            Function::of_model(&self.root, shapes, integers, dtype, backend)
+        };
+        match (&self.given, shape) {
+            (Some(given), None) => compile(Some(&given.shapes), &given.integers),
+            (Some(_), Some(_)) => Err(shapes_are_given()),
+            (None, shape) => compile(shape.map(|shape| vec![dims(shape)]).as_deref(), &[]),
         }
     }
 
@@ -290,9 +320,14 @@ impl NtModel {
         })
     }
 
+    /// The graph for the inputs that were given.
+    fn given_graph(&self) -> Option<&Graph> {
+        self.given.as_ref().and_then(|given| given.graph.as_deref().ok())
+    }
+
     fn inputs(&self) -> &Inputs {
         self.inputs.get_or_init(|| {
-            let all = match &self.graph {
+            let all = match self.given_graph() {
                 Some(graph) => ModuleInput::of(graph),
                 None => match self.kind() {
                     Kind::Module(module) => module.inputs(),
@@ -313,7 +348,7 @@ impl NtModel {
 
     fn input(&self) -> Result<&[usize]> {
         let shape = self.input.get_or_init(|| {
-            let inputs = match (&self.graph, self.kind()) {
+            let inputs = match (self.given_graph(), self.kind()) {
                 (Some(graph), _) => ModuleInput::of(graph),
                 (None, Kind::Module(module)) => ModuleInput::of(&module.graph(None)?),
                 (None, Kind::Program(program)) => program.inputs(),
@@ -350,6 +385,14 @@ impl Modules {
             parameters: vec![program.parameter_count()],
         }
     }
+}
+
+fn shapes_are_given() -> Error {
+    Error::argument("the model's inputs were given with their shapes; pass NULL for the shape")
+}
+
+fn dims(shape: &[usize]) -> Vec<Dim> {
+    shape.iter().map(|&size| Dim::Size(size)).collect()
 }
 
 fn sizes(shape: &[Dim]) -> Vec<usize> {

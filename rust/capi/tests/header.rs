@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// The files that the header is made of, in the order in which a reader wants them.
-const SOURCES: [&str; 9] = [
+const SOURCES: [&str; 10] = [
     "version.rs",
     "status.rs",
     "source.rs",
@@ -11,6 +11,7 @@ const SOURCES: [&str; 9] = [
     "model.rs",
     "value.rs",
     "function.rs",
+    "libtorch.rs",
     "bounds.rs",
     "formulation.rs",
 ];

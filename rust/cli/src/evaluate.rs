@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use native_torch::{
     Error, Result,
-    eval::{Function, Order, Workspace},
+    eval::{Backend, Function, Order, Workspace},
     graph::Dim,
     load,
     tensor::DType,
@@ -28,6 +28,12 @@ pub struct Arguments {
     /// The precision of the computation
     #[arg(long, value_enum, default_value_t = Precision::F64)]
     dtype: Precision,
+    /// What computes: native, or libtorch, which is opened from the library that NATIVE_TORCH_LIBTORCH names
+    #[arg(long, value_name = "NAME", default_value = "native")]
+    backend: String,
+    /// Where libtorch computes: cpu, cuda or cuda:1
+    #[arg(long, default_value = "cpu")]
+    device: String,
     /// How many threads to use
     #[arg(long, default_value_t = 1, value_name = "K")]
     threads: usize,
@@ -94,8 +100,8 @@ impl Arguments {
             Precision::F32 => DType::F32,
             Precision::F64 => DType::F64,
         };
-        let graph = model.graph_of(&shapes).and_then(|graph| graph.with_integers(&integers));
-        let compiled = graph.and_then(|graph| Function::compile(&graph, dtype));
+        let backend = Backend::named(&self.backend, self.device.parse()?)?;
+        let compiled = Function::of_model(&model, Some(&shapes), &integers, dtype, backend);
         let function = compiled.map_err(|e| e.at(self.file.display()))?;
         let mut workspace = function.workspace();
         workspace.set_threads(self.threads)?;

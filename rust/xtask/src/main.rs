@@ -18,6 +18,7 @@ cargo xtask test [--highs]   install what the tests need, run all of them, count
                              --highs: also those of the solver HiGHS (its first build takes 8 minutes)
 cargo xtask bench [--write]  print the speed table
                              --write: also into docs/benchmarks.md
+cargo xtask libtorch         install libtorch 2.13.0 outside the checkout and build the backend into target/debug
 cargo xtask header           write include/native_torch.h anew
 cargo xtask layers           write docs/layers.md anew
 cargo xtask conformance      make the fixtures anew with torch 2.13, installed outside the checkout, and compare";
@@ -34,6 +35,15 @@ fn cache() -> PathBuf {
     folder.unwrap_or_else(home).join("native-torch")
 }
 
+/// Builds the libtorch backend, and says where it is.
+fn libtorch() -> bool {
+    let library = tools::libtorch().and_then(|folder| tools::backend(&folder));
+    if let Some(library) = &library {
+        println!("NATIVE_TORCH_LIBTORCH={}", library.display());
+    }
+    library.is_some()
+}
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -42,6 +52,7 @@ fn main() -> ExitCode {
         ["test", "--highs"] => test::run_all(true),
         ["bench"] => bench::run_bench(false),
         ["bench", "--write"] => bench::run_bench(true),
+        ["libtorch"] => libtorch(),
         ["header"] => bless::write("native-torch-capi", "header"),
         ["layers"] => bless::write("native-torch", "layers"),
         ["conformance"] => conformance::run_conformance(),

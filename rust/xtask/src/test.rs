@@ -35,6 +35,9 @@ pub fn run_all(highs: bool) -> bool {
         report.skip("HiGHS", "its first build takes 8 minutes; run `cargo xtask test --highs`");
     }
 
+    headline("libtorch");
+    libtorch(&mut report);
+
     headline("the README's first command");
     readme(&mut report);
 
@@ -52,6 +55,23 @@ fn headline(text: &str) {
 
 fn cargo(arguments: &[&str]) -> Finished {
     run(Command::new(env!("CARGO")).args(arguments))
+}
+
+/// Builds the libtorch backend and runs its tests, where libtorch can be had.
+fn libtorch(report: &mut Report) {
+    let Some(folder) = tools::libtorch() else {
+        return report.skip("libtorch backend", "libtorch 2.13.0 could not be installed");
+    };
+    let fmt = ["fmt", "--check", "--manifest-path", "rust/libtorch/Cargo.toml"];
+    report.step("cargo fmt of the libtorch backend", cargo(&fmt).success);
+    let lints = ["clippy", "--quiet", "--all-targets"];
+    let mut lints = tools::backend_cargo(&lints, &folder);
+    report.step("cargo clippy of the libtorch backend", run(lints.args(["--", "--deny", "warnings"])).success);
+    let library = tools::backend(&folder);
+    report.step("libnative_torch_libtorch", library.is_some());
+    if library.is_some() {
+        report.suite("libtorch backend", &run(&mut tools::backend_cargo(&["test"], &folder)));
+    }
 }
 
 /// Runs the command that the README shows first, as a shell does.

@@ -6,7 +6,11 @@ use std::{
     time::Instant,
 };
 
-use crate::process::{capture, exists, run, starts};
+use crate::{
+    cache,
+    process::{capture, exists, run, starts},
+    root,
+};
 
 /// Runs an installation, saying what is installed and how long it took.
 fn install(what: &str, action: impl FnOnce() -> bool) -> bool {
@@ -98,4 +102,78 @@ fn debian_11(folder: &Path) -> Option<Vec<String>> {
     std::fs::write(&sources, format!("{known}\ndeb [signed-by={keys}] {archive} bullseye main\n")).ok()?;
     let option = |name: &str, path: &Path| ["-o".to_owned(), format!("{name}={}", path.display())];
     Some([option("Dir::Etc::sourcelist", &sources), option("Dir::State::lists", &lists)].concat())
+}
+
+/// What libtorch is made of: the parts of these packages that torch needs on a CPU, some 490 MB. CUDA's run time is linked
+/// by the CPU's library as well.
+const LIBTORCH: [&str; 3] = ["torch==2.13.0", "nvidia-cuda-runtime==13.0.96", "nvidia-cuda-cupti==13.0.85"];
+
+/// The folder of libtorch 2.13.0 that the backend is built with: `$LIBTORCH`, or one made outside the checkout.
+pub fn libtorch() -> Option<PathBuf> {
+    if let Some(folder) = std::env::var_os("LIBTORCH").filter(|folder| !folder.is_empty()) {
+        return Some(folder.into());
+    }
+    let folder = cache().join("libtorch-2.13.0");
+    // The file that is written last.
+    if folder.join("build-version").is_file() || install("libtorch 2.13.0", || make_libtorch(&folder)) {
+        return Some(folder);
+    }
+    None
+}
+
+fn make_libtorch(folder: &Path) -> bool {
+    let parts = folder.with_extension("parts");
+    let made = pip(&parts) && arrange(&parts, folder).inspect_err(|error| println!("{error}")).is_ok();
+    // What is left behind is in the cache, and is taken away by the next try.
+    let _ = std::fs::remove_dir_all(&parts);
+    made
+}
+
+/// Unpacks the packages, which any Python with pip can do: nothing of them is run.
+fn pip(parts: &Path) -> bool {
+    let _ = std::fs::remove_dir_all(parts);
+    let version = ["--python-version", "3.11", "--only-binary", ":all:"];
+    let mut command = Command::new("python3");
+    command
+        .args(["-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check", "--target"])
+        .arg(parts);
+    run(command.args(version).args(LIBTORCH)).success
+}
+
+/// Moves what is needed into a folder of the form that torch's builders expect.
+fn arrange(parts: &Path, folder: &Path) -> std::io::Result<()> {
+    let _ = std::fs::remove_dir_all(folder);
+    let library = folder.join("lib");
+    std::fs::create_dir_all(&library)?;
+    let (torch, cuda) = (parts.join("torch"), parts.join("nvidia/cu13/lib"));
+    for (from, name) in [
+        (&torch.join("lib"), "libtorch_cpu.so"),
+        (&torch.join("lib"), "libc10.so"),
+        (&torch.join("lib"), "libgomp.so.1"),
+        (&cuda, "libcudart.so.13"),
+        (&cuda, "libcupti.so.13"),
+    ] {
+        std::fs::rename(from.join(name), library.join(name))?;
+    }
+    std::fs::rename(torch.join("include"), folder.join("include"))?;
+    // The linker asks for it; all that it holds elsewhere is the names of the others.
+    let empty = ["-shared", "-x", "c", "/dev/null", "-Wl,-soname,libtorch.so", "-o"];
+    if !run(Command::new("cc").args(empty).arg(library.join("libtorch.so"))).success {
+        return Err(std::io::Error::other("cc could not make libtorch.so"));
+    }
+    std::fs::write(folder.join("build-version"), "2.13.0\n")
+}
+
+/// Builds the libtorch backend into `target/debug`, and gives its library.
+pub fn backend(libtorch: &Path) -> Option<PathBuf> {
+    let built = run(&mut backend_cargo(&["build", "--quiet"], libtorch)).success;
+    built.then(|| root().join("target/debug/libnative_torch_libtorch.so"))
+}
+
+/// Runs cargo in the backend's own workspace.
+pub fn backend_cargo(arguments: &[&str], libtorch: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(arguments).args(["--manifest-path", "rust/libtorch/Cargo.toml", "--target-dir", "target"]);
+    command.env("LIBTORCH", libtorch);
+    command
 }

@@ -1,4 +1,4 @@
-//! The engine's face: a compiled function in either precision, with checked lengths.
+//! The face of both engines: a compiled function in either precision, with checked lengths.
 
 use std::sync::{
     Arc, OnceLock,
@@ -6,16 +6,20 @@ use std::sync::{
 };
 
 use super::{
+    Backend, Device,
     call::{Call, Thread},
     hessian::Method,
     jacobian::Seeding,
+    libtorch::{self, Input, Module},
     matrix::Form,
     plan::Plan,
 };
 use crate::{
-    Error, Result,
+    Error, ErrorKind, Result,
     diff::{Pattern, Structure, hessian_structure, jacobian_structure},
-    graph::Graph,
+    graph::{Dim, Graph, Named},
+    load::{Model, ModuleInput, Script},
+    save,
     tensor::{DType, Real},
 };
 
@@ -68,8 +72,9 @@ pub struct Signature {
 /// ```
 pub struct Function {
     id: u64,
-    graph: Arc<Graph>,
-    engine: Engine<Plan<f64>, Plan<f32>>,
+    /// Of all functions but those of TorchScript that runs as it is and has no graph.
+    graph: Option<Arc<Graph>>,
+    engine: Engine<Plan<f64>, Plan<f32>, Module>,
     inputs: Vec<Signature>,
     outputs: Vec<Signature>,
     jacobian: Derivative<Seeding>,
@@ -101,22 +106,24 @@ struct Way<S> {
 /// The buffers that one call at a time needs to evaluate a [`Function`].
 pub struct Workspace {
     id: u64,
-    threads: Engine<Vec<Thread<f64>>, Vec<Thread<f32>>>,
+    threads: Engine<Vec<Thread<f64>>, Vec<Thread<f32>>, usize>,
     pool: Option<rayon::ThreadPool>,
 }
 
-/// One of the two precisions.
-enum Engine<D, S> {
+/// The native engine in one of the two precisions, or libtorch.
+enum Engine<D, S, L> {
     F64(D),
     F32(S),
+    Libtorch(L),
 }
 
-/// An expression with `$x` bound to what either precision holds.
+/// An expression with `$x` bound to what either precision of the native engine holds; another for libtorch.
 macro_rules! either {
-    ($engine:expr, $x:ident => $body:expr) => {
+    ($engine:expr, $x:ident => $body:expr, $l:ident => $libtorch:expr) => {
         match $engine {
             Engine::F64($x) => $body,
             Engine::F32($x) => $body,
+            Engine::Libtorch($l) => $libtorch,
         }
     };
 }
@@ -131,68 +138,167 @@ impl Workspace {
             return Err(Error::argument(format!("threads is {threads}; a call uses 1 to 1024")));
         }
         let pool = || rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-        self.pool = if threads == 1 {
+        // libtorch has threads of its own.
+        self.pool = if threads == 1 || matches!(self.threads, Engine::Libtorch(_)) {
             None
         } else {
             Some(pool().map_err(|e| Error::argument(format!("{threads} threads cannot be started: {e}")))?)
         };
-        either!(&mut self.threads, all => *all = all[0].team(threads));
+        either!(&mut self.threads, all => *all = all[0].team(threads), count => *count = threads);
         Ok(())
     }
 
     /// How many threads calls with this workspace use.
     pub fn threads(&self) -> usize {
-        either!(&self.threads, all => all.len())
+        either!(&self.threads, all => all.len(), count => *count)
     }
 }
 
 impl Function {
-    /// Compiles a graph whose sizes are all known, to compute in [`DType::F64`] or [`DType::F32`].
+    /// Compiles a graph whose sizes are all known, to compute in [`DType::F64`] or [`DType::F32`] on the native engine.
     pub fn compile(graph: &Graph, dtype: DType) -> Result<Self> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
         let engine = match dtype {
             DType::F64 => Engine::F64(Plan::compile(graph)?),
             DType::F32 => Engine::F32(Plan::compile(graph)?),
-            other => {
-                return Err(Error::argument(format!("cannot compute in {}; use float64 or float32", other.name())));
-            }
+            _ => return Err(no_precision(dtype)),
         };
-        let signatures = |values: &[crate::graph::Named]| {
-            let signature = |v: &crate::graph::Named| Signature { name: v.name.clone(), shape: graph.sizes(v.value) };
-            values.iter().map(signature).collect()
-        };
-        Ok(Self {
-            id: NEXT.fetch_add(1, Ordering::Relaxed),
-            inputs: signatures(graph.inputs()),
-            outputs: signatures(graph.outputs()),
-            graph: Arc::new(graph.clone()),
-            engine,
-            jacobian: Derivative::default(),
-            hessian: Derivative::default(),
-        })
+        let signatures = |values: &[Named]| values.iter().map(|value| signature(graph, value)).collect();
+        Ok(Self::new(Some(graph.clone()), engine, signatures(graph.inputs()), signatures(graph.outputs())))
     }
 
-    /// The graph that was compiled.
-    pub fn graph(&self) -> &Graph {
-        &self.graph
+    /// Compiles a graph whose sizes are all known for a backend. libtorch is given the graph as TorchScript.
+    ///
+    /// Fails as [`Function::compile`] does, as [`libtorch::open`] does, and where libtorch itself does.
+    pub fn compile_for(graph: &Graph, dtype: DType, backend: Backend) -> Result<Self> {
+        match backend {
+            Backend::Native => Self::compile(graph, dtype),
+            Backend::Libtorch(device) => Self::on_libtorch(graph, dtype, device),
+        }
+    }
+
+    /// Compiles a model for inputs of these shapes, one for each of [`Model::inputs`], or for those that it asks for by
+    /// itself, and with the integers of those inputs that hold such.
+    ///
+    /// TorchScript runs on libtorch as it is, whatever its operations; what it holds as float numbers is converted to
+    /// `dtype`. Patterns are full then where the native engine does not know the operations.
+    pub fn of_model(
+        model: &Model,
+        shapes: Option<&[Vec<Dim>]>,
+        integers: &[i64],
+        dtype: DType,
+        backend: Backend,
+    ) -> Result<Self> {
+        match (model, backend) {
+            (Model::Script(script), Backend::Libtorch(device)) => {
+                Self::of_script(script, shapes, integers, dtype, device)
+            }
+            _ => {
+                let graph = shapes.map_or_else(|| model.example(), |shapes| model.graph_of(shapes))?;
+                Self::compile_for(&graph.with_integers(integers)?, dtype, backend)
+            }
+        }
+    }
+
+    fn of_script(
+        script: &Script,
+        shapes: Option<&[Vec<Dim>]>,
+        integers: &[i64],
+        dtype: DType,
+        device: Device,
+    ) -> Result<Self> {
+        let open = shapes.map_or_else(|| script.example(), |shapes| script.graph_of(shapes));
+        // What the native engine cannot read may run all the same; which inputs hold integers is known of traced code.
+        let (inputs, graph): (Vec<(Signature, DType)>, Option<Graph>) = match open {
+            Ok(open) => {
+                let input = |value: &Named| (signature(&open, value), open.ty(value.value).dtype);
+                (open.inputs().iter().map(input).collect(), Some(open.with_integers(integers)?))
+            }
+            Err(error) => (inputs_of(script, shapes, error)?, None),
+        };
+        let (mut given, mut floats, mut rest) = (Vec::new(), Vec::new(), integers);
+        for (signature, dtype) in &inputs {
+            if dtype.is_float() {
+                given.push(Input { shape: &signature.shape, integers: None });
+                floats.push(signature.clone());
+                continue;
+            }
+            let count = signature.shape.iter().product();
+            let (own, others) = rest.split_at_checked(count).ok_or_else(|| {
+                Error::argument(format!("input `{}` holds {count} integers; {} are left", signature.name, rest.len()))
+            })?;
+            rest = others;
+            given.push(Input { shape: &signature.shape, integers: Some(own) });
+        }
+        match (Module::compile(&script.archive()?, &given, checked(dtype)?, device), graph) {
+            (Ok(module), graph) => Self::of_module(module, graph, floats),
+            // Inputs that the code knows by keys, for one, are tensors of the graph.
+            (Err(error), Some(graph)) => Self::on_libtorch(&graph, dtype, device).map_err(|_| error),
+            (Err(error), None) => Err(error),
+        }
+    }
+
+    fn on_libtorch(graph: &Graph, dtype: DType, device: Device) -> Result<Self> {
+        graph.check_concrete()?;
+        let inputs: Vec<Signature> = graph.inputs().iter().map(|value| signature(graph, value)).collect();
+        let given: Vec<Input> = inputs.iter().map(|input| Input { shape: &input.shape, integers: None }).collect();
+        let module = Module::compile(&save::script(graph, checked(dtype)?)?, &given, dtype, device)?;
+        Self::of_module(module, Some(graph.clone()), inputs)
+    }
+
+    /// The graph, if there is one, says what the outputs are called; libtorch must find the same shapes.
+    fn of_module(module: Module, graph: Option<Graph>, inputs: Vec<Signature>) -> Result<Self> {
+        let outputs = match &graph {
+            Some(graph) => graph.outputs().iter().map(|value| signature(graph, value)).collect(),
+            None => module.outputs.clone(),
+        };
+        let shapes = |values: &[Signature]| values.iter().map(|value| value.shape.clone()).collect::<Vec<_>>();
+        if shapes(&outputs) != shapes(&module.outputs) {
+            let (ours, its) = (shapes(&outputs), shapes(&module.outputs));
+            return Err(Error::internal(format!("the outputs have the shapes {ours:?}, on libtorch {its:?}")));
+        }
+        Ok(Self::new(graph, Engine::Libtorch(module), inputs, outputs))
+    }
+
+    fn new(
+        graph: Option<Graph>,
+        engine: Engine<Plan<f64>, Plan<f32>, Module>,
+        inputs: Vec<Signature>,
+        outputs: Vec<Signature>,
+    ) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            graph: graph.map(Arc::new),
+            engine,
+            inputs,
+            outputs,
+            jacobian: Derivative::default(),
+            hessian: Derivative::default(),
+        }
+    }
+
+    /// The graph that was compiled; none of TorchScript that runs on libtorch and has operations that a graph has not.
+    pub fn graph(&self) -> Option<&Graph> {
+        self.graph.as_deref()
     }
 
     /// The precision of the computation.
     pub fn dtype(&self) -> DType {
-        match self.engine {
+        match &self.engine {
             Engine::F64(_) => DType::F64,
             Engine::F32(_) => DType::F32,
+            Engine::Libtorch(module) => module.dtype,
         }
     }
 
     /// The number of input elements.
     pub fn n(&self) -> usize {
-        either!(&self.engine, plan => plan.n)
+        either!(&self.engine, plan => plan.n, module => module.n)
     }
 
     /// The number of output elements.
     pub fn m(&self) -> usize {
-        either!(&self.engine, plan => plan.m)
+        either!(&self.engine, plan => plan.m, module => module.m)
     }
 
     /// The inputs in signature order.
@@ -210,6 +316,7 @@ impl Function {
         let threads = match &self.engine {
             Engine::F64(plan) => Engine::F64(vec![Thread::new(plan, 1)]),
             Engine::F32(plan) => Engine::F32(vec![Thread::new(plan, 1)]),
+            Engine::Libtorch(_) => Engine::Libtorch(1),
         };
         Workspace { id: self.id, threads, pool: None }
     }
@@ -226,10 +333,11 @@ impl Function {
 
     fn jacobian_way(&self) -> &Way<Seeding> {
         self.jacobian.way.get_or_init(|| {
-            let found = jacobian_structure(&self.graph, SEARCH);
-            let exact = found.is_some();
+            let found = self.graph.as_ref().and_then(|graph| jacobian_structure(graph, SEARCH));
+            let exact = found.is_some() || self.graph.is_none();
             let structure = found.unwrap_or_else(|| Structure::full(self.m(), self.n()));
-            let seeding = either!(&self.engine, plan => plan.jacobian_seeding(&structure));
+            let rows = Seeding { forward: false, colours: None };
+            let seeding = either!(&self.engine, plan => plan.jacobian_seeding(&structure), _module => rows);
             Way { structure, seeding, exact }
         })
     }
@@ -237,29 +345,37 @@ impl Function {
     /// For the lower triangle.
     fn hessian_way(&self) -> &Way<Method> {
         self.hessian.way.get_or_init(|| {
-            let flat = either!(&self.engine, plan => plan.curved.is_none());
-            let found = if flat { None } else { hessian_structure(&self.graph, SEARCH) };
-            let exact = flat || found.is_some();
+            let flat = either!(&self.engine, plan => plan.curved.is_none(), _module => false);
+            let graph = self.graph.as_ref().filter(|_| !flat);
+            let found = graph.and_then(|graph| hessian_structure(graph, SEARCH));
+            let exact = flat || found.is_some() || self.graph.is_none();
             let (structure, terms) = match found {
                 Some((structure, terms)) => (structure, Some(terms)),
                 None if flat => (Structure::empty(self.n()), None),
                 None => (Structure::full(self.n(), self.n()), None),
             };
-            let seeding = either!(&self.engine, plan => plan.hessian_method(&structure, terms.as_ref()));
+            let method =
+                |terms| either!(&self.engine, plan => plan.hessian_method(&structure, terms), _module => Method::Whole);
+            let seeding = method(terms.as_ref());
             Way { structure: structure.lower(), seeding, exact }
         })
     }
 
     fn jacobian_entries(&self) -> &Structure {
         let way = self.jacobian_way();
-        let find = || jacobian_structure(&self.graph, usize::MAX).expect("there is no limit");
+        let find = || jacobian_structure(self.known(), usize::MAX).expect("there is no limit");
         if way.exact { &way.structure } else { self.jacobian.exact.get_or_init(find) }
     }
 
     fn hessian_entries(&self) -> &Structure {
         let way = self.hessian_way();
-        let find = || hessian_structure(&self.graph, usize::MAX).expect("there is no limit").0.lower();
+        let find = || hessian_structure(self.known(), usize::MAX).expect("there is no limit").0.lower();
         if way.exact { &way.structure } else { self.hessian.exact.get_or_init(find) }
+    }
+
+    /// The graph where a structure is known not to be exact.
+    fn known(&self) -> &Graph {
+        self.graph.as_deref().expect("without a graph all entries count")
     }
 
     /// The number of points in `x`, after a check of all lengths: `(name, found, expected per point)`.
@@ -293,6 +409,9 @@ impl Function {
         out: &mut [N],
     ) -> Result<()> {
         let Workspace { threads, pool, .. } = workspace;
+        if let (Engine::Libtorch(module), Engine::Libtorch(threads)) = (&self.engine, &*threads) {
+            return module.call(*threads, call, points, arguments, out);
+        }
         let run = || match (&self.engine, threads) {
             (Engine::F64(plan), Engine::F64(threads)) => plan.call(threads, call, points, arguments, out),
             (Engine::F32(plan), Engine::F32(threads)) => plan.call(threads, call, points, arguments, out),
@@ -302,7 +421,8 @@ impl Function {
             Some(pool) => pool.install(run),
             None => run(),
         }
-        let fault = either!(&mut workspace.threads, threads => threads.iter_mut().find_map(Thread::take_fault));
+        let threads = &mut workspace.threads;
+        let fault = either!(threads, all => all.iter_mut().find_map(Thread::take_fault), _count => None);
         fault.map_or(Ok(()), Err)
     }
 
@@ -382,4 +502,58 @@ impl Function {
         let points = self.points(workspace, x, &others)?;
         self.call(workspace, Call::Hvp, points, [x, mu, v], out)
     }
+
+    /// The parameters by which [`Function::parameter_gradient`] gives derivatives, in its order; none on the native engine.
+    pub fn parameters(&self) -> &[Signature] {
+        match &self.engine {
+            Engine::Libtorch(module) => &module.parameters,
+            _ => &[],
+        }
+    }
+
+    /// The derivatives of u'f by all of [`Function::parameters`], each flat and row-major, one after another: `u` has
+    /// length K m, `gradient` K times the number of their elements. libtorch computes them;
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind) on the native engine.
+    pub fn parameter_gradient(
+        &self,
+        workspace: &mut Workspace,
+        x: &[f64],
+        u: &[f64],
+        gradient: &mut [f64],
+    ) -> Result<()> {
+        let Engine::Libtorch(module) = &self.engine else {
+            return Err(Error::unsupported(
+                "the native engine has no derivatives by parameters; compile for the backend \"libtorch\"",
+            ));
+        };
+        let others = [("u", u.len(), self.m()), ("the gradient", gradient.len(), module.parameter_count())];
+        let points = self.points(workspace, x, &others)?;
+        let threads = workspace.threads();
+        module.compute(libtorch::kind::PARAMETERS, threads, points, [x, u, &[]], gradient)
+    }
+}
+
+fn signature(graph: &Graph, value: &Named) -> Signature {
+    Signature { name: value.name.clone(), shape: graph.sizes(value.value) }
+}
+
+fn no_precision(dtype: DType) -> Error {
+    Error::argument(format!("cannot compute in {}; use float64 or float32", dtype.name()))
+}
+
+fn checked(dtype: DType) -> Result<DType> {
+    if matches!(dtype, DType::F64 | DType::F32) { Ok(dtype) } else { Err(no_precision(dtype)) }
+}
+
+/// The inputs of a script that has no graph, because of `error`.
+fn inputs_of(script: &Script, shapes: Option<&[Vec<Dim>]>, error: Error) -> Result<Vec<(Signature, DType)>> {
+    let inputs = script.inputs();
+    let sizes = |shape: &[Dim]| shape.iter().map(Dim::size).collect::<Option<Vec<usize>>>();
+    let input = |(at, input): (usize, &ModuleInput)| {
+        let shape = shapes.map_or(input.shape.as_deref(), |shapes| shapes.get(at).map(Vec::as_slice));
+        Some((Signature { name: input.name.clone(), shape: sizes(shape?)? }, input.dtype))
+    };
+    let fits = shapes.is_none_or(|shapes| shapes.len() == inputs.len());
+    let all: Option<Vec<_>> = inputs.iter().enumerate().map(input).collect();
+    all.filter(|_| fits && error.kind() == ErrorKind::Unsupported).ok_or(error)
 }

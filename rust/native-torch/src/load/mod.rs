@@ -220,7 +220,7 @@ impl Checkpoint {
         let content = if format == Format::Exported {
             Content::Program(Arc::new(exported::read(source, archive, big_endian)?))
         } else if format == Format::Script {
-            Content::Script(script::read(archive, big_endian)?)
+            Content::Script(script::read(source, archive, big_endian)?)
         } else {
             let (pickle, contents) = zip::read(archive, big_endian)?;
             Content::Pickle(assemble(pickle, contents)?)

@@ -133,7 +133,7 @@ impl Source {
     }
 
     /// Calls `visit` with the bytes of a range, piece by piece, so that a long one takes little memory.
-    pub(super) fn pieces(&self, range: Range<usize>, visit: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    pub(crate) fn pieces(&self, range: Range<usize>, visit: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
         let mut buffer = Vec::new();
         let mut at = range.start;
         while at < range.end {

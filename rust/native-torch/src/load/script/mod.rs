@@ -34,7 +34,7 @@ use super::{
 use crate::{
     Error, Result,
     graph::{Dim, Graph},
-    tensor::{DType, Storage},
+    tensor::{DType, Source, Storage},
 };
 use code::{Class, Function, Step, Unit};
 use debug::Sources;
@@ -42,6 +42,8 @@ use forms::Form;
 
 /// A program of TorchScript: a module with the code of its forward.
 pub struct Script {
+    /// The file.
+    source: Arc<Source>,
     records: Arc<Records>,
     constants: Option<Arc<Records>>,
     /// Files of code by the name that the code knows them by: `__torch__.torch.nn.modules.conv`.
@@ -73,7 +75,7 @@ pub(super) fn is_record_of_script(name: &str) -> bool {
 const CODE: usize = 1 << 26;
 
 /// Reads a program from an archive of which the directory is known.
-pub(super) fn read(archive: Archive, big_endian: bool) -> Result<Archived> {
+pub(super) fn read(source: &Arc<Source>, archive: Archive, big_endian: bool) -> Result<Archived> {
     let version = zip::version(&archive)?.unwrap_or(3);
     if version < 3 {
         return Err(Error::unsupported(format!(
@@ -103,7 +105,7 @@ pub(super) fn read(archive: Archive, big_endian: bool) -> Result<Archived> {
     let data = values(&records, "data.pkl", "data/")?;
     let data = data.ok_or_else(|| Error::format("the archive has code, but no record `data.pkl`"))?;
     let constants = values(&records, "constants.pkl", "constants/")?;
-    let script = Script::new(data, constants, units, sources, version, traced(&records))?;
+    let script = Script::new(source.clone(), data, constants, units, sources, version, traced(&records))?;
     Ok(Archived { script: Arc::new(script), records })
 }
 
@@ -152,6 +154,7 @@ fn inputs_of(pickle: &Pickle) -> Option<Vec<(DType, Vec<usize>)>> {
 
 impl Script {
     fn new(
+        source: Arc<Source>,
         records: Arc<Records>,
         constants: Option<Arc<Records>>,
         units: HashMap<String, Unit>,
@@ -172,6 +175,7 @@ impl Script {
             names: Vec::new(),
         });
         let mut script = Self {
+            source,
             records,
             constants,
             units,
@@ -244,6 +248,16 @@ impl Script {
                 self.tensors.push(NamedTensor { name: format!("CONSTANTS.c{i}"), info, tensor: tensor.clone() });
             }
         }
+    }
+
+    /// The bytes of the file.
+    pub fn archive(&self) -> Result<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(self.source.len());
+        self.source.pieces(0..self.source.len(), &mut |piece| {
+            bytes.extend_from_slice(piece);
+            Ok(())
+        })?;
+        Ok(bytes)
     }
 
     /// The version of the file's format.

@@ -1,0 +1,85 @@
+# The libtorch backend: which library it is, and the device that it uses where none is given.
+
+# The path of the backend's library where a preference or an artifact names it; set when the package is loaded.
+const _LIBTORCH = Ref{Union{Nothing,String}}(nothing)
+const _DEVICE = Ref("cpu")
+
+"""
+    NativeTorch.libtorch() -> (version, path, cuda_devices)
+
+Open the libtorch backend, unless it is open, and say which it is and how many CUDA devices it can use. Functions compiled
+with `backend = "libtorch"` open it by themselves.
+
+Its library `libnative_torch_libtorch.so` is the one that the preference `libnative_torch_libtorch` names, then the
+environment variable `NATIVE_TORCH_LIBTORCH`, then the artifact, then the one beside `libnative_torch`. `cargo xtask libtorch`
+builds it.
+
+Throws [`UnsupportedError`](@ref) if it is not there, if libtorch is missing or if either has another version.
+"""
+function libtorch()
+    _require_library()
+    return _libtorch_open(_LIBTORCH[])
+end
+
+"""
+    NativeTorch.set_torch_device!(device)
+
+Let functions that are compiled with `backend = "libtorch"` and without a `device` from now on compute there: `"cpu"`,
+`"cuda"`, which is the first CUDA device, or `"cuda:1"`.
+
+Throws [`InvalidArgumentError`](@ref) for another name, [`UnsupportedError`](@ref) if the device is not there.
+"""
+function set_torch_device!(device::AbstractString)
+    _check_device(device)
+    _DEVICE[] = device
+    return
+end
+
+function _check_device(device::AbstractString)
+    device == "cpu" && return
+    index = device == "cuda" ? "0" : startswith(device, "cuda:") ? device[6:end] : ""
+    if isempty(index) || !all(isdigit, index) || length(index) > 4
+        throw(InvalidArgumentError("device is $(repr(device)); \"cpu\", \"cuda\" and \"cuda:1\" are known"))
+    end
+    count = libtorch().cuda_devices
+    if parse(Int, index) >= count
+        throw(UnsupportedError("there is no device $device: libtorch can use $count CUDA devices; it needs an NVIDIA GPU with " *
+                               "its driver and a libtorch with CUDA. Use \"cpu\""))
+    end
+    return
+end
+
+# The names of a backend and a device as the library takes them.
+function _engine(backend::AbstractString, device::Union{Nothing,AbstractString})
+    if backend == "libtorch"
+        libtorch()
+        return String(backend), device === nothing ? _DEVICE[] : String(device)
+    end
+    return String(backend), device === nothing ? "cpu" : String(device)
+end
+
+"""
+    NativeTorch.parameters(f::CompiledFunction)
+
+The parameters by which [`parameter_gradient`](@ref) gives derivatives, a vector of [`Signature`](@ref); none if `f` was
+compiled for the native engine.
+"""
+parameters(f::CompiledFunction) = _function_parameters(f)
+
+"""
+    NativeTorch.parameter_gradient(f::CompiledFunction, x, u) -> Dict{String,Array{Float64}}
+
+The derivatives of u'f at `x` by the parameters, under their names and with torch's sizes. `x` and `u` are vectors in torch's
+flattened order.
+
+Throws [`UnsupportedError`](@ref) if `f` was not compiled with `backend = "libtorch"`.
+"""
+function parameter_gradient(f::CompiledFunction, x::AbstractVector{<:Real}, u::AbstractVector{<:Real})
+    all = parameters(f)
+    lengths = Int[prod(parameter.size) for parameter in all]
+    out = zeros(sum(lengths))
+    numbers(values) = convert(Vector{Float64}, values)
+    _borrow(workspace -> _function_parameter_gradient(f, workspace, numbers(x), numbers(u), out), f)
+    ends = cumsum(lengths)
+    return Dict(all[i].name => _unflatten(out[ends[i]-lengths[i]+1:ends[i]], all[i].size) for i in eachindex(all))
+end

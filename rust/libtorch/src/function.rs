@@ -1,0 +1,388 @@
+//! A module for inputs of given shapes: values and derivatives at one point.
+
+use std::{
+    cell::Cell,
+    ffi::{CString, c_int, c_void},
+    slice,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+};
+
+use tch::{Cuda, Device, Kind, TchError, Tensor};
+
+use crate::{
+    cpp::{self, Mode, Module},
+    precision::Precision,
+    table::{Request, kind},
+};
+
+/// Why a call failed.
+#[derive(Debug)]
+pub struct Failure(pub String);
+
+/// What a call gives.
+pub type Outcome<T> = Result<T, Failure>;
+
+impl From<TchError> for Failure {
+    fn from(error: TchError) -> Self {
+        let text = error.to_string();
+        // The rest is where libtorch's own code stood.
+        let end = text.find("\nException raised from").unwrap_or(text.len());
+        Self(text[..end].trim().to_owned())
+    }
+}
+
+/// A tensor's name and sizes.
+pub struct Signature {
+    pub name: CString,
+    pub shape: Vec<i64>,
+}
+
+impl Signature {
+    fn numel(&self) -> i64 {
+        self.shape.iter().product()
+    }
+}
+
+/// What forward takes at one place.
+enum Input {
+    Floats(Vec<i64>),
+    Integers(Tensor),
+}
+
+/// A module for inputs of given shapes.
+pub struct Function {
+    module: Module,
+    device: Device,
+    kind: Kind,
+    n: i64,
+    m: i64,
+    inputs: Vec<Input>,
+    pub outputs: Vec<Signature>,
+    parameters: OnceLock<Vec<(Signature, Tensor)>>,
+    /// Whether rows of derivatives can be computed together; not every operation of libtorch can.
+    is_mapped: AtomicBool,
+}
+
+/// Rows of derivatives that are computed together have this many numbers in all at most.
+const ROWS: i64 = 1 << 16;
+
+/// The CUDA devices. libtorch's CUDA part is a library of its own, which is opened here, where it is first asked for.
+pub fn cuda_devices() -> u32 {
+    static OPENED: OnceLock<()> = OnceLock::new();
+    OPENED.get_or_init(|| {
+        unsafe extern "C" {
+            fn dlopen(name: *const std::ffi::c_char, flags: c_int) -> *mut c_void;
+        }
+        const RTLD_NOW: c_int = 2;
+        // SAFETY: the library belongs to the libtorch that is loaded, and is found where that is. Where there is none,
+        // there are no devices.
+        unsafe { dlopen(c"libtorch_cuda.so".as_ptr(), RTLD_NOW) };
+    });
+    if Cuda::is_available() { u32::try_from(Cuda::device_count()).unwrap_or(0) } else { 0 }
+}
+
+/// Lets this thread's calls use so many threads.
+fn use_threads(threads: u32) {
+    static LAST: AtomicU32 = AtomicU32::new(0);
+    thread_local!(static MINE: Cell<u32> = const { Cell::new(0) });
+    // One part of the setting is the process's, another the thread's.
+    if LAST.swap(threads, Ordering::Relaxed) != threads || MINE.replace(threads) != threads {
+        tch::set_num_threads(threads.try_into().unwrap_or(c_int::MAX));
+    }
+}
+
+impl Function {
+    /// Loads the archive, and runs it once at zeros to see what it gives.
+    ///
+    /// # Safety
+    /// The request's pointers must be valid for what it says.
+    pub unsafe fn compile(request: &Request) -> Outcome<Self> {
+        use_threads(1);
+        let _held = Precision::hold(request.is_double != 0);
+        if request.device >= 0 {
+            let devices = cuda_devices();
+            if u32::try_from(request.device).is_ok_and(|index| index >= devices) {
+                return Err(no_device(request.device, devices));
+            }
+        }
+        let device = usize::try_from(request.device).map_or(Device::Cpu, Device::Cuda);
+        // SAFETY: the caller's promise.
+        let (archive, ranks) = unsafe { (list(request.archive, request.length), list(request.ranks, request.inputs)) };
+        // SAFETY: as above.
+        let (mut sizes, integers) =
+            unsafe { (list(request.sizes, ranks.iter().sum()), list(request.integers, request.inputs)) };
+        let mut inputs = Vec::new();
+        for (&rank, &integers) in ranks.iter().zip(integers) {
+            let (shape, rest) = sizes.split_at(rank);
+            sizes = rest;
+            inputs.push(if integers.is_null() {
+                Input::Floats(shape.to_vec())
+            } else {
+                // SAFETY: the caller gives as many integers as the sizes say; they are copied.
+                let blob =
+                    unsafe { Tensor::f_from_blob(integers.cast(), shape, &strides(shape), Kind::Int64, Device::Cpu) };
+                Input::Integers(blob?.f_detach_copy()?.f_to_device(device)?)
+            });
+        }
+        let n = inputs.iter().map(Input::floats).sum();
+        let module = Module::load(archive, request.device, request.is_double != 0)?;
+        let kind = if request.is_double != 0 { Kind::Double } else { Kind::Float };
+        let parameters = OnceLock::new();
+        let mut function =
+            Self { module, device, kind, n, m: 0, inputs, outputs: Vec::new(), parameters, is_mapped: true.into() };
+        let zeros = Tensor::f_zeros([n], (kind, device))?;
+        let outputs = tch::no_grad(|| function.module.forward(&function.arguments(&zeros)?, false))?;
+        for (name, tensor) in outputs {
+            // Comparisons are numbers 0 and 1, as on the native engine.
+            if !tensor.is_floating_point() && tensor.kind() != Kind::Bool {
+                let (name, kind) = (name.to_string_lossy(), tensor.kind());
+                return Err(Failure(format!(
+                    "output `{name}`: it holds {kind:?}; outputs of floating-point numbers are computed"
+                )));
+            }
+            function.outputs.push(Signature { name, shape: tensor.size() });
+        }
+        if function.outputs.is_empty() {
+            return Err(Failure("forward returns no tensor".to_owned()));
+        }
+        function.m = function.outputs.iter().map(Signature::numel).sum();
+        Ok(function)
+    }
+
+    /// The parameters' names and sizes.
+    pub fn parameters(&self) -> Outcome<impl Iterator<Item = &Signature>> {
+        Ok(self.leaves()?.iter().map(|(signature, _)| signature))
+    }
+
+    fn leaves(&self) -> Outcome<&[(Signature, Tensor)]> {
+        if self.parameters.get().is_none() {
+            let found = self.module.parameters()?.into_iter();
+            let found = found.map(|(name, tensor)| (Signature { name, shape: tensor.size() }, tensor));
+            let _ = self.parameters.set(found.collect());
+        }
+        Ok(self.parameters.get().expect("it was set"))
+    }
+
+    /// What forward takes, as views of one vector where they are floats.
+    fn arguments(&self, x: &Tensor) -> Outcome<Vec<Tensor>> {
+        let mut start = 0;
+        let mut argument = |input: &Input| match input {
+            Input::Integers(tensor) => Ok(tensor.shallow_clone()),
+            Input::Floats(shape) => {
+                let length = input.floats();
+                let part = if length == self.n { x.shallow_clone() } else { x.f_narrow(0, start, length)? };
+                start += length;
+                Ok(part.f_view(&shape[..])?)
+            }
+        };
+        self.inputs.iter().map(&mut argument).collect()
+    }
+
+    /// Numbers of the caller, on the device and in the precision: the caller's own memory where both are its.
+    ///
+    /// # Safety
+    /// `data` must have `length` numbers, which stay as long as the tensor.
+    unsafe fn given(&self, data: *const f64, length: i64) -> Outcome<Tensor> {
+        // SAFETY: the caller's promise.
+        let blob = unsafe { blob(data, &[length]) }?;
+        Ok(blob.f_to_device_(self.device, self.kind, false, false)?)
+    }
+
+    fn forward(&self, x: &Tensor, twice: bool) -> Outcome<Vec<Tensor>> {
+        let named = self.module.forward(&self.arguments(x)?, twice)?;
+        let fits = named.len() == self.outputs.len()
+            && named.iter().zip(&self.outputs).all(|((_, found), expected)| found.size() == expected.shape);
+        if !fits {
+            return Err(Failure(
+                "the outputs have other shapes at this point than at zeros; a model of fixed shapes is needed"
+                    .to_owned(),
+            ));
+        }
+        Ok(named.into_iter().map(|(_, tensor)| tensor).collect())
+    }
+
+    /// All outputs, one after another, as a function of the vector x.
+    fn flat(&self, x: &Tensor, twice: bool) -> Outcome<Tensor> {
+        let flat = |output: &Tensor| output.f_reshape([-1])?.f_to_dtype(self.kind, false, false);
+        let flat: Vec<Tensor> = self.forward(x, twice)?.iter().map(flat).collect::<Result<_, _>>()?;
+        match &flat[..] {
+            [only] => Ok(only.shallow_clone()),
+            all => Ok(Tensor::f_cat(all, 0)?),
+        }
+    }
+
+    /// Computes one of [`kind`].
+    ///
+    /// # Safety
+    /// The arrays must have the lengths that the kind asks for.
+    pub unsafe fn call(
+        &self,
+        what: u32,
+        threads: u32,
+        x: *const f64,
+        [a, b]: [*const f64; 2],
+        out: *mut f64,
+    ) -> Outcome<()> {
+        use_threads(threads);
+        let _held = Precision::hold(self.kind == Kind::Double);
+        let (n, m) = (self.n, self.m);
+        // SAFETY: the caller's promise, here and below.
+        let x = unsafe { self.given(x, n) }?;
+        if what == kind::VALUE {
+            let outputs = tch::no_grad(|| self.forward(&x, false))?;
+            let mut start = 0;
+            for (output, signature) in outputs.iter().zip(&self.outputs) {
+                // SAFETY: `out` has room for all outputs.
+                unsafe { write(output, out.add(start), &signature.shape) }?;
+                start += signature.numel() as usize;
+            }
+            return Ok(());
+        }
+        let x = x.f_detach()?.f_set_requires_grad(true)?;
+        let y = self.flat(&x, matches!(what, kind::HESSIAN | kind::HVP))?;
+        let plain = |output: &Tensor, weight: &Tensor| {
+            Ok::<_, Failure>(cpp::gradient(output, weight, &[&x], Mode::Plain)?.pop().flatten())
+        };
+        // SAFETY: as above.
+        let weights = |data: *const f64, length: i64| unsafe { self.given(data, length) };
+        match what {
+            kind::JACOBIAN => self.rows(&y, &x, m, out),
+            kind::VJP => finish(plain(&y, &weights(a, m)?)?, out, n),
+            kind::JVP => {
+                // J'u is linear in u, so that its derivative along v is J v; not every operation has it.
+                let v = weights(a, n)?;
+                let u = Tensor::f_zeros([m], (self.kind, self.device))?.f_set_requires_grad(true)?;
+                let g = cpp::gradient(&y, &u, &[&x], Mode::Differentiable)?.pop().flatten();
+                let Some(g) = g else { return finish(None, out, m) };
+                let product = match cpp::gradient(&g, &v, &[&u], Mode::Plain) {
+                    Ok(mut found) => found.pop().flatten(),
+                    Err(_) => {
+                        let jacobian = Tensor::f_zeros([m, n], (Kind::Double, Device::Cpu))?;
+                        self.rows(&y, &x, m, jacobian.data_ptr().cast())?;
+                        Some(jacobian.f_mv(&v.f_to_device_(Device::Cpu, Kind::Double, false, false)?)?)
+                    }
+                };
+                finish(product, out, m)
+            }
+            kind::HESSIAN | kind::HVP => {
+                let g = cpp::gradient(&y, &weights(a, m)?, &[&x], Mode::Differentiable)?.pop().flatten();
+                match (g, what) {
+                    (Some(g), kind::HESSIAN) => self.rows(&g, &x, n, out),
+                    (Some(g), _) => finish(plain(&g, &weights(b, n)?)?, out, n),
+                    (None, kind::HESSIAN) => finish(None, out, n * n),
+                    (None, _) => finish(None, out, n),
+                }
+            }
+            kind::PARAMETERS => {
+                let leaves = self.leaves()?;
+                let inputs: Vec<&Tensor> = leaves.iter().map(|(_, tensor)| tensor).collect();
+                let found = cpp::gradient(&y, &weights(a, m)?, &inputs, Mode::Plain)?;
+                let mut start = 0;
+                for (found, (signature, _)) in found.into_iter().zip(leaves) {
+                    // SAFETY: `out` has room for all parameters.
+                    finish(found, unsafe { out.add(start) }, signature.numel())?;
+                    start += signature.numel() as usize;
+                }
+                Ok(())
+            }
+            other => Err(Failure(format!("the backend does not know the call {other}"))),
+        }
+    }
+
+    /// The derivatives of each of `count` elements of `y` by `x`, row by row.
+    fn rows(&self, y: &Tensor, x: &Tensor, count: i64, out: *mut f64) -> Outcome<()> {
+        let n = self.n;
+        if !y.requires_grad() {
+            return finish(None, out, count * n);
+        }
+        let unit = Tensor::f_eye(count, (self.kind, self.device))?;
+        let mut start = 0;
+        while start < count {
+            let together = (ROWS / n.max(count)).clamp(1, count - start);
+            // SAFETY: `out` has room for all rows.
+            let place = |row: i64| unsafe { out.add((row * n) as usize) };
+            if together > 1 && self.is_mapped.load(Ordering::Relaxed) {
+                let weights = unit.f_narrow(0, start, together)?;
+                match cpp::gradient(y, &weights, &[x], Mode::Mapped) {
+                    Ok(mut found) => {
+                        finish(found.pop().flatten(), place(start), together * n)?;
+                        start += together;
+                        continue;
+                    }
+                    Err(_) => self.is_mapped.store(false, Ordering::Relaxed),
+                }
+            }
+            let found = cpp::gradient(y, &unit.f_get(start)?, &[x], Mode::Plain)?.pop().flatten();
+            finish(found, place(start), n)?;
+            start += 1;
+        }
+        Ok(())
+    }
+}
+
+impl Input {
+    fn floats(&self) -> i64 {
+        match self {
+            Input::Floats(shape) => shape.iter().product(),
+            Input::Integers(_) => 0,
+        }
+    }
+}
+
+fn no_device(index: i32, devices: u32) -> Failure {
+    Failure(match devices {
+        0 => "there is no CUDA device that this libtorch can use: it needs an NVIDIA GPU with its driver, and a libtorch \
+              with CUDA (libtorch_cuda.so and the libraries that it names) where the backend finds libtorch; use the \
+              device \"cpu\" otherwise"
+            .to_owned(),
+        1 => format!("there is no device cuda:{index}, but one, cuda:0"),
+        _ => format!("there is no device cuda:{index}, but cuda:0 to cuda:{}", devices - 1),
+    })
+}
+
+/// # Safety
+/// The pointer must be that of `length` values, or any for none.
+unsafe fn list<'a, T>(data: *const T, length: usize) -> &'a [T] {
+    // SAFETY: the caller's promise.
+    if length == 0 { &[] } else { unsafe { slice::from_raw_parts(data, length) } }
+}
+
+/// Of a tensor that lies in one piece.
+fn strides(shape: &[i64]) -> Vec<i64> {
+    let mut strides = vec![1; shape.len()];
+    for i in (1..shape.len()).rev() {
+        strides[i - 1] = strides[i] * shape[i].max(1);
+    }
+    strides
+}
+
+/// # Safety
+/// `data` must have the numbers of such a tensor, and outlive it.
+unsafe fn blob(data: *const f64, shape: &[i64]) -> Outcome<Tensor> {
+    // SAFETY: the caller's promise.
+    Ok(unsafe { Tensor::f_from_blob(data.cast(), shape, &strides(shape), Kind::Double, Device::Cpu) }?)
+}
+
+/// # Safety
+/// `out` must have room for a tensor of this shape.
+unsafe fn write(tensor: &Tensor, out: *mut f64, shape: &[i64]) -> Outcome<()> {
+    // SAFETY: the caller's promise.
+    let mut blob = unsafe { blob(out, shape) }?;
+    Ok(tch::no_grad(|| blob.f_copy_(tensor))?)
+}
+
+/// Writes derivatives, zeros where there are none.
+fn finish(tensor: Option<Tensor>, out: *mut f64, length: i64) -> Outcome<()> {
+    match tensor {
+        // SAFETY: the callers have counted.
+        Some(tensor) => unsafe { write(&tensor.f_reshape([length])?, out, &[length]) },
+        None => {
+            // SAFETY: as above.
+            unsafe { out.write_bytes(0, length as usize) };
+            Ok(())
+        }
+    }
+}
