@@ -1541,6 +1541,29 @@ NtStatus nt_model_with_inputs(const struct NtModel *model,
                               struct NtModel **out);
 
 /**
+ * Writes the model to a file that torch 2.13 loads and runs, with the weights under their names.
+ *
+ * `format` is `pt2` (`torch.export.load`) or `torchscript` (`torch.jit.load`); NULL for the one that the path ends with,
+ * `.pt2` or `.pt`. `dtype` is what the file computes in and stores its weights in, `float64` or `float32`; NULL for what
+ * the weights are.
+ *
+ * `ranks` and `sizes` are those of the inputs, as for `nt_model_with_inputs`; `NT_ANY_SIZE` leaves a size open, where the
+ * model's layers work with any. NULL for what the model asks for by itself, and for a model of `nt_model_with_inputs`,
+ * whose integers then stand in the file.
+ *
+ * `NT_ERROR_ARGUMENT`: a path, format, dtype or shape that does not fit. `NT_ERROR_UNSUPPORTED`: a layer is custom or not
+ * supported, or cannot be written for open sizes; the message names it. `NT_ERROR_IO`: the file cannot be written; one
+ * that was there is as it was.
+ */
+NT_MUST_USE
+NtStatus nt_model_write(const struct NtModel *model,
+                        NtStr path,
+                        NtStr format,
+                        NtStr dtype,
+                        NtShape ranks,
+                        NtShape sizes);
+
+/**
  * Checks the CRC-32 of every record of the model's file, whose numbers are otherwise checked when they are first used.
  *
  * `NT_ERROR_FORMAT`: a record is damaged; the message names it.

@@ -39,6 +39,7 @@ mutable struct _Functions
     nt_model_inputs::Ptr{Cvoid}
     nt_model_with_inputs::Ptr{Cvoid}
     nt_model_verify::Ptr{Cvoid}
+    nt_model_write::Ptr{Cvoid}
     nt_function_compile_for::Ptr{Cvoid}
     nt_function_parameters::Ptr{Cvoid}
     nt_function_parameter_gradient::Ptr{Cvoid}
@@ -608,6 +609,17 @@ function _model_with_inputs(model, ranks, sizes, integers)
 end
 
 _model_verify(model) = @_call nt_model_verify(model::Ptr{Cvoid})
+
+function _model_write(model, path, format, dtype, ranks, sizes)
+    return @_call nt_model_write(
+        model::Ptr{Cvoid},
+        path::Cstring,
+        format::Cstring,
+        dtype::Cstring,
+        ranks::_Shape,
+        sizes::_Shape,
+    )
+end
 
 # Values.
 

@@ -17,6 +17,7 @@ end
 
 suite("binding")
 suite("values")
+suite("save")
 suite("library")
 suite("threads")
 

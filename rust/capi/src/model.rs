@@ -3,6 +3,7 @@
 use std::{
     ffi::c_void,
     mem::MaybeUninit,
+    path::Path,
     sync::{Arc, OnceLock},
 };
 
@@ -20,6 +21,7 @@ use engine::{
     eval::{Backend, Function},
     graph::{Dim, Graph},
     load::{self, Checkpoint, Layer, Model, Module, ModuleInput, ModuleTensor, NamedTensor, TensorInfo},
+    save::{self, Format},
     tensor::{DType, Tensor},
 };
 
@@ -189,11 +191,7 @@ impl NtModel {
 
     /// The same model for inputs of these shapes and with these integers.
     fn with_inputs(&self, shapes: &[Vec<Dim>], integers: &[i64]) -> Result<Self> {
-        let graph = match self.kind() {
-            Kind::Module(module) => module.graph_of(shapes),
-            Kind::Program(program) => program.graph_of(shapes),
-        };
-        let graph = match graph {
+        let graph = match self.graph_of(shapes) {
             Ok(graph) => Ok(Arc::new(graph.with_integers(integers)?)),
             Err(error) if error.kind() == ErrorKind::Unsupported && matches!(*self.root, Model::Script(_)) => {
                 Err(error)
@@ -202,6 +200,23 @@ impl NtModel {
         };
         let model = Self::part(self.files.clone(), Arc::clone(&self.root), self.path.clone());
         Ok(Self { given: Some(Given { shapes: shapes.to_vec(), integers: integers.to_vec(), graph }), ..model })
+    }
+
+    /// The graph for inputs of these shapes, whose sizes may be open.
+    fn graph_of(&self, shapes: &[Vec<Dim>]) -> Result<Graph> {
+        match self.kind() {
+            Kind::Module(module) => module.graph_of(shapes),
+            Kind::Program(program) => program.graph_of(shapes),
+        }
+    }
+
+    /// The graph for what the model asks for by itself, with sizes open that it leaves open.
+    fn open_graph(&self) -> Result<Graph> {
+        match (&self.given, self.kind()) {
+            (Some(given), _) => given.graph.as_deref().cloned().map_err(Error::clone),
+            (None, Kind::Module(module)) => module.graph(None),
+            (None, Kind::Program(program)) => program.graph(None),
+        }
     }
 
     fn kind(&self) -> Kind<'_> {
@@ -679,23 +694,67 @@ pub extern "C" fn nt_model_with_inputs(
 ) -> NtStatus {
     construct(out, || {
         let model = required(model, "model")?;
-        let ranks = list(ranks, "ranks")?;
-        let sizes = if sizes.is_none() { &[] } else { list(sizes, "sizes")? };
         let integers = if integers.is_none() { &[] } else { list(integers, "integers")? };
-        let (mut rest, mut shapes) = (sizes, Vec::with_capacity(ranks.len()));
-        for &rank in ranks {
-            let (own, others) = rest.split_at(rank.min(rest.len()));
-            shapes.push(own.iter().map(|&size| Dim::Size(size)).collect());
-            rest = others;
-        }
-        let expected = ranks.iter().fold(0usize, |sum, &rank| sum.saturating_add(rank));
-        if expected != sizes.len() {
-            return Err(Error::argument(format!(
-                "{} sizes are given, but the ranks add up to {expected}",
-                sizes.len()
-            )));
-        }
-        model.with_inputs(&shapes, integers)
+        model.with_inputs(&shapes(ranks, sizes)?, integers)
+    })
+}
+
+/// The shapes of inputs: the numbers of dimensions, and all sizes one after the other. Each that the caller chooses is a
+/// symbol of its own.
+fn shapes(ranks: NtShape, sizes: NtShape) -> Result<Vec<Vec<Dim>>> {
+    let ranks = list(ranks, "ranks")?;
+    let sizes = if sizes.is_none() { &[] } else { list(sizes, "sizes")? };
+    let expected = ranks.iter().fold(0usize, |sum, &rank| sum.saturating_add(rank));
+    if expected != sizes.len() {
+        let message = format!("{} sizes are given, but the ranks add up to {expected}", sizes.len());
+        return Err(Error::argument(message));
+    }
+    let dim = |(at, &size): (usize, &usize)| match size {
+        NT_ANY_SIZE => Dim::symbol(&format!("s{at}")),
+        size => Dim::Size(size),
+    };
+    let mut dims = sizes.iter().enumerate().map(dim);
+    Ok(ranks.iter().map(|&rank| dims.by_ref().take(rank).collect()).collect())
+}
+
+/// Writes the model to a file that torch 2.13 loads and runs, with the weights under their names.
+///
+/// `format` is `pt2` (`torch.export.load`) or `torchscript` (`torch.jit.load`); NULL for the one that the path ends with,
+/// `.pt2` or `.pt`. `dtype` is what the file computes in and stores its weights in, `float64` or `float32`; NULL for what
+/// the weights are.
+///
+/// `ranks` and `sizes` are those of the inputs, as for `nt_model_with_inputs`; `NT_ANY_SIZE` leaves a size open, where the
+/// model's layers work with any. NULL for what the model asks for by itself, and for a model of `nt_model_with_inputs`,
+/// whose integers then stand in the file.
+///
+/// `NT_ERROR_ARGUMENT`: a path, format, dtype or shape that does not fit. `NT_ERROR_UNSUPPORTED`: a layer is custom or not
+/// supported, or cannot be written for open sizes; the message names it. `NT_ERROR_IO`: the file cannot be written; one
+/// that was there is as it was.
+#[unsafe(no_mangle)]
+#[must_use]
+pub extern "C" fn nt_model_write(
+    model: Option<&NtModel>,
+    path: NtStr,
+    format: NtStr,
+    dtype: NtStr,
+    ranks: NtShape,
+    sizes: NtShape,
+) -> NtStatus {
+    guard(|| {
+        let model = required(model, "model")?;
+        let path = Path::new(text(path, "path")?);
+        let format = if format.is_none() { Format::of(path)? } else { text(format, "format")?.parse()? };
+        let given = if dtype.is_none() { None } else { Some(text(dtype, "dtype")?) };
+        let dtype = given.map(|name| {
+            DType::from_name(name).ok_or_else(|| Error::argument(format!("dtype is `{name}`; give float64 or float32")))
+        });
+        let dtype = dtype.transpose()?;
+        let graph = match (&model.given, ranks.is_none()) {
+            (_, true) => model.open_graph()?,
+            (Some(_), false) => return Err(shapes_are_given()),
+            (None, false) => model.graph_of(&shapes(ranks, sizes)?)?,
+        };
+        save::to_file(&graph, format, dtype.unwrap_or_else(|| save::trained_in(&graph)), path)
     })
 }
 

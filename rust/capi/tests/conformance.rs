@@ -368,6 +368,7 @@ functions! {
     nt_model_inputs: fn(*const CModel, *mut CInputs) -> i32;
     nt_model_with_inputs: fn(*const CModel, CSlice<usize>, CSlice<usize>, CSlice<i64>, *mut *mut CModel) -> i32;
     nt_model_verify: fn(*const CModel) -> i32;
+    nt_model_write: fn(*const CModel, *const c_char, *const c_char, *const c_char, CSlice<usize>, CSlice<usize>) -> i32;
     nt_function_compile: fn(*const CModel, CSlice<usize>, u32, *mut *mut CFunction) -> i32;
     nt_function_destroy: fn(*mut CFunction) -> i32;
     nt_function_signature: fn(*const CFunction, *mut CSignature) -> i32;
@@ -1207,5 +1208,56 @@ mod inputs {
             unsafe { (C.nt_model_with_inputs)(given.0, read(&[3]), read(&[1, 2]), read_or_null(None), &mut out) };
         assert!(check(status).err().unwrap().message.contains("2 sizes are given, but the ranks add up to 3"));
         assert!(out.is_null());
+    }
+
+    #[test]
+    fn models_are_written_for_torch() {
+        let given = open("embedding").with_inputs(&[vec![2, 3]], Some(&[1, 0, 2, 0, 1, 1])).unwrap();
+        let written = std::env::temp_dir().join(format!("native-torch-write-{}", std::process::id()));
+        std::fs::create_dir_all(&written).unwrap();
+        let path = |name: &str| written.join(name).display().to_string();
+        let write =
+            |model: &ForeignModel, name: &str, format: Option<&str>, dtype: Option<&str>, shape: Option<&[usize]>| {
+                let text = |text: &str| CString::new(text).unwrap();
+                let (path, format, dtype) = (text(&path(name)), format.map(text), dtype.map(text));
+                let pointer = |text: &Option<CString>| text.as_ref().map_or(std::ptr::null(), |text| text.as_ptr());
+                let ranks = shape.map(|shape| vec![shape.len()]);
+                let (ranks, sizes) = (read_or_null(ranks.as_deref()), read_or_null(shape));
+                // SAFETY: the handle lives, strings end with NUL, slices are those of Rust.
+                check(unsafe {
+                    (C.nt_model_write)(model.0, path.as_ptr(), pointer(&format), pointer(&dtype), ranks, sizes)
+                })
+            };
+        let value = |model: &ForeignModel, shape: Option<&[usize]>, x: &[f64], m: usize| {
+            let function = model.compile(shape, Precision::Double).unwrap();
+            let mut y = vec![0.0; m];
+            function.value(&mut function.workspace().unwrap(), x, &mut y).unwrap();
+            y
+        };
+        // Integers that are given stand in the file.
+        write(&given, "words.pt2", None, None, None).unwrap();
+        let m = given.compile(None, Precision::Double).unwrap().signature().unwrap().m;
+        let words = Foreign::open(Path::new(&path("words.pt2"))).unwrap();
+        let words = words.with_inputs(&[], None).unwrap();
+        assert_eq!(value(&words, None, &[], m), value(&given, None, &[], m));
+        let net = Foreign::open(&folder().join("../nets/mlp_gelu_layernorm.pt")).unwrap();
+        for (name, format) in [("net.bin", Some("torchscript")), ("net.pt2", None)] {
+            write(&net, name, format, Some("float64"), Some(&[usize::MAX, 5])).unwrap();
+            let again = Foreign::open(Path::new(&path(name))).unwrap();
+            let x: Vec<f64> = (0..10).map(|i| f64::from(i) / 4.0 - 1.0).collect();
+            let m = net.compile(Some(&[2, 5]), Precision::Double).unwrap().signature().unwrap().m;
+            assert_eq!(value(&again, Some(&[2, 5]), &x, m), value(&net, Some(&[2, 5]), &x, m));
+        }
+        for (name, format, dtype, words) in [
+            ("net.onnx", None, None, "names no format"),
+            ("net.pt2", Some("onnx"), None, "there is no format `onnx`"),
+            ("net.pt2", None, Some("float16"), "float64 or float32"),
+            ("net.pt2", None, Some("double"), "dtype is `double`"),
+        ] {
+            let message = write(&net, name, format, dtype, Some(&[2, 5])).err().unwrap().message;
+            assert!(message.contains(words), "{message}");
+        }
+        assert!(write(&given, "x.pt2", None, None, Some(&[2, 3])).err().unwrap().message.contains("pass NULL"));
+        std::fs::remove_dir_all(&written).unwrap();
     }
 }

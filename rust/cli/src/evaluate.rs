@@ -52,10 +52,21 @@ pub struct HessianArguments {
     mu: Option<String>,
 }
 
+/// A precision of computation.
 #[derive(Clone, Copy, ValueEnum)]
-enum Precision {
+pub enum Precision {
     F32,
     F64,
+}
+
+impl Precision {
+    /// The dtype.
+    pub fn dtype(self) -> DType {
+        match self {
+            Precision::F32 => DType::F32,
+            Precision::F64 => DType::F64,
+        }
+    }
 }
 
 /// A model at a point, with its outputs.
@@ -96,12 +107,8 @@ impl Arguments {
             }
         }
         let shapes: Vec<Vec<Dim>> = arrays.iter().map(input::Array::dims).collect();
-        let dtype = match self.dtype {
-            Precision::F32 => DType::F32,
-            Precision::F64 => DType::F64,
-        };
         let backend = Backend::named(&self.backend, self.device.parse()?)?;
-        let compiled = Function::of_model(&model, Some(&shapes), &integers, dtype, backend);
+        let compiled = Function::of_model(&model, Some(&shapes), &integers, self.dtype.dtype(), backend);
         let function = compiled.map_err(|e| e.at(self.file.display()))?;
         let mut workspace = function.workspace();
         workspace.set_threads(self.threads)?;

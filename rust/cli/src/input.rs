@@ -191,6 +191,21 @@ pub fn shape(argument: &str) -> Result<Vec<usize>> {
     })
 }
 
+/// A shape argument in which a name stands for a size that is left open: `N,3,8,8`.
+pub fn dims(argument: &str) -> Result<Vec<Dim>> {
+    let dim = |size: &str| match size.trim() {
+        size if size.starts_with(|c: char| c.is_alphabetic()) && size.chars().all(char::is_alphanumeric) => {
+            Ok(Dim::symbol(size))
+        }
+        size => Ok(Dim::Size(shape(size)?[0])),
+    };
+    argument.split(',').map(dim).collect::<Result<_>>().map_err(|_: Error| {
+        Error::argument(format!(
+            "`{argument}` is not a shape; sizes and names of sizes separated by commas are expected: N,3,8,8"
+        ))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -222,6 +237,8 @@ mod tests {
             assert!(error.contains(words), "{error}");
         }
         assert!(shape("1,a").is_err() && shape("").is_err());
+        assert_eq!(dims("N, 3").unwrap(), [Dim::symbol("N"), Dim::Size(3)]);
+        assert!(dims("1,-2").is_err() && dims("").is_err() && dims("N+1").is_err());
         assert!(array(&[4], &[0.0; 4]).reshape(vec![3]).is_err());
     }
 

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod evaluate;
+mod export;
 mod formulate;
 mod info;
 mod input;
@@ -39,6 +40,8 @@ enum Command {
     Solve(solve::Arguments),
     /// Write such a problem as a file for other solvers: .mps, .lp, .nl or .mof.json
     Formulate(formulate::Arguments),
+    /// Write the model as a file that torch loads and runs: .pt2, or .pt for TorchScript
+    Export(export::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -61,5 +64,6 @@ fn run(command: Command) -> Result<()> {
         Command::Bounds(arguments) => bounds::run(&arguments),
         Command::Solve(arguments) => solve::run(&arguments),
         Command::Formulate(arguments) => formulate::run(&arguments),
+        Command::Export(arguments) => export::run(&arguments),
     }
 }

@@ -304,3 +304,33 @@ fn solve_takes_a_method_of_bounds() {
     let message = failure(&["solve", &file, "--minimize", "y[0]", "--bounds", "lp"]);
     assert!(message.contains("--box is needed"), "{message}");
 }
+
+#[test]
+fn models_are_exported_for_torch() {
+    let folder = std::env::temp_dir().join(format!("native-torch-export-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (file, torch) = (model("nets/cnn"), expected("nets/cnn"));
+    let sizes: Vec<String> = torch["input_shape"].as_array().unwrap().iter().map(Value::to_string).collect();
+    let shape = sizes.join(",");
+    let open = format!("N,{}", sizes[1..].join(","));
+    let path = |name: &str| folder.join(name).display().to_string();
+    for (name, options, kind) in [
+        ("a.pt2", &["--shape", &*shape][..], "torch.export.save"),
+        ("b.pt", &["--shape", &open], "torch.jit.save"),
+        ("c.bin", &["--shape", &open, "--format", "torchscript", "--dtype", "f64"], "torch.jit.save"),
+    ] {
+        let written = path(name);
+        let output = run(&[&["export", &*file, "--output", &written], options].concat());
+        assert!(output.status.success() && output.stdout.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+        let point = ["eval", &written, "--input", &torch["x"].to_string(), "--shape", &shape, "--json"];
+        assert_close(&json(run(&point))["outputs"][0]["data"], &torch["y"]);
+        let info = run(&["info", &written, "--shape", &shape]);
+        assert!(String::from_utf8_lossy(&info.stdout).contains(kind), "{}", String::from_utf8_lossy(&info.stdout));
+    }
+    assert!(failure(&["export", &file, "-o", &path("d.onnx")]).contains("--output"));
+    assert!(
+        failure(&["export", &file, "-o", &path("d.pt"), "--format", "onnx"]).contains("there are pt2 and torchscript")
+    );
+    assert!(failure(&["export", &file, "-o", &path("d.pt"), "--shape", "1,x+1"]).contains("is not a shape"));
+    std::fs::remove_dir_all(&folder).unwrap();
+}

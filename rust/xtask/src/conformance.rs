@@ -1,25 +1,91 @@
 //! `cargo xtask conformance`: torch itself says anew what is right.
 
-use std::{ffi::OsString, process::Command};
+use std::{
+    ffi::{OsStr, OsString},
+    path::PathBuf,
+    process::Command,
+};
 
 use crate::{
     cache,
-    process::{exists, run},
+    process::{capture, exists, run},
 };
 
 /// What the fixtures are made with.
 const PACKAGES: [&str; 2] = ["torch==2.13.0", "numpy"];
+/// What the large models are made with, beside it; torch is what they depend on.
+const VISION: [&str; 2] = ["torchvision==0.28.0", "pillow"];
 
 /// Makes the fixtures with torch and compares them with the committed ones, then runs the suite that reads them.
 pub fn run_conformance() -> bool {
     let Some(python) = python() else { return false };
-    let made = run(Command::new(python).arg("test/models/make.py")).success;
+    let made = run(Command::new(&python).arg("test/models/make.py")).success;
     let same = run(Command::new("git").args(["diff", "--exit-code", "--stat", "--", "test/models"])).success;
     if !same {
         println!("the fixtures made anew differ from the committed ones");
     }
     let cargo = |arguments: &[&str]| run(Command::new(env!("CARGO")).args(arguments)).success;
-    made && same && cargo(&["test", "--package", "native-torch", "--package", "native-torch-capi", "conformance"])
+    let suite = || cargo(&["test", "--package", "native-torch", "--package", "native-torch-capi", "conformance"]);
+    made && same && suite() && saved(&python) && run_families(&[])
+}
+
+/// Makes the models of these families with torch, or of all, and compares values and products of the Jacobian; prints a
+/// table of the differences.
+pub fn run_families(names: &[&str]) -> bool {
+    let Some(python) = python() else { return false };
+    let Some(vision) = vision(&python) else { return false };
+    let script = |arguments: &[&str]| {
+        let mut command = Command::new(&python);
+        command.arg("test/models/families.py").args(arguments).env("PYTHONPATH", &vision);
+        command
+    };
+    let listed = capture(&mut script(&["--list"])).lines;
+    let known: Vec<&str> = listed.iter().map(String::as_str).filter(|line| !line.is_empty()).collect();
+    if let Some(name) = names.iter().find(|name| !known.contains(name)) {
+        println!("there is no family {name}; there are {}", known.join(", "));
+        return false;
+    }
+    let names = if names.is_empty() { &known[..] } else { names };
+    let folder = cache().join("families");
+    let (mut good, mut rows) = (true, Vec::new());
+    for name in names {
+        // One at a time: all of them together take some 10 GB.
+        let _ = std::fs::remove_dir_all(&folder);
+        let made = run(script(&[name]).arg(&folder)).success;
+        let test = ["test", "--release", "--package", "native-torch", "--test", "families", "--"];
+        let mut compare = Command::new(env!("CARGO"));
+        compare.args(test).args(["--ignored", "--nocapture"]).env("NATIVE_TORCH_FAMILIES", &folder);
+        let compared = run(&mut compare);
+        good &= made && compared.success;
+        rows.extend(compared.lines.into_iter().filter(|line| line.starts_with("| ")));
+    }
+    let _ = std::fs::remove_dir_all(&folder);
+    println!("| file | f in f64 | v'J in f64 | f in f32 | v'J in f32 |\n|---|---|---|---|---|\n{}", rows.join("\n"));
+    good
+}
+
+/// A folder outside the checkout with torchvision.
+fn vision(python: &OsStr) -> Option<PathBuf> {
+    let folder = cache().join("vision");
+    if !folder.exists() {
+        println!("installing {} into {} ..", VISION.join(", "), folder.display());
+        let mut install = Command::new(python);
+        install.args(["-m", "pip", "install", "--quiet", "--no-deps", "--target"]).arg(&folder).args(VISION);
+        if !run(&mut install).success {
+            let _ = std::fs::remove_dir_all(&folder);
+            return None;
+        }
+    }
+    Some(folder)
+}
+
+/// Writes every model of the fixtures as files for torch, and lets torch run them.
+fn saved(python: &OsStr) -> bool {
+    let folder = cache().join("saved");
+    let _ = std::fs::remove_dir_all(&folder);
+    let test = ["test", "--package", "native-torch", "--test", "save", "--", "--ignored", "written_for_torch"];
+    run(Command::new(env!("CARGO")).args(test).env("NATIVE_TORCH_SAVED", &folder)).success
+        && run(Command::new(python).arg("test/models/check_saved.py").arg(&folder)).success
 }
 
 /// A Python with torch: `$NATIVE_TORCH_PYTHON`, or one made outside the checkout.

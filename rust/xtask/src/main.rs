@@ -21,7 +21,9 @@ cargo xtask bench [--write]  print the speed table
 cargo xtask libtorch         install libtorch 2.13.0 outside the checkout and build the backend into target/debug
 cargo xtask header           write include/native_torch.h anew
 cargo xtask layers           write docs/layers.md anew
-cargo xtask conformance      make the fixtures anew with torch 2.13, installed outside the checkout, and compare";
+cargo xtask conformance      make the fixtures anew with torch 2.13, installed outside the checkout, and compare; let torch
+                             run what is written for it; make large models and compare
+                             FAMILY..: of the large models these alone, as resnet or LSTM";
 
 /// The root of the checkout.
 fn root() -> PathBuf {
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         ["header"] => bless::write("native-torch-capi", "header"),
         ["layers"] => bless::write("native-torch", "layers"),
         ["conformance"] => conformance::run_conformance(),
+        ["conformance", ref families @ ..] => conformance::run_families(families),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, fmt::Write as _, io};
 
 use super::{
-    aten::{Argument, Call, Program, Size, identifier},
+    aten::{Argument, Call, Flow, Program, Size, Var, identifier},
     pickle::Pickle,
     weights,
     zip::Archive,
@@ -190,7 +190,7 @@ fn code(program: &Program, root: &Module) -> String {
         program.inputs.iter().map(|&input| format!(",\n    {}: Tensor", program.name(input))).collect();
     let mut forward = format!("  def forward(self: {MODULE}.{MODEL}{inputs}) -> {}:\n", tensors(program.outputs.len()));
     root.read(&mut forward, program, "self");
-    program.calls.iter().for_each(|call| statement(&mut forward, program, call));
+    statements(&mut forward, program, &program.calls, 2);
     let outputs: Vec<&str> = program.outputs.iter().map(|&output| program.name(output)).collect();
     _ = match outputs[..] {
         [output] => writeln!(forward, "    return {output}"),
@@ -200,15 +200,59 @@ fn code(program: &Program, root: &Module) -> String {
     code
 }
 
-/// Writes a call as a statement.
-fn statement(code: &mut String, program: &Program, call: &Call) {
+/// Writes calls as statements, indented so many times.
+fn statements(code: &mut String, program: &Program, calls: &[Call], depth: usize) {
+    calls.iter().for_each(|call| statement(code, program, call, depth));
+}
+
+/// Writes assignments of one variable to another.
+fn assign(code: &mut String, program: &Program, to: &[Var], from: &[Var], depth: usize) {
+    let names = |vars: &[Var]| vars.iter().map(|&var| program.name(var)).collect::<Vec<_>>().join(", ");
+    // One after another, a value could be read when it is already the next one.
+    match to.len() {
+        1 => _ = writeln!(code, "{}{} = {}", "  ".repeat(depth), names(to), names(from)),
+        _ => _ = writeln!(code, "{}{} = ({})", "  ".repeat(depth), names(to), names(from)),
+    }
+}
+
+fn statement(code: &mut String, program: &Program, call: &Call, depth: usize) {
+    let indent = "  ".repeat(depth);
+    match &call.flow {
+        None => {}
+        Some(Flow::If { mask, blocks }) => {
+            for (line, block) in
+                [format!("if bool({}):", program.name(*mask)), "else:".to_owned()].iter().zip(&**blocks)
+            {
+                _ = writeln!(code, "{indent}{line}");
+                statements(code, program, &block.calls, depth + 1);
+                assign(code, program, &call.results, &block.outputs, depth + 1);
+            }
+            return;
+        }
+        Some(Flow::While { carried, first, condition, body }) => {
+            // The name of a result is free until the loop ends.
+            let more = format!("{}_more", program.name(call.results[0]));
+            let test = |code: &mut String, depth: usize| {
+                statements(code, program, &condition.calls, depth);
+                _ = writeln!(code, "{}{more} = bool({})", "  ".repeat(depth), program.name(condition.outputs[0]));
+            };
+            assign(code, program, carried, first, depth);
+            test(code, depth);
+            _ = writeln!(code, "{indent}while {more}:");
+            statements(code, program, &body.calls, depth + 1);
+            assign(code, program, carried, &body.outputs, depth + 1);
+            test(code, depth + 1);
+            assign(code, program, &call.results, carried, depth);
+            return;
+        }
+    }
     let results: Vec<&str> = call.results.iter().map(|&result| program.name(result)).collect();
     let operation = match call.target.split('.').next().unwrap_or_default() {
         "sym_size" => "size",
         name => name,
     };
     let arguments: Vec<String> = call.arguments.iter().map(|(name, value)| argument(program, name, value)).collect();
-    _ = writeln!(code, "    {} = torch.{operation}({})", results.join(", "), arguments.join(", "));
+    _ = writeln!(code, "{indent}{} = torch.{operation}({})", results.join(", "), arguments.join(", "));
 }
 
 /// An argument; those that are given by name only have it in front.

@@ -1,17 +1,22 @@
 //! Programs: calls of ATen's operations over variables.
 
+use std::collections::HashSet;
+
 use crate::{graph::Type, tensor::Tensor};
 
 /// A variable, by its position in [`Program::variables`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(in crate::save) struct Var(pub usize);
 
 /// What a variable holds.
 #[derive(Clone, Debug)]
 pub(in crate::save) enum Kind {
     Tensor(Type),
-    /// The size of a dimension.
-    Int,
+    /// The size of a variable's dimension.
+    Size {
+        of: Var,
+        dim: usize,
+    },
 }
 
 /// A variable; its name is an identifier that no other one has.
@@ -78,6 +83,38 @@ impl From<bool> for Argument {
     }
 }
 
+/// What one side of a branch, or a turn of a loop, computes of variables outside of it.
+#[derive(Clone, Debug)]
+pub(in crate::save) struct Block {
+    pub calls: Vec<Call>,
+    pub outputs: Vec<Var>,
+}
+
+impl Block {
+    /// The variables outside of the block that it reads, each once.
+    pub fn reads(&self) -> Vec<Var> {
+        let (mut own, mut reads) = (HashSet::new(), Vec::new());
+        for call in &self.calls {
+            reads.extend(call.reads().into_iter().filter(|var| !own.contains(var)));
+            own.extend(call.results.iter().copied());
+        }
+        reads.extend(self.outputs.iter().filter(|var| !own.contains(var)));
+        let mut seen = HashSet::new();
+        reads.retain(|var| seen.insert(*var));
+        reads
+    }
+}
+
+/// Control that depends on values.
+#[derive(Clone, Debug)]
+pub(in crate::save) enum Flow {
+    /// The results are the outputs of the first block where the mask holds, of the second one elsewhere.
+    If { mask: Var, blocks: Box<[Block; 2]> },
+    /// As long as the one output of the condition holds, the outputs of the body take the place of the variables that
+    /// are carried, which begin as these values. The results are what they are in the end.
+    While { carried: Vec<Var>, first: Vec<Var>, condition: Box<Block>, body: Box<Block> },
+}
+
 /// The call of an operation.
 #[derive(Clone, Debug)]
 pub(in crate::save) struct Call {
@@ -86,9 +123,40 @@ pub(in crate::save) struct Call {
     /// Under their names in ATen, in its order.
     pub arguments: Vec<(&'static str, Argument)>,
     pub results: Vec<Var>,
+    /// What is called instead of an operation of ATen.
+    pub flow: Option<Flow>,
     /// Where it stands in the model, as the graph says it.
-    #[expect(dead_code, reason = "TorchScript has no place for it")]
     pub place: String,
+}
+
+impl Call {
+    /// The variables that it reads.
+    pub fn reads(&self) -> Vec<Var> {
+        let size = |size: &Size| match size {
+            Size::Of(var) => Some(*var),
+            Size::Known(_) => None,
+        };
+        let argument = |argument: &Argument| match argument {
+            Argument::Tensor(var) => vec![*var],
+            Argument::Tensors(vars) => vars.clone(),
+            Argument::Sizes(sizes) => sizes.iter().filter_map(size).collect(),
+            _ => Vec::new(),
+        };
+        let mut reads: Vec<Var> = self.arguments.iter().flat_map(|(_, value)| argument(value)).collect();
+        match &self.flow {
+            None => {}
+            Some(Flow::If { mask, blocks }) => {
+                reads.push(*mask);
+                reads.extend(blocks.iter().flat_map(Block::reads));
+            }
+            Some(Flow::While { carried, first, condition, body }) => {
+                reads.extend(first);
+                let inside = [condition, body].into_iter().flat_map(|block| block.reads());
+                reads.extend(inside.filter(|var| !carried.contains(var)));
+            }
+        }
+        reads
+    }
 }
 
 /// A tensor that the calls use.

@@ -1,12 +1,13 @@
 //! A graph as a list of calls of ATen's operations: what both formats print, each in its own words.
 
 mod call;
+mod flow;
 mod images;
 mod names;
 mod nodes;
 mod unary;
 mod writer;
 
-pub(super) use call::{Argument, Call, Program, Size, Weight};
+pub(super) use call::{Argument, Block, Call, Flow, Kind, Program, Size, Var, Weight};
 pub(super) use names::identifier;
 pub(super) use writer::program;

@@ -5,7 +5,7 @@ use super::{
     writer::Writer,
 };
 use crate::{
-    Error, Result,
+    Result,
     graph::{Comparison, Dim, Node, Op, Type},
 };
 
@@ -20,9 +20,9 @@ fn compare(comparison: Comparison) -> &'static str {
     }
 }
 
-impl Writer<'_> {
+impl<'a> Writer<'a> {
     /// Writes the calls of a node; gives the variable of its result, which is of the given type.
-    pub(super) fn rule(&mut self, node: &Node, inputs: &[Var], ty: &Type) -> Result<Var> {
+    pub(super) fn rule(&mut self, node: &'a Node, inputs: &[Var], ty: &Type) -> Result<Var> {
         let x = inputs[0];
         let dim = |dim: usize| ("dim", Argument::int(dim));
         let dims = |dims: &[usize]| ("dim", Argument::ints(dims));
@@ -74,12 +74,8 @@ impl Writer<'_> {
                 let arguments = vec![("condition", x.into()), ("self", operand(1)), ("other", operand(2))];
                 self.call("where.self", arguments, ty)
             }
-            Op::If(_) | Op::While { .. } => {
-                return Err(Error::unsupported(format!(
-                    "{} is not written; control that depends on values can be evaluated only",
-                    node.op.name()
-                )));
-            }
+            Op::If(sides) => self.branch(sides, x, inputs[1], ty)?,
+            Op::While { condition, body } => self.repeat(condition, body, x, ty)?,
             Op::Softmax { dim: at } => self.op("softmax.int", x, [dim(*at)], ty),
             Op::LogSoftmax { dim: at } => self.op("log_softmax.int", x, [dim(*at)], ty),
             Op::Embedding => self.call("embedding.default", vec![("weight", x.into()), ("indices", operand(1))], ty),

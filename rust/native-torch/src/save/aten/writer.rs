@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{
-    call::{Argument, Call, Kind, Program, Size, Var, Variable, Weight},
+    call::{Argument, Block, Call, Flow, Kind, Program, Size, Var, Variable, Weight},
     names::Names,
 };
 use crate::{
@@ -25,15 +25,7 @@ pub(in crate::save) fn program(graph: &Graph) -> Result<Program> {
         place: String::new(),
     };
     writer.inputs();
-    writer.parameters()?;
-    writer.find_products();
-    let used = graph.used_values();
-    for (at, node) in graph.nodes().iter().enumerate() {
-        if node.outputs.iter().any(|v| used[v.index()]) {
-            writer.node(at, node).map_err(|e| e.at(&node.scope))?;
-        }
-    }
-    writer.program.outputs = graph.outputs().iter().map(|output| writer.var(output.value)).collect::<Result<_>>()?;
+    writer.program.outputs = writer.nodes()?;
     Ok(writer.program)
 }
 
@@ -53,6 +45,57 @@ pub(super) struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
+    /// Writes the nodes of the graph whose inputs have variables; gives the variables of its outputs.
+    fn nodes(&mut self) -> Result<Vec<Var>> {
+        self.parameters()?;
+        self.find_products();
+        let (graph, used) = (self.graph, self.graph.used_values());
+        for (at, node) in graph.nodes().iter().enumerate() {
+            if node.outputs.iter().any(|v| used[v.index()]) {
+                self.node(at, node).map_err(|e| e.at(&node.scope))?;
+            }
+        }
+        graph.outputs().iter().map(|output| self.var(output.value)).collect()
+    }
+
+    /// Writes a graph within the graph as a block that reads these variables as its inputs.
+    pub fn block(&mut self, inner: &'a Graph, inputs: &[Var]) -> Result<Block> {
+        let mut values = vec![None; inner.values().len()];
+        for (input, &var) in inner.inputs().iter().zip(inputs) {
+            values[input.value.index()] = Some(var);
+        }
+        let outer = (
+            std::mem::replace(&mut self.graph, inner),
+            std::mem::replace(&mut self.values, values),
+            std::mem::take(&mut self.products),
+            std::mem::take(&mut self.program.calls),
+        );
+        let outputs = self.nodes();
+        let calls;
+        (self.graph, self.values, self.products, calls) =
+            (outer.0, outer.1, outer.2, std::mem::replace(&mut self.program.calls, outer.3));
+        Ok(Block { calls, outputs: outputs? })
+    }
+
+    /// Adds control that depends on values; gives its results.
+    pub fn flow(&mut self, word: &str, flow: Flow, results: Vec<Kind>) -> Vec<Var> {
+        let results = self.calls(word.to_owned(), Vec::new(), results);
+        let call = self.program.calls.last_mut().expect("it was just added");
+        call.flow = Some(flow);
+        results
+    }
+
+    /// Writes to other calls from now on; gives those that were written.
+    pub fn swap_calls(&mut self, calls: Vec<Call>) -> Vec<Call> {
+        std::mem::replace(&mut self.program.calls, calls)
+    }
+
+    /// A variable for the results of operations of this name.
+    pub fn result(&mut self, word: &str, kind: Kind) -> Var {
+        let name = self.variables.result(word, self.program.variables.len());
+        self.variable(name, kind)
+    }
+
     fn inputs(&mut self) {
         for input in self.graph.inputs() {
             let name = self.variables.variable(&input.name);
@@ -133,7 +176,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn node(&mut self, at: usize, node: &Node) -> Result<()> {
+    fn node(&mut self, at: usize, node: &'a Node) -> Result<()> {
         self.place.clone_from(&node.scope);
         let ty = self.graph.ty(node.outputs[0]);
         let y = match self.products.get(&at) {
@@ -182,7 +225,7 @@ impl<'a> Writer<'a> {
     pub fn ty(&self, var: Var) -> Type {
         match &self.program.variables[var.0].kind {
             Kind::Tensor(ty) => ty.clone(),
-            Kind::Int => Type::sized(DType::I64, &[]),
+            Kind::Size { .. } => Type::sized(DType::I64, &[]),
         }
     }
 
@@ -205,12 +248,9 @@ impl<'a> Writer<'a> {
     /// Calls an operation.
     pub fn calls(&mut self, target: String, arguments: Vec<(&'static str, Argument)>, results: Vec<Kind>) -> Vec<Var> {
         let word = target.split('.').next().unwrap_or_default().to_owned();
-        let mut result = |kind| {
-            let name = self.variables.result(&word, self.program.variables.len());
-            self.variable(name, kind)
-        };
-        let results: Vec<Var> = results.into_iter().map(&mut result).collect();
-        self.program.calls.push(Call { target, arguments, results: results.clone(), place: self.place.clone() });
+        let results: Vec<Var> = results.into_iter().map(|kind| self.result(&word, kind)).collect();
+        let place = self.place.clone();
+        self.program.calls.push(Call { target, arguments, results: results.clone(), flow: None, place });
         results
     }
 
@@ -220,7 +260,7 @@ impl<'a> Writer<'a> {
             Dim::Size(size) => Size::Known(size as i64),
             Dim::Symbol(_) | Dim::Unknown => {
                 let arguments = vec![("self", x.into()), ("dim", Argument::int(dim))];
-                Size::Of(self.calls("sym_size.int".to_owned(), arguments, vec![Kind::Int])[0])
+                Size::Of(self.calls("sym_size.int".to_owned(), arguments, vec![Kind::Size { of: x, dim }])[0])
             }
         }
     }
