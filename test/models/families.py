@@ -115,6 +115,10 @@ def randomise(model):
             nn.init.uniform_(layer.running_var, 0.5, 1.5)
             nn.init.uniform_(layer.weight, 0.5, 1.5)
             nn.init.normal_(layer.bias, std=0.1)
+    for parameter in model.parameters():
+        # A head of zeros would give zero whatever comes before it.
+        if not parameter.any():
+            nn.init.normal_(parameter, std=0.02)
 
 
 def numbers(model, inputs, v):

@@ -16,7 +16,7 @@ fn array(path: &Path) -> Vec<f64> {
 
 fn difference(found: &[f64], expected: &[f64]) -> f64 {
     assert_eq!(found.len(), expected.len());
-    let largest = expected.iter().fold(0.0f64, |m, v| m.max(v.abs()));
+    let largest = expected.iter().fold(f64::MIN_POSITIVE, |m, v| m.max(v.abs()));
     let worst = found.iter().zip(expected).fold(0.0f64, |m, (a, b)| m.max((a - b).abs()));
     if found.iter().any(|v| v.is_nan()) { f64::NAN } else { worst / largest }
 }
