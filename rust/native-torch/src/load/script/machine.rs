@@ -143,7 +143,8 @@ impl<'a> Machine<'a> {
                 Error::unsupported(format!("the program takes more than {STEPS} steps; does a loop of it end?"))
                     .at(self.place())
             })?;
-            self.step(step).map_err(|error| self.located(error))?;
+            let done = self.step(step);
+            self.heap.check_looks().and(done).map_err(|error| self.located(error))?;
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! What the variables of a running program hold.
 
-use std::sync::Arc;
+use std::{cell::Cell, sync::Arc};
 
 use super::{super::records::RecordId, code::Literal};
 use crate::{Error, Result, graph::Dim};
@@ -109,10 +109,14 @@ pub(super) struct Heap {
     pub dicts: Vec<Vec<(Value, Value)>>,
     pub instances: Vec<Instance>,
     taken: usize,
+    /// How many elements were looked at.
+    seen: Cell<usize>,
 }
 
 /// All lists, tuples, dicts and texts together may have this many elements.
 const ELEMENTS: usize = 1 << 22;
+/// A program may look at this many elements: each step may look at all of them, and lists that share others have many more.
+const LOOKS: usize = 1 << 24;
 /// Values may be nested this deep where they are looked through.
 pub(super) const DEPTH: usize = 32;
 
@@ -154,12 +158,22 @@ impl Heap {
         Ok(Value::Instance(self.instances.len() - 1))
     }
 
-    /// The elements of a list or a tuple.
+    /// The elements of a list or a tuple; none once all looks are spent, so that whoever walks through lists ends.
     pub fn elements(&self, value: &Value) -> Option<&[Value]> {
-        match value {
-            Value::List(at) => Some(&self.lists[*at]),
-            Value::Tuple(at) => Some(&self.tuples[*at].elements),
-            _ => None,
+        let elements = match value {
+            Value::List(at) => &self.lists[*at],
+            Value::Tuple(at) => &self.tuples[*at].elements,
+            _ => return None,
+        };
+        self.seen.set(self.seen.get().saturating_add(elements.len()));
+        self.check_looks().is_ok().then_some(elements)
+    }
+
+    /// Whether the program may look at more elements.
+    pub fn check_looks(&self) -> Result<()> {
+        match self.seen.get() <= LOOKS {
+            true => Ok(()),
+            false => Err(Error::unsupported(format!("the program looks at more than {LOOKS} elements of lists"))),
         }
     }
 
@@ -254,5 +268,21 @@ impl Heap {
                 _ => other.kind().to_owned(),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn load_walks_through_lists_that_share_others_for_so_long_only() {
+        let mut heap = Heap::default();
+        let mut list = heap.list(vec![Value::None; 2]).unwrap();
+        for _ in 2..DEPTH {
+            list = heap.list(vec![list.clone(), list]).unwrap();
+        }
+        assert!(!heap.any(&list, |value| matches!(value, Value::Unknown)).unwrap());
+        assert!(heap.check_looks().unwrap_err().to_string().contains("elements of lists"));
     }
 }
