@@ -37,7 +37,7 @@ fn medians<const N: usize>(mut calls: [&mut dyn FnMut(usize); N]) -> [f64; N] {
     while samples[0].len() < 9 || (started.elapsed().as_secs_f64() < 0.5 * N as f64 && samples[0].len() < 1000) {
         for ((call, samples), repeat) in calls.iter_mut().zip(&mut samples).zip(repeats) {
             let sample = Instant::now();
-            (0..repeat).for_each(&mut **call);
+            (samples.len()..samples.len() + repeat).for_each(&mut **call);
             samples.push(sample.elapsed().as_secs_f64() / repeat as f64);
         }
     }
