@@ -3,14 +3,17 @@
 #     NATIVE_TORCH_LIBRARY=target/release/libnative_torch.so JULIA_LOAD_PATH=@:<environment>:@stdlib \
 #         julia --project=julia julia/bench/jump.jl [build] [gray_box] [bounds] [hard]
 #
-# The environment holds JuMP, HiGHS, Ipopt and MathOptAI; `gray_box` also needs PYTHON, a Python with torch. PythonCall is not
-# needed: what MathOptAI calls through it, torch.func in float32, is timed inside Python, and what it does with the arrays
-# that it gets is timed here. What PythonCall itself costs is left out.
+# The environment holds JuMP, HiGHS, Ipopt and MathOptAI; `gray_box` also needs PythonCall, with a Python that has torch.
 
 using JuMP
 import HiGHS
 import MathOptAI
 import NativeTorch
+
+# Only one part needs it, and its extension of MathOptAI comes with it.
+if isempty(ARGS) || "gray_box" in ARGS
+    import PythonCall
+end
 
 const ROOT = joinpath(@__DIR__, "..", "..")
 const MODELS = joinpath(ROOT, "test", "models", "jump")
@@ -72,89 +75,6 @@ function build()
     return
 end
 
-# What MathOptAI's extension calls in Python, in seconds of a processor for f, J and H. Through PythonCall x is no list but a
-# Julia vector, whose elements take longer to read.
-const TORCH_CALLS = """
-import sys, time, torch
-torch.set_num_threads(1)
-widths, path = [int(w) for w in sys.argv[1].split("-")], sys.argv[2]
-net = []
-for n, m in zip(widths, widths[1:]):
-    net += [torch.nn.Linear(n, m), torch.nn.Tanh()]
-net = torch.nn.Sequential(*net[:-1])
-torch.save(net, path)
-x = torch.linspace(-1, 1, widths[0]).tolist()
-mu = [1.0] * widths[-1]
-mu_layer = torch.nn.Linear(widths[-1], 1, bias=False)
-jacobian = torch.func.jacrev(net)
-hessian = torch.func.hessian(torch.nn.Sequential(net, mu_layer))
-def weighted():
-    mu_layer.weight = torch.nn.Parameter(torch.tensor([mu]), requires_grad=False)
-    return hessian(torch.tensor(x))[0]
-for call in [lambda: net(torch.tensor(x)), lambda: jacobian(torch.tensor(x)), weighted]:
-    count, start, begin = 0, None, time.time()
-    while start is None or time.time() < begin + 2 or count < 10:
-        call().detach().cpu().numpy()
-        if start is None:
-            start = time.process_time()
-        else:
-            count += 1
-    print((time.process_time() - start) / count)
-"""
-
-# What MathOptAI's extension does with the arrays that come from there, line by line: PythonCall converts them to an `Array`
-# whose element type the compiler does not know, and each element is then read by a call that is found at run time.
-copied(from) = Base.inferencebarrier(Array(from))::Array
-
-function copy_value(ret, from, y)
-    value = copied(from)
-    for i in eachindex(ret)
-        ret[i] = value[i] - y[i]
-    end
-end
-
-function copy_jacobian(ret, from, y)
-    value = copied(from)
-    for i in 1:length(value)
-        ret[i] = value[i]
-    end
-    for i in 1:length(y)
-        ret[length(value)+i] = -1.0
-    end
-end
-
-function copy_hessian(ret, from, y)
-    value, k = copied(from), 0
-    for j in 1:size(value, 2), i in 1:j
-        k += 1
-        ret[k] = value[i, j]
-    end
-end
-
-function copying(n::Int, m::Int)
-    y, of = zeros(m), Ref{Any}
-    value, jacobian, hessian = of(zeros(Float32, m)), of(zeros(Float32, m, n)), of(zeros(Float32, n, n))
-    f, J, H = zeros(m), zeros(m * n + m), zeros(n * (n + 1) ÷ 2)
-    return (
-        mean_time(() -> copy_value(f, value[], y)),
-        mean_time(() -> copy_jacobian(J, jacobian[], y)),
-        mean_time(() -> copy_hessian(H, hessian[], y)),
-    )
-end
-
-# Seconds of a processor that a call takes, of those of two seconds after a first one.
-function mean_time(call)
-    call()
-    count, stop = 0, time() + 2.0
-    seconds, _ = processor_seconds() do
-        while time() < stop || count < 10
-            call()
-            count += 1
-        end
-    end
-    return seconds / count
-end
-
 # Seconds of a processor that a call takes: other processes do not count.
 function processor_seconds(call)
     clock() = ccall(:clock, Clong, ()) / 1e6
@@ -163,32 +83,58 @@ function processor_seconds(call)
     return clock() - start, result
 end
 
+# A Sequential of Linear and Tanh with random weights, saved by torch.
+function tanh_net(path, widths)
+    torch = PythonCall.pyimport("torch")
+    torch.set_num_threads(1)
+    made = mapreduce(vcat, zip(widths, widths[2:end])) do (n, m)
+        return [torch.nn.Linear(n, m), torch.nn.Tanh()]
+    end
+    torch.save(torch.nn.Sequential(made[1:end-1]...), path)
+    return
+end
+
+# The oracle that a predictor becomes as a gray box, and calls of its f, J and H, each at a new point: what was computed before
+# is not used again.
+function oracle_calls(add_predictor, predictor, n)
+    model = Model()
+    @variable(model, -1 <= x[1:n] <= 1)
+    add_predictor(model, predictor, x; gray_box = true, hessian = true)
+    oracles = all_constraints(model, Vector{VariableRef}, MOI.VectorNonlinearOracle{Float64})
+    set = constraint_object(only(oracles)).set
+    z, mu = collect(range(-1, 1; length = set.input_dimension)), ones(set.output_dimension)
+    step!() = (z[1] = mod(z[1] + 1e-3, 1.0); z)
+    y, J, H = zeros(set.output_dimension), zeros(length(set.jacobian_structure)), zeros(length(set.hessian_lagrangian_structure))
+    return (
+        () -> set.eval_f(y, step!()),
+        () -> set.eval_jacobian(J, step!()),
+        () -> set.eval_hessian_lagrangian(H, step!(), mu),
+    )
+end
+
+# Median seconds of a processor that each of two calls takes, by turns.
+function by_turns(calls; turns = 21, seconds = 0.05)
+    counts = map(calls) do call
+        call()
+        took, _ = processor_seconds(call)
+        return clamp(round(Int, seconds / max(took, 1e-7)), 1, 100_000)
+    end
+    samples = [first(processor_seconds(() -> foreach(_ -> call(), 1:count))) / count
+               for _ in 1:turns, (call, count) in zip(calls, counts)]
+    return [sort(column)[(turns+1)÷2] for column in eachcol(samples)]
+end
+
 function gray_box()
-    python = get(ENV, "PYTHON", nothing)
-    python === nothing && error("gray_box: set PYTHON to a Python with torch")
-    println("## Gray-box calls in float64, against MathOptAI's calls of torch in float32\n")
-    header("net", "call", "NativeTorch, us", "torch, us", "copying, us", "ratio")
-    for widths in ("10-50-50-1", "784-512-512-10")
+    println("## Gray-box calls: ours in float64, MathOptAI's through PythonCall in float32\n")
+    header("net", "call", "NativeTorch, us", "MathOptAI, us", "ratio")
+    for widths in ([10, 50, 50, 1], [784, 512, 512, 10])
         path = tempname() * ".pt"
-        theirs = parse.(Float64, split(read(`$python -c $TORCH_CALLS $widths $path`, String)))
-        model = Model()
-        n = parse(Int, first(split(widths, '-')))
-        @variable(model, -1 <= x[1:n] <= 1)
-        _, formulation = NativeTorch.add_predictor(model, NativeTorch.PytorchModel(path), x; gray_box = true)
-        set = JuMP.constraint_object(last(formulation.constraints)).set
-        z = collect(range(-1, 1; length = set.input_dimension))
-        mu = ones(set.output_dimension)
-        y, J, H = zeros(set.output_dimension), zeros(length(set.jacobian_structure)), zeros(length(set.hessian_lagrangian_structure))
-        # A new point for each call: what was computed before is not used again.
-        step!() = (z[1] = mod(z[1] + 1e-3, 1.0); z)
-        ours = (
-            mean_time(() -> set.eval_f(y, step!())),
-            mean_time(() -> set.eval_jacobian(J, step!())),
-            mean_time(() -> set.eval_hessian_lagrangian(H, step!(), mu)),
-        )
-        copies = copying(n, set.output_dimension)
-        for (name, own, other, copy) in zip(("f", "J", "H"), ours, theirs, copies)
-            row(widths * " tanh", name, microseconds(own), microseconds(other), microseconds(copy), times((other + copy) / own))
+        tanh_net(path, widths)
+        ours = oracle_calls(NativeTorch.add_predictor, NativeTorch.PytorchModel(path), first(widths))
+        theirs = oracle_calls(MathOptAI.add_predictor, MathOptAI.PytorchModel(path), first(widths))
+        for (name, calls...) in zip(("f", "J", "H"), ours, theirs)
+            own, other = by_turns(calls)
+            row(join(widths, '-') * " tanh", name, microseconds(own), microseconds(other), times(other / own))
         end
         rm(path)
     end

@@ -726,11 +726,9 @@ struct _Libtorch
 end
 
 # Opens the backend's library, that of `path` or, for `nothing`, the one that the library finds by itself.
-function _libtorch_open(path)
+function _libtorch_open(path::Union{Nothing,String})
     out = Ref{_Libtorch}()
-    by_path(path) = @_call nt_libtorch_open(path::Cstring, out::Ptr{_Libtorch})
-    by_itself() = @_call nt_libtorch_open(C_NULL::Ptr{Cvoid}, out::Ptr{_Libtorch})
-    path === nothing ? by_itself() : by_path(path)
+    @_call nt_libtorch_open(something(path, Cstring(C_NULL))::Cstring, out::Ptr{_Libtorch})
     return (version = unsafe_string(out[].version), path = unsafe_string(out[].path), cuda_devices = Int(out[].cuda_devices))
 end
 

@@ -21,7 +21,7 @@ use crate::{
     model::NtModel,
     status::{NtStatus, construct, guard},
     strings::{NtStrings, Strings},
-    types::{NtShape, NtSlice, NtStr, give, read, required, shape, text},
+    types::{NtShape, NtSlice, NtStr, give, optional_text, read, required, shape},
 };
 
 /// Intervals of all values of a model over a box of its inputs. It never changes; any number of threads may use it at
@@ -211,10 +211,7 @@ fn options(options: &NtBoundsOptions) -> Result<Options> {
     if seconds.is_nan() || seconds < 0.0 {
         return Err(Error::argument(format!("the time limit is {seconds} s; 0 or infinity stand for none")));
     }
-    let solver = match options.solver {
-        Some(_) => Solver::from_name(text(options.solver, "solver")?)?,
-        None => Solver::default(),
-    };
+    let solver = optional_text(options.solver, "solver")?.map(Solver::from_name).transpose()?.unwrap_or_default();
     // More seconds than a duration holds are no limit.
     let time_limit = if seconds > 0.0 { Duration::try_from_secs_f64(seconds).ok() } else { None };
     Ok(Options { threads: options.threads, time_limit, solver, rows: rows(options)? })

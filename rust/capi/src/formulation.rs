@@ -21,7 +21,7 @@ use crate::{
     model::NtModel,
     status::{NtStatus, construct, guard},
     strings::{NtStrings, Strings},
-    types::{NtShape, NtSlice, NtSliceMut, NtStr, give, read, required, shape, text, write},
+    types::{NtShape, NtSlice, NtSliceMut, NtStr, give, optional_text, read, required, shape, text, write},
 };
 
 /// A model as an optimisation model: variables, and rows that hold exactly where the outputs are the model's values at
@@ -531,7 +531,7 @@ pub extern "C" fn nt_formulation_create(
 }
 
 fn formulate(graph: &Graph, bounds: &Bounds, start: NtSlice, options: NtStr) -> Result<NtFormulation> {
-    let options: Options = if options.is_some() { text(options, "options")?.parse()? } else { Options::default() };
+    let options: Options = optional_text(options, "options")?.map(str::parse).transpose()?.unwrap_or_default();
     let mut formulation = lower::lower(graph, bounds, &options)?;
     if start.is_some() {
         formulation.set_start(read(start, "start", formulation.inputs().len())?)?;
@@ -696,10 +696,10 @@ pub extern "C" fn nt_formulation_write(formulation: Option<&NtFormulation>, path
     guard(|| {
         let formulation = &required(formulation, "formulation")?.formulation;
         let path = Path::new(text(path, "path")?);
-        if objective.is_none() {
+        let Some(objective) = optional_text(objective, "objective")? else {
             return engine::write::to_file(formulation, None, path).map(|_| ());
-        }
-        let (formulation, objective) = with_objective(formulation, text(objective, "objective")?)?;
+        };
+        let (formulation, objective) = with_objective(formulation, objective)?;
         engine::write::to_file(&formulation, Some(&objective), path).map(|_| ())
     })
 }

@@ -17,7 +17,7 @@ use crate::{
     model::NtModel,
     status::{NtStatus, construct, guard},
     strings::{NtStrings, Strings},
-    types::{NtShape, NtSlice, NtSliceMut, NtStr, give, read, required, shape, text, write},
+    types::{NtShape, NtSlice, NtSliceMut, NtStr, give, optional_text, read, required, shape, write},
 };
 
 /// A model compiled for one shape of input: f from n inputs to m outputs, and its derivatives. It never changes; any
@@ -194,10 +194,6 @@ pub extern "C" fn nt_function_compile(
     construct(out, || compile(model, shape, dtype, Backend::Native))
 }
 
-fn named<'a>(name: NtStr<'a>, what: &str, default: &'a str) -> Result<&'a str> {
-    name.map_or(Ok(default), |name| text(Some(name), what))
-}
-
 fn compile(model: Option<&NtModel>, shape: NtShape, dtype: NtDType, backend: Backend) -> Result<NtFunction> {
     let dtype = self::dtype(dtype)?;
     let function = required(model, "model")?.function(self::shape(shape)?, dtype, backend)?;
@@ -225,8 +221,9 @@ pub extern "C" fn nt_function_compile_for(
     out: Option<&mut MaybeUninit<Option<Box<NtFunction>>>>,
 ) -> NtStatus {
     construct(out, || {
-        let device: Device = named(device, "device", "cpu")?.parse()?;
-        compile(model, shape, dtype, Backend::named(named(backend, "backend", "native")?, device)?)
+        let device: Device = optional_text(device, "device")?.unwrap_or("cpu").parse()?;
+        let backend = optional_text(backend, "backend")?.unwrap_or("native");
+        compile(model, shape, dtype, Backend::named(backend, device)?)
     })
 }
 

@@ -11,7 +11,7 @@ use engine::eval::libtorch;
 
 use crate::{
     status::{NtStatus, guard},
-    types::{NtStr, give, text},
+    types::{NtStr, give, optional_text},
 };
 
 /// The libtorch backend that is open.
@@ -39,8 +39,7 @@ pub struct NtLibtorch {
 pub extern "C" fn nt_libtorch_open(path: NtStr, out: Option<&mut MaybeUninit<NtLibtorch>>) -> NtStatus {
     static TEXTS: OnceLock<[CString; 2]> = OnceLock::new();
     guard(|| {
-        let path = path.map(|path| text(Some(path), "path")).transpose()?;
-        let info = libtorch::open(path.map(Path::new))?;
+        let info = libtorch::open(optional_text(path, "path")?.map(Path::new))?;
         let owned = |text: &str| CString::new(text).unwrap_or_default();
         let [version, path] = TEXTS.get_or_init(|| [owned(&info.version), owned(&info.path.to_string_lossy())]);
         give(out, NtLibtorch { version: version.as_ptr(), path: path.as_ptr(), cuda_devices: info.cuda_devices })

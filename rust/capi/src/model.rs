@@ -13,7 +13,8 @@ use crate::{
     strings::{NtStrings, Strings},
     tensors::{NtTensors, Tensors},
     types::{
-        NtBytes, NtIntegers, NtModels, NtShape, NtSlice, NtSliceMut, NtStr, give, list, read, required, shape, text,
+        NtBytes, NtIntegers, NtModels, NtShape, NtSlice, NtSliceMut, NtStr, give, list, optional_text, read, required,
+        shape, text,
     },
 };
 use engine::{
@@ -743,12 +744,11 @@ pub extern "C" fn nt_model_write(
     guard(|| {
         let model = required(model, "model")?;
         let path = Path::new(text(path, "path")?);
-        let format = if format.is_none() { Format::of(path)? } else { text(format, "format")?.parse()? };
-        let given = if dtype.is_none() { None } else { Some(text(dtype, "dtype")?) };
-        let dtype = given.map(|name| {
+        let format = optional_text(format, "format")?.map_or_else(|| Format::of(path), str::parse)?;
+        let named = |name: &str| {
             DType::from_name(name).ok_or_else(|| Error::argument(format!("dtype is `{name}`; give float64 or float32")))
-        });
-        let dtype = dtype.transpose()?;
+        };
+        let dtype = optional_text(dtype, "dtype")?.map(named).transpose()?;
         let graph = match (&model.given, ranks.is_none()) {
             (_, true) => model.open_graph()?,
             (Some(_), false) => return Err(shapes_are_given()),

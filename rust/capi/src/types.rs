@@ -86,6 +86,11 @@ pub fn text<'a>(text: NtStr<'a>, name: &str) -> Result<&'a str> {
     std::str::from_utf8(bytes).map_err(|_| Error::argument(format!("{name} is not UTF-8")))
 }
 
+/// A text, or none for NULL.
+pub fn optional_text<'a>(text: NtStr<'a>, name: &str) -> Result<Option<&'a str>> {
+    text.is_some().then(|| self::text(text, name)).transpose()
+}
+
 fn elements<'a, T>(slice: c_slice::Ref<'a, T>, name: &str) -> Result<&'a [T]> {
     check(slice, name)?;
     Ok(slice.as_slice())
