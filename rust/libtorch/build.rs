@@ -19,7 +19,9 @@ fn main() {
         .file("cpp/module.cpp")
         .compile("native_torch_module");
     for folder in ["$ORIGIN", &format!("{libtorch}/lib")] {
-        println!("cargo::rustc-link-arg-cdylib=-Wl,-rpath,{folder}");
+        for target in ["cdylib", "benches"] {
+            println!("cargo::rustc-link-arg-{target}=-Wl,-rpath,{folder}");
+        }
     }
     println!("cargo::rustc-link-lib=c10");
     println!("cargo::rustc-link-lib=torch_cpu");

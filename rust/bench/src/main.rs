@@ -1,51 +1,23 @@
 //! The speed table: values, Jacobians and Hessians of networks as medians, beside the peak of the same run (the `gemm`
-//! crate at n = 1000). With `--write` it becomes `docs/benchmarks.md`.
+//! crate at n = 1000). With `--write` it becomes `docs/benchmarks.md`; `memory FILE SIZES` measures one forward pass instead.
 
 mod abi;
-mod nets;
+mod memory;
 
-use std::{
-    path::{Path, PathBuf},
-    time::Instant,
-};
+use std::path::{Path, PathBuf};
 
 use native_torch::{
     bounds::{self, Interval},
     eval::Function,
     graph::{GeluKind, Unary},
     lower::{Options, lower},
-    tensor::{DType, Real},
+    tensor::DType,
 };
-use nets::{Case, numbers};
-
-/// The median time of a call in seconds: samples of at least a millisecond for half a second.
-fn median(mut call: impl FnMut(usize)) -> f64 {
-    let [time] = medians([&mut call]);
-    time
-}
-
-/// The median times of several calls, whose samples alternate, so that what else the machine does slows all of them.
-fn medians<const N: usize>(mut calls: [&mut dyn FnMut(usize); N]) -> [f64; N] {
-    let repeats = calls.each_mut().map(|call| {
-        call(0);
-        let started = Instant::now();
-        call(1);
-        ((1e-3 / started.elapsed().as_secs_f64().max(1e-9)) as usize).clamp(1, 10_000)
-    });
-    let mut samples = [(); N].map(|()| Vec::new());
-    let started = Instant::now();
-    while samples[0].len() < 9 || (started.elapsed().as_secs_f64() < 0.5 * N as f64 && samples[0].len() < 1000) {
-        for ((call, samples), repeat) in calls.iter_mut().zip(&mut samples).zip(repeats) {
-            let sample = Instant::now();
-            (samples.len()..samples.len() + repeat).for_each(&mut **call);
-            samples.push(sample.elapsed().as_secs_f64() / repeat as f64);
-        }
-    }
-    samples.map(|mut samples| {
-        samples.sort_by(f64::total_cmp);
-        samples[samples.len() / 2]
-    })
-}
+use native_torch_bench::{
+    Call, Report, caller, median, medians, micro,
+    nets::{self, Case, numbers},
+    percent, sampler,
+};
 
 /// Floating-point operations per second of a large product.
 #[allow(unsafe_code)]
@@ -111,83 +83,6 @@ impl Layers<'_> {
     }
 }
 
-/// The report: lines that are printed as they come, and kept.
-#[derive(Default)]
-struct Report(String);
-
-impl Report {
-    fn line(&mut self, line: &str) {
-        println!("{line}");
-        self.0 += line;
-        self.0.push('\n');
-    }
-
-    fn table(&mut self, title: &str, columns: &[&str]) {
-        self.line(&format!("\n## {title}\n"));
-        self.line(&format!("| {} |", columns.join(" | ")));
-        self.line(&format!("|{}", "---|".repeat(columns.len())));
-    }
-
-    fn row(&mut self, cells: &[String]) {
-        self.line(&format!("| {} |", cells.join(" | ")));
-    }
-}
-
-fn micro(time: f64) -> String {
-    format!("{:.2}", time * 1e6)
-}
-
-fn percent(ratio: f64) -> String {
-    format!("{:.0}%", 100.0 * ratio)
-}
-
-/// A call that the table times.
-#[derive(Clone, Copy, PartialEq)]
-enum Call {
-    Value,
-    Jacobian,
-    Hessian,
-}
-
-impl Call {
-    fn name(self) -> &'static str {
-        match self {
-            Call::Value => "f",
-            Call::Jacobian => "f and J",
-            Call::Hessian => "f and H",
-        }
-    }
-}
-
-/// A call at so many points, dense or by entries, with numbers of this type. Points change from call to call, so that none
-/// finds its values in the workspace.
-fn caller<N: Real>(f: &Function, call: Call, points: usize, threads: usize) -> impl FnMut(usize) {
-    let mut workspace = f.workspace();
-    workspace.set_threads(threads).expect("the threads start");
-    let numbers = |count, scale| -> Vec<N> { numbers(count, scale).into_iter().map(N::from_f64).collect() };
-    let (n, m) = (f.n(), f.m());
-    let inputs = [numbers(points * n, 1.0), numbers(points * n, 0.5)];
-    let mu = numbers(points * m, 1.0);
-    let mut y = vec![N::ZERO; points * m];
-    let length = match call {
-        Call::Value => 0,
-        Call::Jacobian => f.jacobian_pattern().len(),
-        Call::Hessian => f.hessian_pattern().len(),
-    };
-    let mut matrix = vec![N::ZERO; points * length];
-    move |i| {
-        let x = &inputs[i % 2];
-        match call {
-            Call::Value => f.value(&mut workspace, x, &mut y),
-            Call::Jacobian => f.jacobian_values(&mut workspace, x, &mut matrix),
-            Call::Hessian => {
-                f.value(&mut workspace, x, &mut y).and_then(|()| f.hessian_values(&mut workspace, x, &mu, &mut matrix))
-            }
-        }
-        .expect("lengths fit");
-    }
-}
-
 /// The median time of a call in f64.
 fn time(f: &Function, call: Call, points: usize, threads: usize) -> f64 {
     median(caller::<f64>(f, call, points, threads))
@@ -232,7 +127,10 @@ fn foreign(report: &mut Report, peak: f64) {
 fn precisions(report: &mut Report, peak: f64, case: &Case, calls: &[(Call, Option<f64>)]) {
     let (double, single) = (compiled(case, DType::F64), compiled(case, DType::F32));
     for &(call, operations) in calls {
-        let [a, b] = medians([&mut caller::<f64>(&double, call, 1, 1), &mut caller::<f32>(&single, call, 1, 1)]);
+        let double = sampler(caller::<f64>(&double, call, 1, 1));
+        let single = sampler(caller::<f32>(&single, call, 1, 1));
+        let times = medians(&mut [double, single]);
+        let (a, b) = (times[0], times[1]);
         let share = operations.map_or(String::new(), |operations| percent(operations / a / peak));
         report.row(&[case.name.clone(), call.name().to_owned(), micro(a), share, micro(b), format!("{:.2}", a / b)]);
     }
@@ -258,7 +156,13 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-fn main() {
+fn main() -> native_torch::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [command, path, sizes] = &arguments[..]
+        && command == "memory"
+    {
+        return memory::print(path, sizes);
+    }
     let mut report = Report::default();
     report.line("# Benchmarks");
     report.line("");
@@ -369,7 +273,8 @@ fn main() {
         formulations(&mut report, widths);
     }
 
-    if std::env::args().any(|argument| argument == "--write") {
-        std::fs::write(root().join("docs/benchmarks.md"), &report.0).expect("docs/benchmarks.md can be written");
+    if arguments.iter().any(|argument| argument == "--write") {
+        std::fs::write(root().join("docs/benchmarks.md"), report.text()).expect("docs/benchmarks.md can be written");
     }
+    Ok(())
 }

@@ -88,7 +88,9 @@ impl Net {
 
 /// A network with what f costs.
 pub struct Case {
+    /// As tables call it.
     pub name: String,
+    /// Of known sizes.
     pub graph: Graph,
     /// Operations of the products in f.
     pub operations: f64,

@@ -65,7 +65,7 @@ pub fn run_families(names: &[&str]) -> bool {
 }
 
 /// A folder outside the checkout with torchvision.
-fn vision(python: &OsStr) -> Option<PathBuf> {
+pub fn vision(python: &OsStr) -> Option<PathBuf> {
     let folder = cache().join("vision");
     if !folder.exists() {
         println!("installing {} into {} ..", VISION.join(", "), folder.display());
@@ -89,7 +89,7 @@ fn saved(python: &OsStr) -> bool {
 }
 
 /// A Python with torch: `$NATIVE_TORCH_PYTHON`, or one made outside the checkout.
-fn python() -> Option<OsString> {
+pub fn python() -> Option<OsString> {
     if let Some(python) = std::env::var_os("NATIVE_TORCH_PYTHON") {
         return Some(python);
     }

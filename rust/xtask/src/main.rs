@@ -18,6 +18,9 @@ cargo xtask test [--highs]   install what the tests need, run all of them, count
                              --highs: also those of the solver HiGHS (its first build takes 8 minutes)
 cargo xtask bench [--write]  print the speed table
                              --write: also into docs/benchmarks.md
+cargo xtask bench libtorch [--write]
+                             the same beside libtorch through tch and torch in Python, which are installed outside the
+                             checkout; --write: also into docs/benchmarks-libtorch.md
 cargo xtask libtorch         install libtorch 2.13.0 outside the checkout and build the backend into target/debug
 cargo xtask header           write include/native_torch.h anew
 cargo xtask layers           write docs/layers.md anew
@@ -54,6 +57,8 @@ fn main() -> ExitCode {
         ["test", "--highs"] => test::run_all(true),
         ["bench"] => bench::run_bench(false),
         ["bench", "--write"] => bench::run_bench(true),
+        ["bench", "libtorch"] => bench::run_libtorch(false),
+        ["bench", "libtorch", "--write"] => bench::run_libtorch(true),
         ["libtorch"] => libtorch(),
         ["header"] => bless::write("native-torch-capi", "header"),
         ["layers"] => bless::write("native-torch", "layers"),
