@@ -31,7 +31,8 @@ pub fn run_libtorch(write: bool) -> bool {
     };
     // Moved when it is whole, so that the next run does not take a part for it.
     let part = models.with_extension("part");
-    if !models.exists() && !(make(&part) && std::fs::rename(&part, &models).is_ok()) {
+    let made = models.exists() || (make(&part) && std::fs::rename(&part, &models).is_ok());
+    if !made {
         return false;
     }
     let built = cargo(&["build", "--quiet", "--release", "--package", "native-torch-bench"]);

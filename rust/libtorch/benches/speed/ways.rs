@@ -7,6 +7,9 @@ use tch::{CModule, Tensor, no_grad};
 /// f of the rows of a batch.
 type Forward = Box<dyn Fn(&Tensor) -> Tensor>;
 
+/// A call made of f, at a point.
+type Rule = dyn Fn(&Forward, &Tensor) -> Tensor;
+
 /// A call at the point of this number, of two, whose result is a tensor.
 pub struct Way {
     pub name: String,
@@ -133,7 +136,7 @@ pub fn ways(graph: &Graph, call: Call) -> Vec<Way> {
                 "eager" => eager(graph),
                 _ => traced(graph, &point(&sizes)[0]),
             };
-            let mut add = |name: &str, call: Box<dyn Fn(&Forward, &Tensor) -> Tensor>| {
+            let mut add = |name: &str, call: Box<Rule>| {
                 let (forward, points) = (forward(), point(&sizes));
                 let call = Box::new(move |i: usize| call(&forward, &points[i % 2]));
                 ways.push(Way { name: format!("{kind}{shape}{name}"), call });
