@@ -34,7 +34,7 @@ pub fn medians(samplers: &mut [Sampler]) -> Vec<f64> {
     let mut samples = vec![Vec::new(); samplers.len()];
     let limit = 0.5 * samplers.len() as f64;
     let started = Instant::now();
-    while samples[0].len() < 9 || (started.elapsed().as_secs_f64() < limit && samples[0].len() < 1000) {
+    while samples[0].len() < 5 || (started.elapsed().as_secs_f64() < limit && samples[0].len() < 1000) {
         samples.iter_mut().zip(&mut *samplers).for_each(|(samples, sampler)| samples.push(sampler()));
     }
     let median = |mut samples: Vec<f64>| {

@@ -4,7 +4,8 @@
     python baseline.py serve FOLDER
 
 `make` writes, with random weights, resnet18 and mobilenet_v2 as NAME.pt (traced), NAME_frozen.pt (frozen, convolutions
-with BatchNorms folded) and NAME_last.pt (frozen, channels last), and two programs of 100 MB: resnet50.pt2 and mlp.pt2.
+with BatchNorms folded) and NAME_last.pt (frozen, channels last), and programs of 100 MB: resnet50_64.pt2 and resnet50_224.pt2, for
+images of these sizes, and mlp.pt2.
 `serve` reads names of ways, a line each, and answers each with the seconds that it took, of one thread.
 """
 
@@ -52,7 +53,8 @@ def make(folder):
         last = torch.jit.trace(ChannelsLast(model).eval(), image)
         torch.jit.save(torch.jit.freeze(last), folder / f"{name}_last.pt")
     for name, model, x in (
-        ("resnet50", families.vision("resnet50", 224), image),
+        ("resnet50_64", families.vision("resnet50", 64), torch.randn(1, 3, 64, 64)),
+        ("resnet50_224", families.vision("resnet50", 224), image),
         ("mlp", wide, torch.randn(2500)),
     ):
         torch.export.save(torch.export.export(made(model), (x,)), folder / f"{name}.pt2")
@@ -83,7 +85,8 @@ def ways(folder):
         "jacfwd": (lambda: func.jacfwd(net)(x), 1),
         "hessian": (lambda: func.hessian(weighted)(x), 1),
         "jacrev of jacrev": (lambda: func.jacrev(func.jacrev(weighted))(x), 1),
-        "load resnet50": (loaded("resnet50", *IMAGE), 1),
+        "load resnet50_64": (loaded("resnet50_64", 1, 3, 64, 64), 1),
+        "load resnet50_224": (loaded("resnet50_224", *IMAGE), 1),
         "load mlp": (loaded("mlp", 2500), 1),
     }
 
