@@ -2,7 +2,7 @@
 
 use native_torch::graph::{Graph, Op, Source, Unary, ValueId};
 use native_torch_bench::{Call, nets::numbers};
-use tch::{CModule, Tensor, no_grad};
+use tch::{CModule, Kind, Tensor, no_grad};
 
 /// f of the rows of a batch.
 type Forward = Box<dyn Fn(&Tensor) -> Tensor>;
@@ -116,13 +116,18 @@ fn hessian_by_batch(f: &Forward, x: &Tensor, mu: &Tensor, n: i64, together: i64)
     Tensor::cat(&(0..n).step_by(together as usize).map(part).collect::<Vec<_>>(), 0)
 }
 
+/// Numbers as they lie, from which a tensor is made.
+fn bytes(numbers: &[f64]) -> Vec<u8> {
+    numbers.iter().flat_map(|number| number.to_ne_bytes()).collect()
+}
+
 /// All ways to a call at the points that [`native_torch_bench::caller`] uses.
 pub fn ways(graph: &Graph, call: Call) -> Vec<Way> {
     let sizes: Vec<i64> = graph.sizes(graph.inputs()[0].value).iter().map(|&size| size as i64).collect();
     let n: i64 = sizes.iter().product();
     let m = graph.numel(graph.outputs()[0].value) as i64;
     let mu = Tensor::from_slice(&numbers(m as usize, 1.0));
-    let point = |sizes: &[i64]| [1.0, 0.5].map(|scale| Tensor::from_slice(&numbers(n as usize, scale)).reshape(sizes));
+    let points = [1.0, 0.5].map(|scale| bytes(&numbers(n as usize, scale)));
     // A vector is taken as it is, or as a batch of one row.
     let batch = if sizes.len() == 1 { vec![1, n] } else { sizes.clone() };
     let mut shapes = vec![("", batch)];
@@ -134,11 +139,12 @@ pub fn ways(graph: &Graph, call: Call) -> Vec<Way> {
         for kind in ["eager", "TorchScript"] {
             let forward = || match kind {
                 "eager" => eager(graph),
-                _ => traced(graph, &point(&sizes)[0]),
+                _ => traced(graph, &Tensor::from_data_size(&points[0], &sizes, Kind::Double)),
             };
             let mut add = |name: &str, call: Box<Rule>| {
-                let (forward, points) = (forward(), point(&sizes));
-                let call = Box::new(move |i: usize| call(&forward, &points[i % 2]));
+                let (forward, points, sizes) = (forward(), points.clone(), sizes.clone());
+                let point = move |i: usize| Tensor::from_data_size(&points[i % 2], &sizes, Kind::Double);
+                let call = Box::new(move |i: usize| call(&forward, &point(i)));
                 ways.push(Way { name: format!("{kind}{shape}{name}"), call });
             };
             let mu = || mu.shallow_clone();
