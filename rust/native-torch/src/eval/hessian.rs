@@ -6,7 +6,8 @@ use super::{
     kernels::Write,
     matmul::{Left, Part, Sizes, matmul},
     matrix::Matrices,
-    memory::{Memory, Pass, Slots, grown},
+    memory::{Layout, Memory, Pass, Slots, grown},
+    narrow::Waist,
     pass::Point,
     plan::{Plan, Step},
 };
@@ -27,6 +28,8 @@ pub(super) enum Method {
     Whole,
     /// The same where rows of G have few entries.
     Blocks(Blocks),
+    /// The same with fewer columns behind a narrow place.
+    Through(Waist),
     /// Products with directions of these colours.
     Products(Colours),
 }
@@ -57,6 +60,11 @@ impl<T: Real> Plan<T> {
         let whole_fits = self.hessian_room(None) <= ROOM;
         let mut best = if whole_fits { self.hessian_cost() } else { f64::INFINITY };
         let mut method = None;
+        if let Some((cost, waist)) = self.waist() {
+            if cost < 0.95 * best && self.waist_room(waist) <= ROOM {
+                (best, method) = (cost, Some(Method::Through(waist)));
+            }
+        }
         if let Some((cost, blocks)) = terms.and_then(|terms| self.blocks(structure, terms)) {
             // What is saved must pay for gathering the blocks.
             if cost < 0.7 * best && self.hessian_room(Some(&blocks)) <= ROOM {
@@ -84,7 +92,7 @@ impl<T: Real> Plan<T> {
         // What the steps from each on cost in reverse.
         let mut reverse = vec![0.0; curved.len() + 1];
         for (i, &position) in curved.iter().enumerate().rev() {
-            let sizes = self.steps[position].curved_pairs().map(|(_, (left, _))| self.sizes[left] as f64);
+            let sizes = self.steps[position].curved_pairs().map(|(_, [left, _])| self.sizes[left] as f64);
             reverse[i] = reverse[i + 1] + self.cost_reverse(position) + n * n * sizes.sum::<f64>();
         }
         let (mut best, mut longest, mut sum) = (None, 0, 0.0);
@@ -139,6 +147,7 @@ impl<T: Real> Plan<T> {
         match method {
             Method::Products(colours) => colours.count * (self.layouts.bent.total + self.layouts.passing.total),
             Method::Blocks(blocks) => self.hessian_room(Some(blocks)),
+            Method::Through(waist) => self.waist_room(*waist),
             Method::Whole => self.hessian_room(None),
         }
     }
@@ -158,6 +167,7 @@ impl<T: Real> Plan<T> {
         let colours = match method {
             Method::Products(colours) => colours,
             Method::Blocks(blocks) => return self.hessian_sum(memory, points, [x, mu], Some(blocks), h),
+            Method::Through(waist) => return self.hessian_through(memory, points, [x, mu], *waist, h),
             Method::Whole => return self.hessian_sum(memory, points, [x, mu], None, h),
         };
         let (bent, passing) = (&self.layouts.bent, &self.layouts.passing);
@@ -192,15 +202,13 @@ impl<T: Real> Plan<T> {
     ) {
         let Some((begin, end)) = self.curved else { return };
         let (point, pass) = self.values(memory, points, x);
-        let kept = &self.layouts.kept;
-        point.seed_weights(kept, &mut pass.adjoints, &mut pass.curved, mu);
-        point.pull(kept, &mut pass.adjoints, &mut pass.scratch, 1, begin + 1..self.steps.len(), None);
+        point.weigh(pass, mu);
         let (n, whole) = (self.n, blocks.is_none_or(|blocks| blocks.whole));
         let each = if whole { n * n } else { h.structure.len() };
         grown(&mut pass.hessian, points * each).fill(T::ZERO);
-        let mut pushed = 0;
-        match blocks {
+        let behind = match blocks {
             Some(blocks) => {
+                let mut pushed = 0;
                 let (layout, colours) = (&self.layouts.passing, &blocks.colours);
                 let lane = |column: usize| Some(colours.of[column] as usize);
                 point.seed_columns(layout, &mut pass.tangents, colours.count, lane);
@@ -211,29 +219,28 @@ impl<T: Real> Plan<T> {
                         point.add_blocks(pass, *position, colours.count, blocks, h.structure, whole);
                     }
                 }
+                blocks.steps.last().map_or(begin, |(position, _)| position + 1)
             }
-            None if self.first.is_none() && self.split > 0 => {
-                point.seed_columns(&self.layouts.tangents, &mut pass.tangents, n, Some);
+            None => {
+                if self.first.is_none() && self.split > 0 {
+                    point.seed_columns(&self.layouts.tangents, &mut pass.tangents, n, Some);
+                }
+                let first = self.first.map(|first| (first, 0));
+                point.add_forward(&self.layouts.tangents, pass, n, 0..self.split, first);
+                self.split.max(begin)
             }
-            None => {}
-        }
-        let behind = blocks.and_then(|blocks| blocks.steps.last()).map_or(begin, |(position, _)| position + 1);
+        };
         for position in behind..=end {
             let step = &self.steps[position];
             if !pass.adjoints.written[step.result] {
                 continue;
             }
-            let forward = blocks.is_none() && position < self.split;
-            for (pair, (left, right)) in step.curved_pairs() {
-                if forward {
-                    point.push(&self.layouts.tangents, pass, n, pushed..position, Some(0));
-                    pushed = position;
-                } else {
-                    for (which, slot) in [left, right].into_iter().enumerate().take(1 + usize::from(left != right)) {
-                        point.operand_jacobian(pass, slot, which);
-                    }
+            for (pair, slots) in step.curved_pairs() {
+                let [left, right] = slots;
+                for (which, slot) in slots.into_iter().enumerate().take(1 + usize::from(left != right)) {
+                    point.operand_jacobian(pass, slot, which);
                 }
-                point.add_curvature(pass, position, pair, [left, right], forward);
+                point.add_curvature(pass, position, pair, slots, n, None);
             }
         }
         for (p, sum) in pass.hessian.chunks_exact(each.max(1)).enumerate().take(points) {
@@ -250,6 +257,38 @@ impl<T: Real> Plan<T> {
 }
 
 impl<T: Real> Point<'_, T> {
+    /// The adjoints of all values but those that no curved step makes or follows, by `mu`.
+    pub fn weigh<N: Real>(&self, pass: &mut Pass<T>, mu: &[N]) {
+        let (kept, begin) = (&self.plan.layouts.kept, self.plan.curved.map_or(0, |(begin, _)| begin + 1));
+        self.seed_weights(kept, &mut pass.adjoints, &mut pass.curved, mu);
+        self.pull(kept, &mut pass.adjoints, &mut pass.scratch, 1, begin..self.plan.steps.len(), None);
+    }
+
+    /// Adds `G' D G` of the curved steps among these, from tangents pushed forward through them (see [`Point::push`]), and
+    /// tells up to which step they are.
+    pub fn add_forward(
+        &self,
+        layout: &Layout,
+        pass: &mut Pass<T>,
+        columns: usize,
+        steps: Range<usize>,
+        stored: Option<(usize, usize)>,
+    ) -> usize {
+        let mut pushed = steps.start;
+        for position in steps {
+            let step = &self.plan.steps[position];
+            if !pass.adjoints.written[step.result] {
+                continue;
+            }
+            for (pair, slots) in step.curved_pairs() {
+                self.push(layout, pass, columns, pushed..position, stored);
+                pushed = position;
+                self.add_curvature(pass, position, pair, slots, columns, Some(layout));
+            }
+        }
+        pushed
+    }
+
     /// Adds `G' D G` for a curved step from tangents whose columns are shared, block by block.
     fn add_blocks(
         &self,
@@ -265,7 +304,7 @@ impl<T: Real> Point<'_, T> {
         let each = if whole { plan.n * plan.n } else { structure.len() };
         let adjoints = Slots::new(&plan.layouts.kept, &pass.adjoints.memory);
         let lambda = adjoints.get(step.result, points, plan.sizes[step.result] * points);
-        for (pair, (left, _)) in step.curved_pairs() {
+        for (pair, [left, _]) in step.curved_pairs() {
             let length = plan.sizes[left] * points * columns;
             let t = Slots::new(&plan.layouts.passing, &pass.tangents).get(left, points * columns, length);
             let curved = grown(&mut pass.curved, length);
@@ -342,22 +381,22 @@ impl<T: Real> Point<'_, T> {
         }
     }
 
-    /// Adds `G' D G` for one pair of operands of a step, in the lower triangles; G is from the pass forward or from those
-    /// in reverse.
+    /// Adds `G' D G` for one pair of operands of a step, in lower triangles of so many columns; G is the tangents of this
+    /// layout, or from the passes in reverse.
     fn add_curvature(
         &self,
         pass: &mut Pass<T>,
         position: usize,
         pair: (usize, usize),
         [left, right]: [usize; 2],
-        forward: bool,
+        columns: usize,
+        layout: Option<&Layout>,
     ) {
         let Self { plan, points, .. } = *self;
-        let (n, step) = (plan.n, &plan.steps[position]);
-        let lanes = points * n;
+        let (step, lanes) = (&plan.steps[position], points * columns);
         let (size, width) = (plan.sizes[left], plan.sizes[right]);
-        let (g, t) = if forward {
-            let tangents = Slots::new(&plan.layouts.tangents, &pass.tangents);
+        let (g, t) = if let Some(layout) = layout {
+            let tangents = Slots::new(layout, &pass.tangents);
             (tangents.get(left, lanes, size * lanes), tangents.get(right, lanes, width * lanes))
         } else {
             let [a, b] = &pass.operands;
@@ -367,13 +406,13 @@ impl<T: Real> Point<'_, T> {
         let adjoints = Slots::new(&plan.layouts.kept, &pass.adjoints.memory);
         let lambda = adjoints.get(step.result, points, plan.sizes[step.result] * points);
         let curved = grown(&mut pass.curved, size * lanes);
-        step.kernel.curvature(pair, self.at(step), lambda, n, t, curved, &mut pass.scratch);
-        let sizes = Sizes { m: n, n, k: size };
-        for (p, h) in pass.hessian.chunks_exact_mut(n * n).enumerate().take(points) {
+        step.kernel.curvature(pair, self.at(step), lambda, columns, t, curved, &mut pass.scratch);
+        let sizes = Sizes { m: columns, n: columns, k: size };
+        for (p, h) in pass.hessian.chunks_exact_mut(columns * columns).enumerate().take(points) {
             if size > 0 {
-                let g = Left::transposed(&g[p * n..], lanes);
-                let curved = &curved[p * n..];
-                matmul(&mut pass.scratch.panel, sizes, g, curved, lanes, h, n, Write::Add, Part::Lower);
+                let g = Left::transposed(&g[p * columns..], lanes);
+                let curved = &curved[p * columns..];
+                matmul(&mut pass.scratch.panel, sizes, g, curved, lanes, h, columns, Write::Add, Part::Lower);
             }
         }
     }

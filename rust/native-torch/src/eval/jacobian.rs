@@ -93,7 +93,7 @@ impl<T: Real> Plan<T> {
         if identity.is_none() || self.first.is_none() {
             point.seed_columns(layout, &mut pass.tangents, columns, |column| block.lane(column));
         }
-        point.push(layout, pass, columns, 0..self.steps.len(), identity);
+        point.push(layout, pass, columns, 0..self.steps.len(), self.first.zip(identity));
         let slots = Slots::new(layout, &pass.tangents);
         let mut offset = 0;
         for place in &self.outputs {

@@ -131,7 +131,7 @@ impl<'a, N: Real> Matrices<'a, N> {
 }
 
 /// Copies the lower triangle to the upper one, tile by tile.
-fn mirror<N: Real>(n: usize, h: &mut [N]) {
+pub(super) fn mirror<N: Real>(n: usize, h: &mut [N]) {
     const TILE: usize = 16;
     for i0 in (0..n).step_by(TILE) {
         for j0 in (0..=i0).step_by(TILE) {

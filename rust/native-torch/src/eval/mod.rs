@@ -11,6 +11,7 @@ pub mod libtorch;
 mod matmul;
 mod matrix;
 mod memory;
+mod narrow;
 mod pass;
 mod plan;
 mod registers;

@@ -146,15 +146,15 @@ impl<'a, T: Real> Point<'a, T> {
         }
     }
 
-    /// Pushes tangents through these steps. With `identity`, the tangents are the unit vectors of the inputs from there
-    /// on, and `first` need not read them.
+    /// Pushes tangents through these steps. With `stored`, those of this step's operand are the unit vectors of its
+    /// elements from there on, and its stored Jacobian need not be multiplied.
     pub fn push(
         &self,
         layout: &Layout,
         pass: &mut Pass<T>,
         columns: usize,
         steps: Range<usize>,
-        identity: Option<usize>,
+        stored: Option<(usize, usize)>,
     ) {
         let Self { plan, points, .. } = *self;
         let lanes = points * columns;
@@ -162,11 +162,14 @@ impl<'a, T: Real> Point<'a, T> {
         for position in steps {
             let step = &plan.steps[position];
             let (slots, out) = Slots::writing(layout, tangents, step.result, lanes, plan.sizes[step.result] * lanes);
-            match (identity.filter(|_| plan.first == Some(position)), step.kernel.jacobian()) {
+            match (stored.filter(|&(stored, _)| stored == position), step.kernel.jacobian()) {
                 // All columns of a single point stand as they are stored.
-                (Some(_), Some(jacobian)) if points == 1 && columns == plan.n => out.copy_from_slice(jacobian),
-                (Some(first), Some(jacobian)) => {
-                    for (from, to) in jacobian.chunks_exact(plan.n).zip(out.chunks_exact_mut(lanes)) {
+                (Some(_), Some(jacobian)) if points == 1 && out.len() == jacobian.len() => {
+                    out.copy_from_slice(jacobian)
+                }
+                (Some((_, first)), Some(jacobian)) => {
+                    let width = jacobian.len() / plan.sizes[step.result].max(1);
+                    for (from, to) in jacobian.chunks_exact(width.max(1)).zip(out.chunks_exact_mut(lanes)) {
                         let from = &from[first..first + columns];
                         to.chunks_exact_mut(columns).for_each(|to| to.copy_from_slice(from));
                     }
@@ -325,7 +328,7 @@ impl<'a, T: Real> Point<'a, T> {
             if position < begin || !pass.adjoints.written[step.result] {
                 continue;
             }
-            for (pair, (left, right)) in step.curved_pairs() {
+            for (pair, [left, right]) in step.curved_pairs() {
                 let (size, length) = (plan.sizes[left], plan.sizes[right] * lanes);
                 let adjoints = Slots::new(passing, &pass.adjoints.memory);
                 let lambda = adjoints.get(step.result, points, plan.sizes[step.result] * points);

@@ -77,9 +77,9 @@ impl<T: Real> Step<T> {
     }
 
     /// The slots by which the second derivative is not zero: the pairs of operands that are both computed.
-    pub fn curved_pairs(&self) -> impl Iterator<Item = ((usize, usize), (usize, usize))> {
+    pub fn curved_pairs(&self) -> impl Iterator<Item = ((usize, usize), [usize; 2])> {
         self.kernel.curved().iter().filter_map(|&(a, b)| match (&self.operands[a], &self.operands[b]) {
-            (Place::Slot(left, _), Place::Slot(right, _)) => Some(((a, b), (*left, *right))),
+            (Place::Slot(left, _), Place::Slot(right, _)) => Some(((a, b), [*left, *right])),
             _ => None,
         })
     }
@@ -227,7 +227,7 @@ impl<T: Real> Plan<T> {
         };
         self.layouts.tangents = without(self.first.map(|_| self.inputs[0]));
         self.layouts.adjoints = without(self.last.map(|i| self.steps[i].result));
-        for (_, (left, right)) in self.steps.iter().flat_map(Step::curved_pairs) {
+        for (_, [left, right]) in self.steps.iter().flat_map(Step::curved_pairs) {
             (lives[left].to, lives[right].to) = (usize::MAX, usize::MAX);
         }
         self.layouts.bent = Layout::shared(&lives);
@@ -261,7 +261,7 @@ impl<T: Real> Plan<T> {
 
     /// Operations for the Jacobians of a curved step's operands by passes in reverse.
     pub fn cost_reverse(&self, position: usize) -> f64 {
-        let mut slots: Vec<usize> = self.steps[position].curved_pairs().flat_map(|(_, (a, b))| [a, b]).collect();
+        let mut slots: Vec<usize> = self.steps[position].curved_pairs().flat_map(|(_, slots)| slots).collect();
         slots.sort_unstable();
         slots.dedup();
         slots.iter().map(|&slot| self.sizes[slot] as f64 * self.cost_behind(slot)).sum()
@@ -288,7 +288,7 @@ impl<T: Real> Plan<T> {
         let mut cost = 0.0;
         let mut forward = 0;
         for (position, step) in self.steps.iter().enumerate() {
-            for (_, (left, right)) in step.curved_pairs() {
+            for (_, [left, right]) in step.curved_pairs() {
                 cost += n * n * self.sizes[left] as f64;
                 if position < self.split {
                     forward = position;

@@ -61,6 +61,10 @@ impl<T: Real> Kernel<T> for Unary {
         scale_rows(second, columns, t, out, Write::Set);
     }
 
+    fn is_elementwise(&self) -> bool {
+        true
+    }
+
     fn cost(&self) -> f64 {
         self.size as f64
     }
