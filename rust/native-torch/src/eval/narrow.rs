@@ -130,6 +130,8 @@ impl<T: Real> Plan<T> {
             matmul(panel, sizes, Left::transposed(g, lanes), product, n, h, n, Write::Add, Part::Lower);
         }
         pass.hessian.chunks_exact((n * n).max(1)).enumerate().take(points).for_each(|(p, sum)| h.triangle(p, sum));
+        // Each buffer grows for its purpose once.
+        std::mem::swap(&mut pass.hessian, &mut pass.operands[0]);
     }
 }
 
