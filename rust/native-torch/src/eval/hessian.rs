@@ -60,10 +60,11 @@ impl<T: Real> Plan<T> {
         let whole_fits = self.hessian_room(None) <= ROOM;
         let mut best = if whole_fits { self.hessian_cost() } else { f64::INFINITY };
         let mut method = None;
-        if let Some((cost, waist)) = self.waist() {
-            if cost < 0.95 * best && self.waist_room(waist) <= ROOM {
-                (best, method) = (cost, Some(Method::Through(waist)));
-            }
+        if let Some((cost, waist)) = self.waist()
+            && cost < 0.95 * best
+            && self.waist_room(waist) <= ROOM
+        {
+            (best, method) = (cost, Some(Method::Through(waist)));
         }
         if let Some((cost, blocks)) = terms.and_then(|terms| self.blocks(structure, terms)) {
             // What is saved must pay for gathering the blocks.
