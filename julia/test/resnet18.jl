@@ -1,5 +1,6 @@
 # torchvision's resnet18 as a gray box in JuMP. Its file is too large to be committed: NATIVE_TORCH_RESNET18 names one, a
-# program or TorchScript of `torchvision.models.resnet18(num_classes=10)` for inputs of size [1, 3, 64, 64] in float64.
+# program or TorchScript of `torchvision.models.resnet18(num_classes=10)` for inputs of size [1, 3, 64, 64], as
+# `cargo xtask conformance resnet` makes it.
 
 using JuMP
 import Ipopt

@@ -81,7 +81,7 @@ def encoder():
 FAMILIES = {
     "alexnet": vision("alexnet"),
     "vgg": vision("vgg11_bn", 32, num_classes=10),
-    "resnet": vision("resnet18"),
+    "resnet": vision("resnet18", num_classes=10),
     "resnext": vision("resnext50_32x4d"),
     "wide_resnet": vision("wide_resnet50_2", 32),
     "squeezenet": vision("squeezenet1_0"),

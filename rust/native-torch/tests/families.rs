@@ -1,9 +1,15 @@
 //! Whole models of torchvision, and the layers of sequences, as `test/models/families.py` makes them: values and products
-//! of the Jacobian against torch's, in both precisions. Run by `cargo xtask conformance`.
+//! of the Jacobian against torch's, in both precisions and on both engines. Run by `cargo xtask conformance`.
 
 use std::path::{Path, PathBuf};
 
-use native_torch::{Result, eval::Function, graph::Dim, load, tensor::DType};
+use native_torch::{
+    Result,
+    eval::{Backend, Device, Function},
+    graph::Dim,
+    load,
+    tensor::DType,
+};
 use serde_json::Value;
 
 /// What the differences may be, as fractions of the largest magnitude, in f64 and in f32.
@@ -21,14 +27,20 @@ fn difference(found: &[f64], expected: &[f64]) -> f64 {
     if found.iter().any(|v| v.is_nan()) { f64::NAN } else { worst / largest }
 }
 
+/// The engines that are there: libtorch's library is named where it was built.
+fn engines() -> Vec<(&'static str, Backend)> {
+    let libtorch = std::env::var_os("NATIVE_TORCH_LIBTORCH").map(|_| ("libtorch", Backend::Libtorch(Device::Cpu)));
+    [("native", Backend::Native)].into_iter().chain(libtorch).collect()
+}
+
 /// The differences of f and of v'J in f64 and in f32.
-fn differences(folder: &Path, name: &str, file: &str, shapes: &[Vec<Dim>]) -> Result<[f64; 4]> {
-    let graph = load::open(folder.join(file))?.model()?.graph_of(shapes)?;
+fn differences(folder: &Path, name: &str, file: &str, shapes: &[Vec<Dim>], backend: Backend) -> Result<[f64; 4]> {
+    let model = load::open(folder.join(file))?.model()?;
     let numbers = |what: &str| array(&folder.join(format!("{name}.{what}")));
     let (x, v) = (numbers("x"), numbers("v"));
     let mut all = [0.0; 4];
     for (at, (dtype, bits)) in [(DType::F64, 64), (DType::F32, 32)].into_iter().enumerate() {
-        let f = Function::compile(&graph, dtype)?;
+        let f = Function::of_model(&model, Some(shapes), &[], dtype, backend)?;
         let (mut y, mut vjp, mut workspace) = (vec![0.0; f.m()], vec![0.0; f.n()], f.workspace());
         f.value(&mut workspace, &x, &mut y)?;
         f.vjp(&mut workspace, &x, &v, &mut vjp)?;
@@ -61,16 +73,19 @@ fn families_are_those_of_torch() {
         }
         for file in answers["files"].as_array().unwrap() {
             let file = file.as_str().unwrap();
-            match differences(&folder, &name, file, &shapes) {
-                Ok(all) => {
-                    let good = all.iter().enumerate().all(|(at, d)| *d <= LIMITS[at / 2]);
-                    let cells: Vec<String> = all.iter().map(|d| format!("{d:.1e}")).collect();
-                    println!("| {file} | {} |{}", cells.join(" | "), if good { "" } else { " too far from torch" });
-                    faults += usize::from(!good);
-                }
-                Err(error) => {
-                    println!("| {file} | {error} |");
-                    faults += 1;
+            for (engine, backend) in engines() {
+                match differences(&folder, &name, file, &shapes, backend) {
+                    Ok(all) => {
+                        let good = all.iter().enumerate().all(|(at, d)| *d <= LIMITS[at / 2]);
+                        let cells: Vec<String> = all.iter().map(|d| format!("{d:.1e}")).collect();
+                        let remark = if good { "" } else { " too far from torch" };
+                        println!("| {file} | {engine} | {} |{remark}", cells.join(" | "));
+                        faults += usize::from(!good);
+                    }
+                    Err(error) => {
+                        println!("| {file} | {engine} | {error} |");
+                        faults += 1;
+                    }
                 }
             }
         }

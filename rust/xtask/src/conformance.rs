@@ -2,13 +2,14 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
 };
 
 use crate::{
     cache,
     process::{capture, exists, run},
+    root, tools,
 };
 
 /// What the fixtures are made with.
@@ -29,8 +30,8 @@ pub fn run_conformance() -> bool {
     made && same && suite() && saved(&python) && run_families(&[])
 }
 
-/// Makes the models of these families with torch, or of all, and compares values and products of the Jacobian; prints a
-/// table of the differences.
+/// Makes the models of these families with torch, or of all, and compares values and products of the Jacobian on both
+/// engines; prints a table of the differences. The one of resnet goes through JuMP's gray box as well.
 pub fn run_families(names: &[&str]) -> bool {
     let Some(python) = python() else { return false };
     let Some(vision) = vision(&python) else { return false };
@@ -46,8 +47,12 @@ pub fn run_families(names: &[&str]) -> bool {
         return false;
     }
     let names = if names.is_empty() { &known[..] } else { names };
+    let backend = tools::libtorch().and_then(|folder| tools::backend(&folder));
+    if backend.is_none() {
+        println!("the libtorch backend could not be built: the native engine is compared alone");
+    }
     let folder = cache().join("families");
-    let (mut good, mut rows) = (true, Vec::new());
+    let (mut good, mut rows) = (backend.is_some(), Vec::new());
     for name in names {
         // One at a time: all of them together take some 10 GB.
         let _ = std::fs::remove_dir_all(&folder);
@@ -55,13 +60,42 @@ pub fn run_families(names: &[&str]) -> bool {
         let test = ["test", "--release", "--package", "native-torch", "--test", "families", "--"];
         let mut compare = Command::new(env!("CARGO"));
         compare.args(test).args(["--ignored", "--nocapture"]).env("NATIVE_TORCH_FAMILIES", &folder);
+        if let Some(library) = &backend {
+            compare.env("NATIVE_TORCH_LIBTORCH", library);
+        }
         let compared = run(&mut compare);
         good &= made && compared.success;
         rows.extend(compared.lines.into_iter().filter(|line| line.starts_with("| ")));
+        if *name == "resnet" {
+            let (row, solved) = gray_box(&folder.join("resnet.pt2"));
+            rows.push(format!("| resnet.pt2 | JuMP's gray box | {row} |"));
+            good &= solved;
+        }
     }
     let _ = std::fs::remove_dir_all(&folder);
-    println!("| file | f in f64 | v'J in f64 | f in f32 | v'J in f32 |\n|---|---|---|---|---|\n{}", rows.join("\n"));
+    println!("| file | engine | f in f64 | v'J in f64 | f in f32 | v'J in f32 |");
+    println!("|---|---|---|---|---|---|\n{}", rows.join("\n"));
     good
+}
+
+/// Solves a problem with a model as JuMP's gray box, where there is a Julia with JuMP: what came of it, and whether that is
+/// no fault.
+fn gray_box(model: &Path) -> (&'static str, bool) {
+    let program = |code: &str| {
+        let mut command = Command::new(std::env::var_os("JULIA").unwrap_or_else(|| "julia".into()));
+        command.args(["--startup-file=no", "--project=julia", "-e", code]);
+        command.env("NATIVE_TORCH_LIBRARY", root().join("target/release/libnative_torch.so"));
+        command
+    };
+    let found = "exit(all(name -> Base.find_package(name) !== nothing, [\"JuMP\", \"Ipopt\"]) ? 0 : 1)";
+    if !capture(&mut program(found)).success {
+        return ("skipped: there is no Julia with JuMP and Ipopt", true);
+    }
+    let build = ["build", "--quiet", "--release", "--package", "native-torch-capi"];
+    let mut solve = program("using Test, NativeTorch; include(\"julia/test/resnet18.jl\")");
+    solve.env("NATIVE_TORCH_RESNET18", model);
+    let solved = run(Command::new(env!("CARGO")).args(build)).success && run(&mut solve).success;
+    (if solved { "solved" } else { "failed" }, solved)
 }
 
 /// A folder outside the checkout with torchvision.
