@@ -39,6 +39,7 @@ def tensors_of(tree):
 
 
 def expectations(model, args, kwargs, zero_hessian):
+    # A call may leave something behind in a module; each of these is the first one.
     exact = copy.deepcopy(model).double().eval()
     leaves, spec = pytree.tree_flatten((args, kwargs))
     floats = [leaf for leaf in leaves if leaf.is_floating_point()]
@@ -53,7 +54,7 @@ def expectations(model, args, kwargs, zero_hessian):
             else:
                 given.append(leaf)
         args, kwargs = pytree.tree_unflatten(given, spec)
-        return torch.cat([y.flatten() for y in tensors_of(exact(*args, **kwargs))])
+        return torch.cat([y.flatten() for y in tensors_of(copy.deepcopy(exact)(*args, **kwargs))])
 
     # Its other ways have no second derivative.
     with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
@@ -121,11 +122,16 @@ def write_layouts():
         new.writestr(zipfile.ZipInfo("serialized_constants.pt"), b"")
 
 
-def rewritten(path, change=lambda program: None, records=lambda name, data: data, json_text=None):
-    """A small program with something wrong in it: `change` is given its JSON, `records` each other record."""
+def rewritten(path, **changes):
+    """A small program with something wrong in it: see `change_program`."""
     model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Softplus())
-    buffer = io.BytesIO()
-    torch.export.save(torch.export.export(model.eval(), (torch.zeros(2, 3),)), buffer)
+    torch.export.save(torch.export.export(model.eval(), (torch.zeros(2, 3),)), path)
+    change_program(path, **changes)
+
+
+def change_program(path, change=lambda program: None, records=lambda name, data: data, json_text=None):
+    """Writes a program anew: `change` is given its JSON, `records` each other record."""
+    buffer = io.BytesIO(path.read_bytes())
     with zipfile.ZipFile(buffer) as old, zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as new:
         for info in old.infolist():
             data = old.read(info)

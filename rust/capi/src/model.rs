@@ -194,7 +194,7 @@ impl NtModel {
     fn with_inputs(&self, shapes: &[Vec<Dim>], integers: &[i64]) -> Result<Self> {
         let graph = match self.graph_of(shapes) {
             Ok(graph) => Ok(Arc::new(graph.with_integers(integers)?)),
-            Err(error) if error.kind() == ErrorKind::Unsupported && matches!(*self.root, Model::Script(_)) => {
+            Err(error) if error.kind() == ErrorKind::Unsupported && matches!(*self.root, Model::Script(_) | Model::Program(_)) => {
                 Err(error)
             }
             Err(error) => return Err(error),
@@ -257,8 +257,8 @@ impl NtModel {
 
     /// The function for an input of this shape, as [`NtModel::graph`] takes it.
     pub fn function(&self, shape: Option<&[usize]>, dtype: DType, backend: Backend) -> Result<Function> {
-        // TorchScript runs on libtorch as it is.
-        if !matches!((&*self.root, backend), (Model::Script(_), Backend::Libtorch(_))) {
+        // Programs run on libtorch whatever their operations.
+        if !matches!((&*self.root, backend), (Model::Script(_) | Model::Program(_), Backend::Libtorch(_))) {
             return Function::compile_for(&self.graph(shape)?, dtype, backend);
         }
         let compile = |shapes: Option<&[Vec<Dim>]>, integers: &[i64]| {

@@ -11,6 +11,7 @@
 #include <torch/csrc/jit/passes/inliner.h>
 #include <torch/csrc/jit/passes/subgraph_rewrite.h>
 #include <torch/csrc/jit/runtime/graph_executor.h>
+#include <torch/csrc/jit/runtime/operator.h>
 #include <torch/csrc/jit/serialization/import.h>
 #include <torch/headeronly/version.h>
 
@@ -64,25 +65,36 @@ bool is_float(int64_t code) {
       at::isFloatingType(static_cast<at::ScalarType>(code));
 }
 
-// Lets the constants of a graph have one floating-point type, and the operations that name one give that.
-void convert(torch::jit::Block* block, at::ScalarType to) {
+// Lets the constants of a graph have one floating-point type and lie on one device, and the operations that name either
+// give that.
+void convert(torch::jit::Block* block, at::Device device, at::ScalarType to) {
   for (torch::jit::Node* node : block->nodes()) {
-    for (torch::jit::Block* inner : node->blocks()) convert(inner, to);
+    for (torch::jit::Block* inner : node->blocks()) convert(inner, device, to);
     if (node->kind() == c10::prim::Constant && node->hasAttribute(c10::attr::value)) {
       if (node->kindOf(c10::attr::value) == torch::jit::AttributeKind::t)
-        node->t_(c10::attr::value, converted(node->t(c10::attr::value), to));
+        node->t_(c10::attr::value, converted(node->t(c10::attr::value), to).to(device));
       continue;
     }
     const c10::FunctionSchema* schema = node->maybeSchema();
     if (!schema) continue;
     for (size_t i = 0; i < schema->arguments().size() && i < node->inputs().size(); ++i) {
-      if (schema->arguments()[i].name() != "dtype") continue;
-      auto code = torch::jit::toIValue(node->input(i));
-      if (!code || !code->isInt() || !is_float(code->toInt())) continue;
+      auto value = torch::jit::toIValue(node->input(i));
+      if (!value) continue;
+      const std::string& name = schema->arguments()[i].name();
+      IValue instead;
+      if (name == "dtype" && value->isInt() && is_float(value->toInt())) instead = static_cast<int64_t>(to);
+      if (name == "device" && value->isDevice()) instead = device;
+      if (instead.isNone()) continue;
       torch::jit::WithInsertPoint here(node);
-      node->replaceInput(i, node->owningGraph()->insertConstant(static_cast<int64_t>(to)));
+      node->replaceInput(i, node->owningGraph()->insertConstant(instead));
     }
   }
+}
+
+bool is_float_type(const c10::TypePtr& type) {
+  if (auto optional = type->cast<c10::OptionalType>()) return is_float_type(optional->getElementType());
+  if (auto list = type->cast<c10::ListType>()) return is_float_type(list->getElementType());
+  return type->kind() == c10::TypeKind::FloatType;
 }
 
 // The same function in operations that have second derivatives.
@@ -139,7 +151,7 @@ void prepare(Module& self, at::Device device, at::ScalarType dtype) {
   self.arguments.assign(all.begin() + 1, all.end());
   auto graph = torch::jit::toGraphFunction(method->function()).graph()->copy();
   torch::jit::Inline(*graph);
-  convert(graph->block(), dtype);
+  convert(graph->block(), device, dtype);
   torch::jit::AliasDb aliases(graph);
   for (size_t i = 1; i < graph->inputs().size(); ++i) self.is_written.push_back(aliases.hasWriters(graph->inputs()[i]));
   // The simple executor runs the operations as they stand: derivatives of any order are those of eager torch.
@@ -278,6 +290,20 @@ void ntl_configure() {
 
 // What operations give that make floating-point numbers of integers alone, in the whole process.
 void ntl_set_default(bool is_double) { c10::set_default_dtype(is_double ? caffe2::TypeMeta::Make<double>() : caffe2::TypeMeta::Make<float>()); }
+
+// Visits the parameters of the operation of a name like `aten::add.Tensor`, with whether each is a float and whether it is
+// given by name alone.
+bool ntl_operation(const char* name, void* context, void (*visit)(void*, const char*, uint32_t, uint32_t)) {
+  return guarded([&] {
+    std::string all(name);
+    size_t dot = all.find('.');
+    std::string overload = dot == std::string::npos ? "" : all.substr(dot + 1);
+    auto found = torch::jit::findOperatorFor(c10::OperatorName(all.substr(0, dot), overload));
+    TORCH_CHECK(found, "there is no operation ", all);
+    for (const auto& one : found->schema().arguments())
+      visit(context, one.name().c_str(), is_float_type(one.type()), one.kwarg_only());
+  });
+}
 
 Module* ntl_load(const char* data, size_t count, int device, bool is_double) {
   auto self = std::make_unique<Module>();

@@ -8,7 +8,10 @@ use std::{
 use tch::Tensor;
 use torch_sys::C_tensor;
 
-use crate::function::{Failure, Outcome};
+use crate::{
+    function::{Failure, Outcome},
+    table::VisitParameter,
+};
 
 #[repr(C)]
 struct Opaque(c_void);
@@ -21,6 +24,7 @@ unsafe extern "C" {
     fn ntl_loaded() -> u32;
     fn ntl_configure();
     fn ntl_set_default(is_double: bool);
+    fn ntl_operation(name: *const c_char, context: *mut c_void, visit: VisitParameter) -> bool;
     fn ntl_load(data: *const u8, count: usize, device: c_int, is_double: bool) -> *mut Opaque;
     fn ntl_free(module: *mut Opaque);
     fn ntl_parameters(module: *const Opaque, context: *mut c_void, give: Give) -> bool;
@@ -84,6 +88,15 @@ pub fn configure() {
 pub fn set_default(is_double: bool) {
     // SAFETY: it sets a number that libtorch reads.
     unsafe { ntl_set_default(is_double) }
+}
+
+/// Visits the parameters of an operation.
+///
+/// # Safety
+/// The context must be one that `visit` takes.
+pub unsafe fn operation(name: &CStr, context: *mut c_void, visit: VisitParameter) -> Outcome<()> {
+    // SAFETY: the name ends with NUL; the caller's promise.
+    checked(unsafe { ntl_operation(name.as_ptr(), context, visit) })
 }
 
 impl Module {

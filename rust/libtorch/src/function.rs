@@ -95,7 +95,7 @@ fn use_threads(threads: u32) {
 }
 
 impl Function {
-    /// Loads the archive, and runs it once at zeros to see what it gives.
+    /// Loads the archive, and runs it once to see what it gives.
     ///
     /// # Safety
     /// The request's pointers must be valid for what it says.
@@ -133,8 +133,11 @@ impl Function {
         let parameters = OnceLock::new();
         let mut function =
             Self { module, device, kind, n, m: 0, inputs, outputs: Vec::new(), parameters, is_mapped: true.into() };
-        let zeros = Tensor::f_zeros([n], (kind, device))?;
-        let outputs = tch::no_grad(|| function.module.forward(&function.arguments(&zeros)?, false))?;
+        // What is not defined at zeros, as the inverse of a matrix, is asked elsewhere.
+        let outputs = function.named(&Tensor::f_zeros([n], (kind, device))?).or_else(|failure| {
+            let elsewhere = Tensor::f_arange(n, (kind, device))?.f_add_scalar(1)?.f_square()?.f_sin()?;
+            function.named(&elsewhere).map_err(|_| failure)
+        })?;
         for (name, tensor) in outputs {
             // Comparisons are numbers 0 and 1, as on the native engine.
             if !tensor.is_floating_point() && tensor.kind() != Kind::Bool {
@@ -150,6 +153,11 @@ impl Function {
         }
         function.m = function.outputs.iter().map(Signature::numel).sum();
         Ok(function)
+    }
+
+    /// The outputs at x.
+    fn named(&self, x: &Tensor) -> Outcome<cpp::Named> {
+        tch::no_grad(|| self.module.forward(&self.arguments(x)?, false))
     }
 
     /// The parameters' names and sizes.
@@ -197,7 +205,7 @@ impl Function {
             && named.iter().zip(&self.outputs).all(|((_, found), expected)| found.size() == expected.shape);
         if !fits {
             return Err(Failure(
-                "the outputs have other shapes at this point than at zeros; a model of fixed shapes is needed"
+                "the outputs have other shapes at this point than when the model was compiled; one of fixed shapes is needed"
                     .to_owned(),
             ));
         }

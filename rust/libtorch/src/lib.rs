@@ -12,14 +12,14 @@ mod table;
 
 use std::{
     cell::RefCell,
-    ffi::{CString, c_char, c_void},
+    ffi::{CStr, CString, c_char, c_void},
     panic::{AssertUnwindSafe, catch_unwind},
     ptr,
     sync::OnceLock,
 };
 
 use function::{Failure, Function, Outcome};
-use table::{Request, TABLE_VERSION, Table, Visit};
+use table::{Request, TABLE_VERSION, Table, Visit, VisitParameter};
 
 thread_local! {
     static MESSAGE: RefCell<CString> = RefCell::default();
@@ -44,6 +44,14 @@ unsafe extern "C" fn message() -> *const c_char {
 
 unsafe extern "C" fn cuda_devices() -> u32 {
     guard(0, || Ok(function::cuda_devices()))
+}
+
+unsafe extern "C" fn operation(name: *const c_char, context: *mut c_void, visit: VisitParameter) -> u32 {
+    guard(0, || {
+        // SAFETY: the caller gives a text, and a context that `visit` takes.
+        unsafe { cpp::operation(CStr::from_ptr(name), context, visit) }?;
+        Ok(1)
+    })
 }
 
 unsafe extern "C" fn compile(request: *const Request) -> *mut c_void {
@@ -116,6 +124,7 @@ pub extern "C" fn native_torch_libtorch() -> *const Table {
             built_for,
             message,
             cuda_devices,
+            operation,
             compile,
             destroy,
             outputs,

@@ -86,11 +86,26 @@ fn faults(file: &str, numbers_of: &Value, backend: Backend, dtype: DType, tolera
     Ok(wrong.filter(|(_, d)| *d > tolerance).map(|(name, d)| format!("{name} differs by {d:.1e}")).collect())
 }
 
-fn compare(dtype: DType, tolerance: f64) {
+/// Files with those that hold torch's numbers for them.
+fn scripted() -> Vec<(String, String)> {
+    let all: Vec<(String, String)> = serde_json::from_value(json("scripted/index.json")).unwrap();
+    all.into_iter().map(|(file, numbers)| (format!("scripted/{file}"), numbers)).collect()
+}
+
+/// The same, of programs of torch.export as they were exported and in core form.
+fn foreign() -> Vec<(String, String)> {
+    let names: Vec<String> = serde_json::from_value(json("foreign/index.json")).unwrap();
+    let files =
+        |name: &String| ["", "_core"].map(|form| (format!("foreign/{name}{form}.pt2"), format!("foreign/{name}.json")));
+    names.iter().flat_map(files).collect()
+}
+
+#[track_caller]
+fn compare(files: Vec<(String, String)>, dtype: DType, tolerance: f64) {
     open();
     let mut wrong = Vec::new();
-    for (file, numbers) in serde_json::from_value::<Vec<(String, String)>>(json("scripted/index.json")).unwrap() {
-        match faults(&format!("scripted/{file}"), &json(&numbers), CPU, dtype, tolerance) {
+    for (file, numbers) in files {
+        match faults(&file, &json(&numbers), CPU, dtype, tolerance) {
             Ok(found) => wrong.extend(found.into_iter().map(|fault| format!("{file}: {fault}"))),
             Err(error) => wrong.push(format!("{file}: {error}")),
         }
@@ -100,12 +115,52 @@ fn compare(dtype: DType, tolerance: f64) {
 
 #[test]
 fn torchscript_runs_as_it_is_in_double() {
-    compare(DType::F64, 1e-11);
+    compare(scripted(), DType::F64, 1e-11);
 }
 
 #[test]
 fn torchscript_runs_as_it_is_in_single() {
-    compare(DType::F32, 2e-3);
+    compare(scripted(), DType::F32, 2e-3);
+}
+
+#[test]
+fn programs_run_call_by_call_in_double() {
+    compare(foreign(), DType::F64, 1e-11);
+}
+
+#[test]
+fn programs_run_call_by_call_in_single() {
+    compare(foreign(), DType::F32, 2e-3);
+}
+
+#[test]
+fn the_native_engine_names_what_it_lacks() {
+    // In core form, some of them are made of others.
+    for (file, _) in foreign().into_iter().filter(|(file, _)| !file.ends_with("_core.pt2")) {
+        let error = Function::of_model(&model(&file), None, &[], DType::F64, Backend::Native).err();
+        assert_eq!(error.map(|error| error.kind()), Some(native_torch::ErrorKind::Unsupported), "{file}");
+    }
+    let error = error_of(Function::of_model(&model("foreign/special.pt2"), None, &[], DType::F64, Backend::Native));
+    for words in ["aten.lgamma.default (", "aten.erfinv.default (", "cases/foreign.py line ", "\"libtorch\""] {
+        assert!(error.message().contains(words), "{words}: {error}");
+    }
+}
+
+#[test]
+fn what_libtorch_lacks_too_is_named() {
+    open();
+    let mut wrong = Vec::new();
+    for refused in json("foreign/refused/index.json").as_array().unwrap() {
+        let (file, words) = (refused["file"].as_str().unwrap(), refused["words"].as_str().unwrap());
+        let compile = |model: &Model| Function::of_model(model, None, &[], DType::F64, CPU).map(drop);
+        let opened = load::open(folder().join("foreign/refused").join(file)).and_then(|file| file.model());
+        match opened.and_then(|model| compile(&model)) {
+            Ok(()) => wrong.push(format!("{file} runs")),
+            Err(error) if !error.message().contains(words) => wrong.push(format!("{file}: {error}")),
+            Err(_) => {}
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]

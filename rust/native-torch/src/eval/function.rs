@@ -18,7 +18,7 @@ use crate::{
     Error, ErrorKind, Result,
     diff::{Pattern, Structure, hessian_structure, jacobian_structure},
     graph::{Dim, Graph, Named},
-    load::{Model, ModuleInput, Script},
+    load::{Model, ModuleInput, Program, Script},
     save,
     tensor::{DType, Real},
 };
@@ -180,7 +180,8 @@ impl Function {
     /// itself, and with the integers of those inputs that hold such.
     ///
     /// TorchScript runs on libtorch as it is, whatever its operations; what it holds as float numbers is converted to
-    /// `dtype`. Patterns are full then where the native engine does not know the operations.
+    /// `dtype`. Programs of torch.export whose operations no graph has run there call by call. Patterns are full then where
+    /// the native engine does not know the operations.
     pub fn of_model(
         model: &Model,
         shapes: Option<&[Vec<Dim>]>,
@@ -192,11 +193,41 @@ impl Function {
             (Model::Script(script), Backend::Libtorch(device)) => {
                 Self::of_script(script, shapes, integers, dtype, device)
             }
+            (Model::Program(program), Backend::Libtorch(device)) => {
+                Self::of_program(program, shapes, integers, dtype, device)
+            }
             _ => {
                 let graph = shapes.map_or_else(|| model.example(), |shapes| model.graph_of(shapes))?;
                 Self::compile_for(&graph.with_integers(integers)?, dtype, backend)
             }
         }
+    }
+
+    /// The graph on libtorch, or the program's own calls where no graph has its operations.
+    fn of_program(
+        program: &Program,
+        shapes: Option<&[Vec<Dim>]>,
+        integers: &[i64],
+        dtype: DType,
+        device: Device,
+    ) -> Result<Self> {
+        let graph = shapes.map_or_else(|| program.example(), |shapes| program.graph_of(shapes));
+        match graph.and_then(|graph| Self::on_libtorch(&graph.with_integers(integers)?, dtype, device)) {
+            Err(error) if error.kind() == ErrorKind::Unsupported => {}
+            done => return done,
+        }
+        checked(dtype)?;
+        let declared = libtorch::declared()?;
+        let (code, sizes) = program.source(shapes, &declared)?;
+        let signature =
+            |(input, shape): (ModuleInput, Vec<usize>)| (Signature { name: input.name, shape }, input.dtype);
+        let inputs: Vec<(Signature, DType)> = program.inputs().into_iter().zip(sizes).map(signature).collect();
+        let (given, floats) = given(&inputs, integers)?;
+        let mut module = Module::compile(&save::code(code, dtype)?, &given, dtype, device)?;
+        for (output, name) in module.outputs.iter_mut().zip(program.outputs()) {
+            name.clone_into(&mut output.name);
+        }
+        Self::of_module(module, None, floats)
     }
 
     fn of_script(
@@ -215,20 +246,7 @@ impl Function {
             }
             Err(error) => (inputs_of(script, shapes, error)?, None),
         };
-        let (mut given, mut floats, mut rest) = (Vec::new(), Vec::new(), integers);
-        for (signature, dtype) in &inputs {
-            if dtype.is_float() {
-                given.push(Input { shape: &signature.shape, integers: None });
-                floats.push(signature.clone());
-                continue;
-            }
-            let count = signature.shape.iter().product();
-            let (own, others) = rest.split_at_checked(count).ok_or_else(|| {
-                Error::argument(format!("input `{}` holds {count} integers; {} are left", signature.name, rest.len()))
-            })?;
-            rest = others;
-            given.push(Input { shape: &signature.shape, integers: Some(own) });
-        }
+        let (given, floats) = given(&inputs, integers)?;
         match (Module::compile(&script.archive()?, &given, checked(dtype)?, device), graph) {
             (Ok(module), graph) => Self::of_module(module, graph, floats),
             // Inputs that the code knows by keys, for one, are tensors of the graph.
@@ -543,6 +561,25 @@ fn no_precision(dtype: DType) -> Error {
 
 fn checked(dtype: DType) -> Result<DType> {
     if matches!(dtype, DType::F64 | DType::F32) { Ok(dtype) } else { Err(no_precision(dtype)) }
+}
+
+/// The inputs as libtorch takes them, with the integers of those that hold such, and those of floating-point numbers.
+fn given<'a>(inputs: &'a [(Signature, DType)], integers: &'a [i64]) -> Result<(Vec<Input<'a>>, Vec<Signature>)> {
+    let (mut given, mut floats, mut rest) = (Vec::new(), Vec::new(), integers);
+    for (signature, dtype) in inputs {
+        if dtype.is_float() {
+            given.push(Input { shape: &signature.shape, integers: None });
+            floats.push(signature.clone());
+            continue;
+        }
+        let count = signature.shape.iter().product();
+        let (own, others) = rest.split_at_checked(count).ok_or_else(|| {
+            Error::argument(format!("input `{}` holds {count} integers; {} are left", signature.name, rest.len()))
+        })?;
+        rest = others;
+        given.push(Input { shape: &signature.shape, integers: Some(own) });
+    }
+    Ok((given, floats))
 }
 
 /// The inputs of a script that has no graph, because of `error`.

@@ -49,6 +49,7 @@ use std::{
 pub use build::{CustomForward, ModuleInput};
 use contents::{Contents, Stored};
 pub use exported::Program;
+pub(crate) use exported::{Code, Parameter};
 use input::Input;
 pub use layers::Standard;
 pub use model::Model;

@@ -18,7 +18,7 @@ use std::{
     str::FromStr,
 };
 
-use crate::{Error, Result, graph::Graph, tensor::DType};
+use crate::{Error, Result, graph::Graph, load, tensor::DType};
 
 /// A format of files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -118,6 +118,13 @@ pub fn to_bytes(graph: &Graph, format: Format, float: DType) -> Result<Vec<u8>> 
 /// The graph as TorchScript in memory.
 pub fn script(graph: &Graph, float: DType) -> Result<Vec<u8>> {
     to_bytes(graph, Format::Script, float)
+}
+
+/// A program's own calls as TorchScript in memory.
+pub(crate) fn code(code: load::Code, float: DType) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    script::write_code(code, float, &mut bytes)?;
+    Ok(bytes)
 }
 
 /// Writes the graph to a file. The file appears when it is whole: one that is there is replaced then, so that a model may

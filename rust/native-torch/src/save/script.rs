@@ -3,13 +3,15 @@
 use std::{collections::HashSet, fmt::Write as _, io};
 
 use super::{
-    aten::{Argument, Call, Flow, Program, Size, Var, identifier},
+    aten::{Argument, Call, Flow, Kind, Names, Program, Size, Var, Variable, Weight, identifier},
     pickle::Pickle,
     weights,
     zip::Archive,
 };
 use crate::{
     Result,
+    graph::Type,
+    load::{self, NamedTensor},
     tensor::{DType, Tensor, contiguous_strides},
 };
 
@@ -22,13 +24,38 @@ const MODEL: &str = "Model";
 
 /// Writes the archive.
 pub(super) fn write(program: &Program, float: DType, to: &mut dyn io::Write) -> Result<()> {
+    let mut body = String::new();
+    statements(&mut body, program, &program.calls, 2);
+    archive(program, &body, float, to)
+}
+
+/// Writes the archive of a program whose calls are statements already.
+pub(super) fn write_code(code: load::Code, float: DType, to: &mut dyn io::Write) -> Result<()> {
+    let mut program = Program::default();
+    let mut paths = Names::default();
+    let mut variable = |name: String, ty: Type| {
+        program.variables.push(Variable { name, kind: Kind::Tensor(ty) });
+        Var(program.variables.len() - 1)
+    };
+    let open = || Type::sized(DType::F64, &[]);
+    program.inputs = code.inputs.into_iter().map(|name| variable(name, open())).collect();
+    for (name, NamedTensor { name: wanted, tensor, .. }) in code.weights {
+        let tensor = tensor?;
+        let var = variable(name, Type::sized(tensor.dtype(), tensor.shape()));
+        program.weights.push(Weight { name: paths.path(&wanted), tensor, var });
+    }
+    program.outputs = code.outputs.into_iter().map(|name| variable(name, open())).collect();
+    archive(&program, &code.body, float, to)
+}
+
+fn archive(program: &Program, body: &str, float: DType, to: &mut dyn io::Write) -> Result<()> {
     let numbers = weights::stored(&program.weights);
     let root = Module::tree(program);
     let mut archive = Archive::new(to, "archive");
     archive.record("version", VERSION)?;
     archive.record("byteorder", b"little")?;
     archive.record("data.pkl", &root.pickle(program, &numbers, float))?;
-    archive.record("code/__torch__.py", code(program, &root).as_bytes())?;
+    archive.record("code/__torch__.py", code(program, &root, body).as_bytes())?;
     let mut constants = Pickle::new();
     constants.tuple(|_| ());
     archive.record("constants.pkl", &constants.finish())?;
@@ -154,7 +181,13 @@ fn tensor(pickle: &mut Pickle, tensor: &Tensor, number: usize, float: DType) {
     let storage = match weights::dtype(tensor.dtype(), float) {
         DType::F64 => "DoubleStorage",
         DType::F32 => "FloatStorage",
+        DType::C128 => "ComplexDoubleStorage",
+        DType::C64 => "ComplexFloatStorage",
         DType::Bool => "BoolStorage",
+        DType::I32 => "IntStorage",
+        DType::I16 => "ShortStorage",
+        DType::I8 => "CharStorage",
+        DType::U8 => "ByteStorage",
         _ => "LongStorage",
     };
     let shape = tensor.shape();
@@ -179,8 +212,8 @@ fn tensor(pickle: &mut Pickle, tensor: &Tensor, number: usize, float: DType) {
     pickle.reduce();
 }
 
-/// The source of all classes.
-fn code(program: &Program, root: &Module) -> String {
+/// The source of all classes, forward with these statements.
+fn code(program: &Program, root: &Module, body: &str) -> String {
     let mut code = String::new();
     let tensors = |count: usize| match count {
         1 => "Tensor".to_owned(),
@@ -190,7 +223,7 @@ fn code(program: &Program, root: &Module) -> String {
         program.inputs.iter().map(|&input| format!(",\n    {}: Tensor", program.name(input))).collect();
     let mut forward = format!("  def forward(self: {MODULE}.{MODEL}{inputs}) -> {}:\n", tensors(program.outputs.len()));
     root.read(&mut forward, program, "self");
-    statements(&mut forward, program, &program.calls, 2);
+    forward += body;
     let outputs: Vec<&str> = program.outputs.iter().map(|&output| program.name(output)).collect();
     _ = match outputs[..] {
         [output] => writeln!(forward, "    return {output}"),

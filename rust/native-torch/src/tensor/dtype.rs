@@ -31,33 +31,33 @@ pub enum DType {
     C128,
 }
 
-/// Every dtype with torch's name and its size in bytes.
-const TABLE: [(DType, &str, usize); 21] = [
-    (DType::F64, "float64", 8),
-    (DType::F32, "float32", 4),
-    (DType::F16, "float16", 2),
-    (DType::BF16, "bfloat16", 2),
-    (DType::F8E4M3FN, "float8_e4m3fn", 1),
-    (DType::F8E4M3FNUZ, "float8_e4m3fnuz", 1),
-    (DType::F8E5M2, "float8_e5m2", 1),
-    (DType::F8E5M2FNUZ, "float8_e5m2fnuz", 1),
-    (DType::F8E8M0FNU, "float8_e8m0fnu", 1),
-    (DType::I64, "int64", 8),
-    (DType::I32, "int32", 4),
-    (DType::I16, "int16", 2),
-    (DType::I8, "int8", 1),
-    (DType::U64, "uint64", 8),
-    (DType::U32, "uint32", 4),
-    (DType::U16, "uint16", 2),
-    (DType::U8, "uint8", 1),
-    (DType::Bool, "bool", 1),
-    (DType::C32, "complex32", 4),
-    (DType::C64, "complex64", 8),
-    (DType::C128, "complex128", 16),
+/// Every dtype with torch's name, its size in bytes and the number that torch's C++ gives it.
+const TABLE: [(DType, &str, usize, i64); 21] = [
+    (DType::F64, "float64", 8, 7),
+    (DType::F32, "float32", 4, 6),
+    (DType::F16, "float16", 2, 5),
+    (DType::BF16, "bfloat16", 2, 15),
+    (DType::F8E4M3FN, "float8_e4m3fn", 1, 24),
+    (DType::F8E4M3FNUZ, "float8_e4m3fnuz", 1, 26),
+    (DType::F8E5M2, "float8_e5m2", 1, 23),
+    (DType::F8E5M2FNUZ, "float8_e5m2fnuz", 1, 25),
+    (DType::F8E8M0FNU, "float8_e8m0fnu", 1, 44),
+    (DType::I64, "int64", 8, 4),
+    (DType::I32, "int32", 4, 3),
+    (DType::I16, "int16", 2, 2),
+    (DType::I8, "int8", 1, 1),
+    (DType::U64, "uint64", 8, 29),
+    (DType::U32, "uint32", 4, 28),
+    (DType::U16, "uint16", 2, 27),
+    (DType::U8, "uint8", 1, 0),
+    (DType::Bool, "bool", 1, 11),
+    (DType::C32, "complex32", 4, 8),
+    (DType::C64, "complex64", 8, 9),
+    (DType::C128, "complex128", 16, 10),
 ];
 
 impl DType {
-    fn entry(self) -> (DType, &'static str, usize) {
+    fn entry(self) -> (DType, &'static str, usize, i64) {
         TABLE[self as usize]
     }
 
@@ -69,6 +69,16 @@ impl DType {
     /// The dtype of torch's name.
     pub fn from_name(name: &str) -> Option<Self> {
         TABLE.iter().find(|entry| entry.1 == name).map(|entry| entry.0)
+    }
+
+    /// The number by which TorchScript names it.
+    pub(crate) fn number(self) -> i64 {
+        self.entry().3
+    }
+
+    /// The dtype of such a number.
+    pub(crate) fn from_number(number: i64) -> Option<Self> {
+        TABLE.iter().find(|entry| entry.3 == number).map(|entry| entry.0)
     }
 
     /// The size of one element in bytes.
@@ -233,7 +243,7 @@ mod tests {
 
     #[test]
     fn the_table_is_in_the_order_of_the_enum() {
-        for (i, (dtype, name, _)) in TABLE.iter().enumerate() {
+        for (i, (dtype, name, ..)) in TABLE.iter().enumerate() {
             assert_eq!(*dtype as usize, i);
             assert_eq!(DType::from_name(name), Some(*dtype));
         }

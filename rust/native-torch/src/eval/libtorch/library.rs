@@ -1,8 +1,9 @@
 //! Finding and opening the backend's library.
 
 use std::{
-    ffi::CStr,
+    ffi::{CStr, CString, c_char, c_void},
     path::{Path, PathBuf},
+    ptr,
     sync::{Mutex, OnceLock, PoisonError},
 };
 
@@ -10,7 +11,7 @@ use super::{
     Info,
     table::{TABLE_VERSION, Table},
 };
-use crate::{Error, Result};
+use crate::{Error, Result, load::Parameter};
 
 /// What the library is called.
 const FILE: &str = "libnative_torch_libtorch.so";
@@ -56,6 +57,22 @@ impl Library {
         #[allow(unsafe_code)]
         let cuda_devices = unsafe { (self.table.cuda_devices)() } as usize;
         Info { path: self.path.clone(), version: version(self.table.libtorch), cuda_devices }
+    }
+
+    /// The parameters of an operation of libtorch, if it has the operation.
+    #[allow(unsafe_code)]
+    pub fn operation(&self, name: &str) -> Option<Vec<Parameter>> {
+        unsafe extern "C" fn push(context: *mut c_void, name: *const c_char, is_float: u32, is_keyword: u32) {
+            // SAFETY: the context is the list below; the backend promises the name for this call.
+            let (list, name) = unsafe { (&mut *context.cast::<Vec<Parameter>>(), CStr::from_ptr(name)) };
+            let name = name.to_string_lossy().into_owned();
+            list.push(Parameter { name, is_float: is_float != 0, is_keyword: is_keyword != 0 });
+        }
+        let name = CString::new(name).ok()?;
+        let mut found: Vec<Parameter> = Vec::new();
+        // SAFETY: `push` takes such a list, and the name ends with NUL.
+        let known = unsafe { (self.table.operation)(name.as_ptr(), ptr::from_mut(&mut found).cast(), push) };
+        (known != 0).then_some(found)
     }
 
     /// Why the last call of this thread failed.
@@ -216,8 +233,6 @@ fn check(table: &'static Table) -> Result<&'static Table> {
 #[cfg(test)]
 #[allow(unsafe_code)]
 mod tests {
-    use std::ffi::{c_char, c_void};
-
     use super::{super::table, *};
 
     unsafe extern "C" fn message() -> *const c_char {
@@ -231,6 +246,9 @@ mod tests {
     }
     unsafe extern "C" fn destroy(_: *mut c_void) {}
     unsafe extern "C" fn visit(_: *const c_void, _: *mut c_void, _: table::Visit) -> u32 {
+        0
+    }
+    unsafe extern "C" fn operation(_: *const c_char, _: *mut c_void, _: table::VisitParameter) -> u32 {
         0
     }
     unsafe extern "C" fn call(
@@ -252,6 +270,7 @@ mod tests {
             built_for: 0x02_0d_00,
             message,
             cuda_devices,
+            operation,
             compile,
             destroy,
             outputs: visit,
@@ -264,7 +283,7 @@ mod tests {
     fn other_versions_are_refused() {
         assert!(check(table(TABLE_VERSION, 0x02_0d_00)).is_ok());
         let old = check(table(TABLE_VERSION + 1, 0x02_0d_00)).err().unwrap();
-        assert!(old.message().contains("version 2 of the interface"), "{old}");
+        assert!(old.message().contains("version 3 of the interface"), "{old}");
         let other = check(table(TABLE_VERSION, 0x02_0c_01)).err().unwrap();
         assert!(other.message().contains("libtorch 2.13.0, but libtorch 2.12.1"), "{other}");
     }

@@ -13,7 +13,7 @@ use library::Library;
 pub(super) use module::{Input, Module};
 pub(super) use table::kind;
 
-use crate::Result;
+use crate::{Result, load::Parameter};
 
 /// What the loaded backend is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,4 +35,10 @@ pub struct Info {
 /// another version, and says what to do; with [`ErrorKind::Argument`](crate::ErrorKind) where another file is open already.
 pub fn open(path: Option<&Path>) -> Result<Info> {
     Library::get(path).map(Library::info)
+}
+
+/// The operations of libtorch by their names.
+pub(super) fn declared() -> Result<impl Fn(&str) -> Option<Vec<Parameter>>> {
+    let library = Library::get(None)?;
+    Ok(|name: &str| library.operation(name))
 }

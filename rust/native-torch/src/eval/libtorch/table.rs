@@ -3,7 +3,7 @@
 use std::ffi::{c_char, c_void};
 
 /// The version of [`Table`] and of all that it points to.
-pub const TABLE_VERSION: u32 = 1;
+pub const TABLE_VERSION: u32 = 2;
 
 /// What is computed; lengths for each point.
 pub mod kind {
@@ -47,6 +47,11 @@ pub struct Request {
 /// Takes the name, the shape and the rank of a tensor. The pointers are valid during the call.
 pub type Visit = unsafe extern "C" fn(context: *mut c_void, name: *const c_char, sizes: *const i64, rank: usize);
 
+/// Takes the name of a parameter and whether it is a float (or floats) and given by name alone: 1 or 0. The name is valid
+/// during the call.
+pub type VisitParameter =
+    unsafe extern "C" fn(context: *mut c_void, name: *const c_char, is_float: u32, is_keyword: u32);
+
 /// The functions of the backend, which its function `native_torch_libtorch` gives: it takes nothing, and the table is valid
 /// for ever. Those that return 0 fail, and `message` then says why.
 #[repr(C)]
@@ -61,6 +66,8 @@ pub struct Table {
     pub message: unsafe extern "C" fn() -> *const c_char,
     /// The number of CUDA devices that can be used.
     pub cuda_devices: unsafe extern "C" fn() -> u32,
+    /// Visits the parameters of the operation of a name like `aten::add.Tensor`, in order; 0 where there is none.
+    pub operation: unsafe extern "C" fn(name: *const c_char, context: *mut c_void, visit: VisitParameter) -> u32,
     /// Compiles a module; NULL on failure. Any number of threads may use it at once.
     pub compile: unsafe extern "C" fn(request: *const Request) -> *mut c_void,
     /// Frees a module.

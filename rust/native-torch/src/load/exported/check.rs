@@ -107,6 +107,40 @@ fn twice(name: &str) -> Error {
     Error::format(format!("the value `{}` is defined twice", printable(name)))
 }
 
+/// The operations that are not among those known, by name, each with the places where it is called.
+pub(super) fn places(graph: &Graph, is_known: &dyn Fn(&str) -> bool) -> Vec<(String, String)> {
+    /// More places than these are only counted.
+    const PLACES: usize = 3;
+    let mut found: Vec<(&str, Vec<&Node>)> = Vec::new();
+    for node in nodes(graph).into_iter().filter(|node| !is_known(&node.target)) {
+        match found.iter_mut().find(|entry| entry.0 == node.target) {
+            Some(entry) => entry.1.push(node),
+            None => found.push((&node.target, vec![node])),
+        }
+    }
+    let describe = |(target, nodes): (&str, Vec<&Node>)| {
+        let mut places: Vec<String> = nodes.iter().take(PLACES).map(|node| location(node)).collect();
+        places.dedup();
+        if nodes.len() > PLACES {
+            places.push(format!("{} more", nodes.len() - PLACES));
+        }
+        let name = target.strip_prefix("torch.ops.").unwrap_or(target);
+        (printable(name).into_owned(), places.join(", "))
+    };
+    found.into_iter().map(describe).collect()
+}
+
+/// An error that names all of these operations, if there are any.
+pub(super) fn refuse(missing: &[(String, String)], who: &str) -> Result<()> {
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let all: Vec<String> = missing.iter().map(|(name, places)| format!("{name} ({places})")).collect();
+    let s = if all.len() == 1 { "" } else { "s" };
+    let message = format!("the program calls {} operation{s} that {who}: {}", all.len(), all.join("; "));
+    Err(Error::unsupported(message))
+}
+
 /// A call as error messages name it: the operation, and where it stands in the model and in its source.
 pub(super) fn place(node: &Node) -> String {
     let target = node.target.strip_prefix("torch.ops.").unwrap_or(&node.target);

@@ -4,9 +4,11 @@
 //! are passed. Its calls become the operations of a graph when the sizes of the inputs are known.
 
 mod check;
+mod effects;
 mod layout;
 mod names;
 mod schema;
+mod source;
 mod symbols;
 mod translate;
 
@@ -17,11 +19,13 @@ use std::{
 };
 
 pub(super) use layout::{is_record_of_package, is_record_of_program};
+use source::Declared;
+pub(crate) use source::{Parameter, Source as Code};
 
 use super::{ModuleInput, NamedTensor, archive::Archive, records::printable, tensors::Described};
 use crate::{
     Error, Result,
-    graph::{Dim, Graph},
+    graph::{Dim, Graph, format_shape},
     tensor::{DType, Source, Storage},
 };
 
@@ -75,7 +79,8 @@ impl Program {
         mut constants: HashMap<String, Described>,
     ) -> Result<Self> {
         let schema::ExportedProgram { graph_module, range_constraints, torch_version } = exported;
-        let schema::GraphModule { graph, signature, module_call_graph, treespec_namedtuple_fields } = graph_module;
+        let schema::GraphModule { mut graph, signature, module_call_graph, treespec_namedtuple_fields } = graph_module;
+        effects::unwrap(&mut graph, &signature)?;
         check::graph(&graph)?;
         let root = module_call_graph.into_iter().find(|entry| entry.fqn.is_empty()).and_then(|entry| entry.signature);
         let mut state = Vec::new();
@@ -107,7 +112,7 @@ impl Program {
                         printable(&custom_obj_name)
                     )));
                 }
-                schema::InputSpec::Token(_) => continue,
+                schema::InputSpec::Token { .. } => continue,
             };
             let place = format!("{kind} `{}`", printable(&name));
             let found = from.get(&name).cloned();
@@ -175,14 +180,17 @@ impl Program {
 
     /// The graph for the least sizes that the program takes, but at least 1, where it leaves them open.
     pub fn example(&self) -> Result<Graph> {
+        self.graph_of(&self.least())
+    }
+
+    fn least(&self) -> Vec<Vec<Dim>> {
         let least = |dim: &Dim| match dim {
             Dim::Symbol(symbol) => {
                 Dim::Size(symbols::bounds(&self.ranges, symbol).map_or(1, |(least, _)| least.max(1)))
             }
             other => other.clone(),
         };
-        let shapes: Vec<Vec<Dim>> = self.inputs.iter().map(|input| input.shape.iter().map(least).collect()).collect();
-        self.graph_of(&shapes)
+        self.inputs.iter().map(|input| input.shape.iter().map(least).collect()).collect()
     }
 
     /// How many calls the program makes of each operation, by name.
@@ -216,15 +224,29 @@ impl Program {
     /// The graph for inputs of these shapes, one for each of [`Program::inputs`]. Fails where a size is not one that the
     /// program was exported for, and names all operations that are not supported.
     pub fn graph_of(&self, shapes: &[Vec<Dim>]) -> Result<Graph> {
-        if !self.unsupported.is_empty() {
-            let all: Vec<String> = self.unsupported.iter().map(|(name, places)| format!("{name} ({places})")).collect();
-            let s = if all.len() == 1 { "" } else { "s" };
-            return Err(Error::unsupported(format!(
-                "the program calls {} operation{s} that the engine does not have: {}",
-                all.len(),
-                all.join("; ")
-            )));
-        }
+        check::refuse(&self.unsupported, "the engine does not have").map_err(|error| {
+            Error::unsupported(format!("{}; the backend \"libtorch\" may have them", error.message()))
+        })?;
+        self.check(shapes)?;
+        translate::graph(self, shapes)
+    }
+
+    /// The calls as TorchScript for inputs of these shapes, or of the least that the program takes: every operation that
+    /// libtorch declares, whether a graph has it or not. Gives the sizes of the inputs as well.
+    pub(crate) fn source(&self, shapes: Option<&[Vec<Dim>]>, declared: Declared) -> Result<(Code, Vec<Vec<usize>>)> {
+        let least = self.least();
+        let shapes = shapes.unwrap_or(&least);
+        self.check(shapes)?;
+        let sizes = |(input, shape): (&Input, &Vec<Dim>)| {
+            shape.iter().map(Dim::size).collect::<Option<_>>().ok_or_else(|| {
+                Error::argument(format!("input `{}` has shape {}; give all sizes", input.name, format_shape(shape)))
+            })
+        };
+        Ok((source::source(self, declared)?, self.inputs.iter().zip(shapes).map(sizes).collect::<Result<_>>()?))
+    }
+
+    /// Checks that the program was exported for inputs of these shapes.
+    fn check(&self, shapes: &[Vec<Dim>]) -> Result<()> {
         if shapes.len() != self.inputs.len() {
             return Err(Error::argument(format!(
                 "the model has {} input(s), but {} shape(s) were given",
@@ -233,10 +255,7 @@ impl Program {
             )));
         }
         let mut check = symbols::Check::new(&self.ranges);
-        for (input, shape) in self.inputs.iter().zip(shapes) {
-            check.input(&input.name, &input.shape, shape)?;
-        }
-        translate::graph(self, shapes)
+        self.inputs.iter().zip(shapes).try_for_each(|(input, shape)| check.input(&input.name, &input.shape, shape))
     }
 }
 

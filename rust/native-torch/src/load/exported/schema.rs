@@ -80,8 +80,8 @@ pub(super) enum Argument {
     AsSymInt(SymArgument),
     AsSymInts(Vec<SymArgument>),
     AsScalarType(u8),
-    AsMemoryFormat(de::IgnoredAny),
-    AsLayout(de::IgnoredAny),
+    AsMemoryFormat(u8),
+    AsLayout(u8),
     AsDevice(de::IgnoredAny),
     AsBool(bool),
     AsBools(Vec<bool>),
@@ -94,10 +94,17 @@ pub(super) enum Argument {
     AsSymFloat(SymArgument),
     AsSymFloats(Vec<SymArgument>),
     AsOptionalTensor(OptionalTensor),
-    AsComplex(de::IgnoredAny),
+    AsComplex(Complex),
     AsNestedTensors(Vec<Vec<Name>>),
     AsIntLists(Vec<Vec<i64>>),
     AsStringToArgument(de::IgnoredAny),
+    AsFloatLists(Vec<Vec<Number>>),
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(super) struct Complex {
+    pub real: Number,
+    pub imag: Number,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -145,7 +152,9 @@ pub(super) enum InputSpec {
     CustomObj {
         custom_obj_name: String,
     },
-    Token(de::IgnoredAny),
+    Token {
+        arg: Name,
+    },
     /// A value that is no tensor, which was the same whenever the model was called.
     ConstantInput(de::IgnoredAny),
 }

@@ -17,36 +17,16 @@ use crate::{
 };
 
 /// Operations of torch that only wrap a graph, which is called with the arguments behind it.
-const WRAPPERS: [&str; 2] =
+pub(super) const WRAPPERS: [&str; 2] =
     ["torch.ops.higher_order.wrap_with_set_grad_enabled", "torch.ops.higher_order.wrap_with_autocast"];
 
 /// Operations of torch that run graphs as values decide.
-const CONTROL: [&str; 2] = ["torch.ops.higher_order.cond", "torch.ops.higher_order.while_loop"];
+pub(super) const CONTROL: [&str; 2] = ["torch.ops.higher_order.cond", "torch.ops.higher_order.while_loop"];
 
 /// The operations that are not known, by name, each with the places where it is called.
 pub(super) fn unsupported(graph: &Calls) -> Vec<(String, String)> {
-    /// More places than these are only counted.
-    const PLACES: usize = 3;
-    let mut found: Vec<(&str, Vec<&Node>)> = Vec::new();
-    for node in check::nodes(graph) {
-        if aten::find(&node.target).is_some() || WRAPPERS.iter().chain(&CONTROL).any(|known| *known == node.target) {
-            continue;
-        }
-        match found.iter_mut().find(|entry| entry.0 == node.target) {
-            Some(entry) => entry.1.push(node),
-            None => found.push((&node.target, vec![node])),
-        }
-    }
-    let describe = |(target, nodes): (&str, Vec<&Node>)| {
-        let mut places: Vec<String> = nodes.iter().take(PLACES).map(|node| check::location(node)).collect();
-        places.dedup();
-        if nodes.len() > PLACES {
-            places.push(format!("{} more", nodes.len() - PLACES));
-        }
-        let name = target.strip_prefix("torch.ops.").unwrap_or(target);
-        (printable(name).into_owned(), places.join(", "))
-    };
-    found.into_iter().map(describe).collect()
+    let own = |target: &str| WRAPPERS.iter().chain(&CONTROL).any(|known| *known == target);
+    check::places(graph, &|target| aten::find(target).is_some() || own(target))
 }
 
 /// The graph of a program for inputs of these shapes.
@@ -293,6 +273,7 @@ fn item(argument: &Argument, values: &HashMap<&str, Item>, missing: &dyn Fn(&str
         Argument::AsInt(value) => Item::Int(*value),
         Argument::AsInts(values) => Item::ints(values.iter().copied()),
         Argument::AsIntLists(lists) => Item::List(lists.iter().map(|list| Item::ints(list.iter().copied())).collect()),
+        Argument::AsFloatLists(_) => return Err(Error::unsupported("a list of lists of numbers")),
         Argument::AsFloat(value) => Item::Float(value.0),
         Argument::AsFloats(values) => Item::List(values.iter().map(|value| Item::Float(value.0)).collect()),
         Argument::AsString(text) | Argument::AsOperator(text) => Item::Text(text.as_str().into()),

@@ -724,28 +724,13 @@ impl<'a> Machine<'a> {
     }
 }
 
-/// The element types by the numbers that torch's C++ gives them.
-const DTYPES: [(i64, DType); 10] = [
-    (0, DType::U8),
-    (1, DType::I8),
-    (2, DType::I16),
-    (3, DType::I32),
-    (4, DType::I64),
-    (5, DType::F16),
-    (6, DType::F32),
-    (7, DType::F64),
-    (11, DType::Bool),
-    (15, DType::BF16),
-];
-
 fn dtype(code: i64) -> Result<DType> {
-    let found = DTYPES.iter().find(|entry| entry.0 == code).map(|entry| entry.1);
-    found.ok_or_else(|| Error::unsupported(format!("the dtype of number {code}")))
+    DType::from_number(code).ok_or_else(|| Error::unsupported(format!("the dtype of number {code}")))
 }
 
 /// The number of an element type. All that is computed in floating point counts as float32, torch's default, whatever
 /// precision the caller computes in.
 pub(super) fn code(dtype: DType) -> i64 {
     let dtype = if dtype.is_float() { DType::F32 } else { dtype };
-    DTYPES.iter().find(|entry| entry.1 == dtype).map_or(6, |entry| entry.0)
+    dtype.number()
 }

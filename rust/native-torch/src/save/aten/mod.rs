@@ -8,6 +8,6 @@ mod nodes;
 mod unary;
 mod writer;
 
-pub(super) use call::{Argument, Block, Call, Flow, Kind, Program, Size, Var, Weight};
-pub(super) use names::identifier;
+pub(super) use call::{Argument, Block, Call, Flow, Kind, Program, Size, Var, Variable, Weight};
+pub(super) use names::{Names, identifier};
 pub(super) use writer::program;

@@ -131,7 +131,7 @@ pub(in crate::save) fn identifier(text: &str) -> bool {
 
 /// The names that are taken.
 #[derive(Debug, Default)]
-pub(super) struct Names(HashSet<String>);
+pub(in crate::save) struct Names(HashSet<String>);
 
 impl Names {
     /// An identifier as near as may be to the wanted name.
