@@ -1700,8 +1700,8 @@ NtStatus nt_function_compile(const struct NtModel *model,
  * "cpu" alone. NULL stands for "native" and "cpu". The rest is as for `nt_function_compile`.
  *
  * libtorch is opened when it is first asked for (`nt_libtorch_open`). Programs that torch.jit.save wrote run on it as they
- * are, whatever their operations; where the native engine does not know these, patterns are full and bounds infinite.
- * Other models are handed to it as TorchScript. What was saved on another device is moved.
+ * are, and those of torch.export call by call where the native engine does not know their operations; patterns are full
+ * then and bounds infinite. Other models are handed to it as TorchScript. What was saved on another device is moved.
  *
  * In addition, `NT_ERROR_ARGUMENT`: there is no such backend or device. `NT_ERROR_UNSUPPORTED`: the libtorch backend is
  * not there or of another version, the device is not there, or libtorch lacks an operation; the message says what to do.

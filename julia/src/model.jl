@@ -104,8 +104,8 @@ A model that begins with an Embedding takes `integers`: rows of the table, flat 
 from 0. They are no part of `x` and stay as they are in the function, which is not kept: other integers are another call.
 
 With `backend = "libtorch"` libtorch computes, on the `device` `"cpu"`, `"cuda"` or `"cuda:1"`, or on that of
-[`set_torch_device!`](@ref): see [`libtorch`](@ref). A program that `torch.jit.save` wrote runs there as it is, whatever its
-operations.
+[`set_torch_device!`](@ref): see [`libtorch`](@ref). A program of `torch.jit.save` or `torch.export`
+runs there whatever its operations.
 
 Throws [`InvalidArgumentError`](@ref) if the size does not fit the model, if there are more or fewer inputs or integers
 than expected, or for an integer that is no row of the table; [`UnsupportedError`](@ref) for a layer that is custom or not

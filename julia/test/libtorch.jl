@@ -46,3 +46,26 @@ end
     native = NativeTorch.compile(m, (1, 10))
     @test refuses(() -> NativeTorch.parameter_gradient(native, x, [2.0]), NativeTorch.UnsupportedError, "libtorch")
 end
+
+@testset Counted "Programs with operations that the native engine does not have" begin
+    # The fixtures hold numbers in torch's order, Julia's arrays are the other way round.
+    from_torch(numbers, size) = permutedims(reshape(Float64.(numbers), reverse(size)), length(size):-1:1)
+    for name in ("special", "spectral", "choosing", "counting")
+        m = NativeTorch.load(fixture_path("foreign", "$name.pt2"))
+        expected = Json.read_file(fixture_path("foreign", "$name.json"))
+        size = Tuple(Int.(expected["shapes"][1]))
+        x, mu = from_torch(expected["x"], size), Float64.(expected["mu"])
+        @test refuses(() -> m(x), NativeTorch.UnsupportedError, "aten.", "libtorch")
+        engine = (backend = "libtorch",)
+        y = m(x; engine...)
+        @test difference(y, from_torch(expected["y"], Base.size(y))) <= 1e-11
+        n, rows = length(x), length(mu)
+        J = NativeTorch.jacobian(m, x; engine...)
+        @test difference(J, from_torch(expected["jacobian"], (rows, n))) <= 1e-11
+        H = NativeTorch.hessian_lagrangian(m, x, mu; engine...)
+        @test difference(H, from_torch(expected["hessian"], (n, n))) <= 1e-11
+    end
+    custom = NativeTorch.load(fixture_path("foreign", "refused", "custom.pt2"))
+    on_libtorch = () -> custom(zeros(2, 3); backend = "libtorch")
+    @test refuses(on_libtorch, NativeTorch.UnsupportedError, "mylib.foo", "layer `0`", "foreign.py line")
+end

@@ -20,3 +20,21 @@ end
         @test abs(libtorch[3] - native[3]) <= 1e-8
     end
 end
+
+@testset Counted "A gray box that the native engine cannot evaluate" begin
+    m = NativeTorch.load(fixture_path("foreign", "special.pt2"))
+    start = [0.3 * sin(i + 2j) for i in 1:2, j in 1:3]
+    values = map((true, false)) do hessian
+        model = silent_model(Ipopt.Optimizer; tol = 1e-10)
+        x = [@variable(model, lower_bound = -1, upper_bound = 1, start = start[i, j]) for i in 1:2, j in 1:3]
+        y, formulation = NativeTorch.add_predictor(
+            model, m, vec(permutedims(x)); gray_box = true, backend = "libtorch", hessian = hessian)
+        @objective(model, Min, sum(y .^ 2) + sum(x .^ 2))
+        optimize!(model)
+        @test is_solved_and_feasible(model)
+        @test NativeTorch.formulation_error(formulation) <= 1e-8
+        @test difference(value.(y), vec(permutedims(m(value.(x); backend = "libtorch")))) <= 1e-8
+        objective_value(model)
+    end
+    @test abs(values[1] - values[2]) <= 1e-6
+end

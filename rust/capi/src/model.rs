@@ -194,7 +194,10 @@ impl NtModel {
     fn with_inputs(&self, shapes: &[Vec<Dim>], integers: &[i64]) -> Result<Self> {
         let graph = match self.graph_of(shapes) {
             Ok(graph) => Ok(Arc::new(graph.with_integers(integers)?)),
-            Err(error) if error.kind() == ErrorKind::Unsupported && matches!(*self.root, Model::Script(_) | Model::Program(_)) => {
+            Err(error)
+                if error.kind() == ErrorKind::Unsupported
+                    && matches!(*self.root, Model::Script(_) | Model::Program(_)) =>
+            {
                 Err(error)
             }
             Err(error) => return Err(error),

@@ -3,13 +3,10 @@
 mod abi;
 mod foreign;
 
-use std::{
-    ffi::{CStr, CString, c_char, c_void},
-    ptr,
-};
+use std::ffi::{CStr, CString, c_void};
 
 use foreign::*;
-use native_torch_conformance::{Api, Function, Model, Outcome, suite};
+use native_torch_conformance::{Function, Kind, Model, Order, Outcome, Precision, suite};
 
 suite!(Foreign);
 

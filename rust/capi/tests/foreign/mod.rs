@@ -29,6 +29,13 @@ macro_rules! opaque {
 opaque!(CModel, CValue, CFunction, CWorkspace, CFormulation, CBounds);
 
 #[repr(C)]
+pub struct CLibtorch {
+    pub version: *const c_char,
+    pub path: *const c_char,
+    pub cuda_devices: usize,
+}
+
+#[repr(C)]
 pub struct CReader {
     pub context: *mut c_void,
     pub length: u64,
@@ -325,6 +332,7 @@ pub type Point = CSlice<f64>;
 macro_rules! functions {
     ($($name:ident: fn($($argument:ty),*) -> $result:ty;)*) => {
         #[allow(non_snake_case)]
+        #[allow(dead_code, reason = "the libtorch backend is opened where it is built")]
         pub struct Functions {
             $(pub $name: unsafe extern "C" fn($($argument),*) -> $result,)*
         }
@@ -344,6 +352,7 @@ pub type Release = extern "C" fn(*mut c_void);
 
 functions! {
     nt_last_error: fn() -> *const c_char;
+    nt_libtorch_open: fn(*const c_char, *mut CLibtorch) -> i32;
     nt_model_open: fn(*const c_char, *mut *mut CModel) -> i32;
     nt_model_open_bytes: fn(CSlice<u8>, Release, *mut c_void, *mut *mut CModel) -> i32;
     nt_model_open_reader: fn(*const CReader, *mut *mut CModel) -> i32;
@@ -812,8 +821,7 @@ impl Model for ForeignModel {
             Precision::Single => 1,
         };
         let (shape, backend) = (read_or_null(shape), super::backend().as_ptr());
-        let compile =
-            |out| unsafe { (C.nt_function_compile_for)(self.0, shape, dtype, backend, c"cpu".as_ptr(), out) };
+        let compile = |out| unsafe { (C.nt_function_compile_for)(self.0, shape, dtype, backend, c"cpu".as_ptr(), out) };
         made(compile).map(ForeignFunction)
     }
 

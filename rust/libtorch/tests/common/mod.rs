@@ -1,10 +1,17 @@
 //! The library under test.
 
+use std::path::PathBuf;
+
 use native_torch::eval::libtorch;
 
-/// Opens the library that `cargo build` put beside the tests.
-pub fn open() -> libtorch::Info {
+/// The library that `cargo build` put beside the tests.
+pub fn library() -> PathBuf {
     let test = std::env::current_exe().unwrap();
-    let library = test.ancestors().nth(2).unwrap().join("libnative_torch_libtorch.so");
-    libtorch::open(Some(&library)).unwrap()
+    test.ancestors().nth(2).unwrap().join("libnative_torch_libtorch.so")
+}
+
+/// Opens it in this process's own copy of the engine.
+#[allow(dead_code, reason = "the C ABI has another one")]
+pub fn open() -> libtorch::Info {
+    libtorch::open(Some(&library())).unwrap()
 }
