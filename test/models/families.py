@@ -129,6 +129,18 @@ def numbers(model, inputs, v):
     return y.detach().reshape(-1), torch.cat([g.reshape(-1) for g in gradients])
 
 
+def drawn(model, shapes):
+    """A point, and v, at which rounding decides nothing: beside a kink, single precision may take either side."""
+    for _ in range(20):
+        inputs = [torch.randn(shape) for shape in shapes]
+        v = torch.randn(model(*inputs).shape)
+        _, here = numbers(model, inputs, v)
+        _, beside = numbers(model, [x * (1 + 1e-6 * torch.randn_like(x)) for x in inputs], v)
+        if (here - beside).abs().max() <= 1e-3 * here.abs().max():
+            break
+    return inputs, v
+
+
 def main(name, folder):
     folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
@@ -138,12 +150,10 @@ def main(name, folder):
     model.eval()
     for parameter in model.parameters():
         parameter.requires_grad_(False)
-    inputs = [torch.randn(shape) for shape in shapes]
-    arrays = {"x": torch.cat([x.reshape(-1) for x in inputs])}
-    v = torch.randn(model(*inputs).shape)
-    arrays["v"] = v.reshape(-1)
     # Not through the fast path of attention, which has no derivative.
     torch.backends.mha.set_fastpath_enabled(False)
+    inputs, v = drawn(model, shapes)
+    arrays = {"x": torch.cat([x.reshape(-1) for x in inputs]), "v": v.reshape(-1)}
     arrays["y32"], arrays["vjp32"] = numbers(model, inputs, v)
     failed = {}
 
