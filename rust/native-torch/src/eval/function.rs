@@ -329,6 +329,12 @@ impl Function {
         &self.outputs
     }
 
+    /// The element-wise chains that are computed together, as the numbers of the graph's nodes: an operation, and those
+    /// that follow it with an element of what the chain has for each of their own. None on libtorch.
+    pub fn chains(&self) -> Vec<Vec<usize>> {
+        either!(&self.engine, plan => plan.chains().collect(), _module => Vec::new())
+    }
+
     /// Buffers for one call at a time, on one thread.
     pub fn workspace(&self) -> Workspace {
         let threads = match &self.engine {

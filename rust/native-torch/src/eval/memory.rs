@@ -126,6 +126,8 @@ pub(super) struct Pass<T> {
     /// Lower triangles of Hessians.
     pub hessian: Vec<T>,
     pub scratch: Scratch<T>,
+    /// Blocks of the links of a chain.
+    pub chain: Vec<T>,
 }
 
 /// Adjoints, and which slots a pass has written.
@@ -160,6 +162,7 @@ impl<T: Real> Memory<T> {
                 curved: Vec::new(),
                 hessian: Vec::new(),
                 scratch: Scratch::new(threads),
+                chain: Vec::new(),
             },
         }
     }

@@ -3,6 +3,7 @@
 
 mod backend;
 mod call;
+mod chain;
 mod function;
 mod hessian;
 mod jacobian;

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::{
+    chain::Chain,
     kernels::{At, Operands, Place, Scratch, Write},
     matrix::convert,
     memory::{Adjoints, Layout, Memory, Pass, Slots, grown},
@@ -24,7 +25,7 @@ impl<T: Real> Plan<T> {
         let layout = &self.layouts.kept;
         if memory.points != points || !self.is_known(memory, x) {
             memory.points = 0;
-            self.run(layout, memory, points, x);
+            self.run(layout, true, memory, points, x);
             memory.points = points;
         }
         let values = Slots::new(layout, &memory.values[..layout.total * points]);
@@ -54,18 +55,19 @@ impl<T: Real> Plan<T> {
         if self.layouts.kept.total * points <= KEEP {
             return self.values(memory, points, x).0.values;
         }
-        let layout = &self.layouts.passing;
+        let layout = &self.layouts.values;
         memory.points = 0;
-        self.run(layout, memory, points, x);
+        self.run(layout, false, memory, points, x);
         Slots::new(layout, &memory.values)
     }
 
     /// The elements of values that one point takes where only f is asked for.
     pub fn value_room(&self) -> usize {
-        if self.layouts.kept.total <= KEEP { self.layouts.kept.total } else { self.layouts.passing.total }
+        if self.layouts.kept.total <= KEEP { self.layouts.kept.total } else { self.layouts.values.total }
     }
 
-    fn run<N: Real>(&self, layout: &Layout, memory: &mut Memory<T>, points: usize, x: &[N]) {
+    /// Computes the values, chain by chain; all of them are kept, or the last one of each chain as long as it is needed.
+    fn run<N: Real>(&self, layout: &Layout, kept: bool, memory: &mut Memory<T>, points: usize, x: &[N]) {
         let values = grown(&mut memory.values, layout.total * points);
         let mut offset = 0;
         for &slot in &self.inputs {
@@ -74,11 +76,27 @@ impl<T: Real> Plan<T> {
             interleave(points, |p| &x[p * self.n + offset..][..size], value);
             offset += size;
         }
-        for step in &self.steps {
-            let length = self.sizes[step.result] * points;
-            let (slots, y) = Slots::writing(layout, values, step.result, points, length);
-            let x = Operands { slots, places: &step.operands, points };
-            step.kernel.forward(x, y, &mut memory.pass.scratch);
+        let Pass { scratch, chain: blocks, .. } = &mut memory.pass;
+        for chain in &self.chains {
+            let (head, links) = (&self.steps[chain.start], &self.steps[chain.start + 1..chain.end]);
+            let length = self.sizes[head.result] * points;
+            if links.is_empty() {
+                let (slots, y) = Slots::writing(layout, values, head.result, points, length);
+                let x = Operands { slots, places: &head.operands, points };
+                head.kernel.forward(x, y, scratch);
+                continue;
+            }
+            let (slot, whole) = if kept { (head.result, length * chain.len()) } else { (head.result + links.len(), length) };
+            let (slots, all) = Slots::writing(layout, values, slot, points, whole);
+            let (y, rest) = all.split_at_mut(length);
+            let results = if kept { rest } else { grown(blocks, Chain::<T>::room(links.len())) };
+            let x = Operands { slots, places: &head.operands, points };
+            let mut chain = Chain::new(links, head.result, slots, points, results, kept);
+            if (0..head.operands.len()).any(|operand| head.kernel.is_elementwise(operand)) {
+                chain.lead(head, x, y);
+            } else {
+                head.kernel.forward_chain(x, y, scratch, &mut chain);
+            }
         }
     }
 }

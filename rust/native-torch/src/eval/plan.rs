@@ -1,6 +1,9 @@
 //! Compiles a graph to steps over numbered slots, and decides where and which way derivatives go.
 
+use std::ops::Range;
+
 use super::{
+    chain::chains,
     kernels::{
         Kernel, Operands, Place, Scratch, constant,
         contraction::{Contraction, contractions},
@@ -20,6 +23,8 @@ const ROOM: usize = 4 << 20;
 /// A graph with all sizes known, ready to run. It never changes; each thread brings a [`Memory`].
 pub(super) struct Plan<T> {
     pub steps: Vec<Step<T>>,
+    /// The steps whose values are computed together, one range after another.
+    pub chains: Vec<Range<usize>>,
     /// The number of elements of each slot.
     pub sizes: Vec<usize>,
     /// Slots of the inputs.
@@ -50,6 +55,9 @@ pub(super) struct Step<T> {
 pub(super) struct Layouts {
     /// Everything stays.
     pub kept: Layout,
+    /// Values only: what is no longer needed makes room, in the order of the chains. Of a chain, only the last result is
+    /// there; it takes its place when the first is computed.
+    pub values: Layout,
     /// What is no longer needed makes room; in the order of the steps or against it.
     pub passing: Layout,
     /// As `passing`, without the input's tangents that `first` need not read.
@@ -170,7 +178,15 @@ impl<T: Real> Plan<T> {
             first: None,
             last: None,
             split: 0,
-            layouts: Layouts { kept: none(), passing: none(), tangents: none(), adjoints: none(), bent: none() },
+            layouts: Layouts {
+                kept: none(),
+                values: none(),
+                passing: none(),
+                tangents: none(),
+                adjoints: none(),
+                bent: none(),
+            },
+            chains: chains(&steps, &outputs),
             steps,
             sizes,
             outputs,
@@ -219,6 +235,7 @@ impl<T: Real> Plan<T> {
             }
         }
         self.layouts.kept = Layout::apart(&lives);
+        self.layouts.values = Layout::shared(&self.lives_of_values(&lives));
         self.layouts.passing = Layout::shared(&lives);
         let without = |slot: Option<usize>| {
             let mut lives = lives.clone();
@@ -231,6 +248,25 @@ impl<T: Real> Plan<T> {
             (lives[left].to, lives[right].to) = (usize::MAX, usize::MAX);
         }
         self.layouts.bent = Layout::shared(&lives);
+    }
+
+    /// The nodes of the chains of more than one step.
+    pub fn chains(&self) -> impl Iterator<Item = Vec<usize>> {
+        let chains = self.chains.iter().filter(|chain| chain.len() > 1);
+        chains.map(|chain| self.steps[chain.clone()].iter().map(|step| step.node).collect())
+    }
+
+    /// The lives of values by chains, from those by steps.
+    fn lives_of_values(&self, lives: &[Life]) -> Vec<Life> {
+        let mut of_step: Vec<usize> = vec![0];
+        self.chains.iter().enumerate().for_each(|(i, chain)| of_step.extend(chain.clone().map(|_| i + 1)));
+        let time = |step: usize| of_step.get(step).copied().unwrap_or(usize::MAX);
+        let mut lives: Vec<Life> =
+            lives.iter().map(|life| Life { size: life.size, from: time(life.from), to: time(life.to) }).collect();
+        for chain in &self.chains {
+            self.steps[chain.start..chain.end - 1].iter().for_each(|step| lives[step.result].size = 0);
+        }
+        lives
     }
 
     /// Operations of a pass with one direction through the steps before `end`, without one of them.

@@ -1,11 +1,14 @@
 //! Passes: graphs to graphs that compute the same with less. Values that are left keep their numbers, so that bounds of
-//! the one hold for the other; sums are rounded otherwise.
+//! the one hold for the other; sums are rounded otherwise. BatchNorms go into convolutions and linear layers by [`affine`].
 //!
 //! | pass | what it does |
 //! |---|---|
 //! | [`constants`] | what depends on parameters alone is computed once |
 //! | [`affine`] | chains of linear layers, convolutions, BatchNorms and arithmetic with constants become one layer each |
 //! | [`dead`] | what no output depends on is left out |
+//!
+//! Element-wise chains are fused where a graph is compiled, and not in the graph, whose values derivatives and bounds need:
+//! [`Function::chains`](crate::eval::Function::chains) tells which they are.
 
 mod affine;
 mod constants;

@@ -1,7 +1,7 @@
 //! Functions of two elements with broadcasting, concatenation, and rows of tables.
 
 use super::{
-    At, Kernel, Operands, Scratch, Write,
+    At, Kernel, Operands, Part, Scratch, Write,
     unary::{scale_points, scale_rows},
 };
 use crate::{
@@ -92,30 +92,56 @@ impl Binary {
 
     /// `out[e, p] = f(a, b)` for the operands' elements behind each element of the result.
     fn map<T: Real>(&self, x: Operands<T>, out: &mut [T], f: impl Fn(T, T) -> T) {
-        let points = x.points;
-        let ((a, a_constant), (b, b_constant)) = (x.get(0), x.get(1));
-        let steps = [if a_constant { 1 } else { points }, if b_constant { 1 } else { points }];
-        if self.places[0].is_identity() && !a_constant {
-            if self.places[1].is_identity() && steps[1] == points {
-                return combine(a, b, out, f);
-            }
-            // Lines of the result that read one element of `b`, or all of them one after another.
-            if let (Some((inner, length)), 1) = (self.places[1].block(), steps[1]) {
-                let line = inner * points;
-                if line == 1 {
-                    let pairs = a.chunks_exact(length).zip(out.chunks_exact_mut(length));
-                    return pairs.for_each(|(a, out)| combine(a, b, out, &f));
+        let parts = [0, 1].map(|operand| x.part(operand, self.places[operand].is_identity(), &(0..out.len())));
+        self.map_part(0, x.points, parts, out, f);
+    }
+
+    /// The same for the elements from number `first` on.
+    fn map_part<T: Real>(&self, first: usize, points: usize, x: [Part<T>; 2], out: &mut [T], f: impl Fn(T, T) -> T) {
+        match x {
+            [Part::Own(a), Part::Own(b)] => return combine(a, b, out, f),
+            [Part::Own(a), Part::Whole(b, true)] => {
+                if let Some((inner, length)) = self.places[1].block() {
+                    return combine_lines(first, inner * points, length, a, b, out, f);
                 }
-                let pairs = a.chunks_exact(line).zip(out.chunks_exact_mut(line)).enumerate();
-                return pairs.for_each(|(i, (a, out))| combine_each(a, b[i % length], out, &f));
             }
-        }
-        for (e, out) in out.chunks_exact_mut(points).enumerate() {
-            let (i, j) = (self.places[0].at(e) * steps[0], self.places[1].at(e) * steps[1]);
-            for (p, out) in out.iter_mut().enumerate() {
-                *out = f(a[if a_constant { i } else { i + p }], b[if b_constant { j } else { j + p }]);
+            [Part::Whole(a, true), Part::Own(b)] => {
+                if let Some((inner, length)) = self.places[0].block() {
+                    return combine_lines(first, inner * points, length, b, a, out, |b, a| f(a, b));
+                }
             }
+            _ => {}
         }
+        let read = |operand: usize, at: usize| match x[operand] {
+            Part::Own(own) => own[at],
+            Part::Whole(whole, true) => whole[self.places[operand].at((first + at) / points)],
+            Part::Whole(whole, false) => {
+                let (e, p) = ((first + at) / points, (first + at) % points);
+                whole[self.places[operand].at(e) * points + p]
+            }
+        };
+        out.iter_mut().enumerate().for_each(|(at, out)| *out = f(read(0, at), read(1, at)));
+    }
+}
+
+/// `out = f(a, b)` for the elements from number `first` on of lines that read one element of `b` each, or of one line that
+/// reads them one after another; then all over again.
+fn combine_lines<T: Real>(
+    first: usize,
+    line: usize,
+    length: usize,
+    a: &[T],
+    b: &[T],
+    out: &mut [T],
+    f: impl Fn(T, T) -> T,
+) {
+    let (mut at, end) = (first, first + out.len());
+    while at < end {
+        let next = end.min(if line == 1 { (at / length + 1) * length } else { (at / line + 1) * line });
+        let (own, here) = (at - first..next - first, if line == 1 { at % length } else { at / line % length });
+        let (a, out) = (&a[own.clone()], &mut out[own]);
+        if line == 1 { combine(a, &b[here..], out, &f) } else { combine_each(a, b[here], out, &f) }
+        at = next;
     }
 }
 
@@ -140,15 +166,27 @@ fn add<T: Real>(t: &[T], out: &mut [T], write: Write) {
 
 impl<T: Real> Kernel<T> for Binary {
     fn forward(&self, x: Operands<T>, y: &mut [T], _: &mut Scratch<T>) {
-        match self.function {
-            // The function is chosen once, not for each element.
-            Function::Sum => self.map(x, y, |a, b| Function::Sum.value(a, b)),
-            Function::Difference => self.map(x, y, |a, b| Function::Difference.value(a, b)),
-            Function::Product => self.map(x, y, |a, b| Function::Product.value(a, b)),
-            Function::Quotient => self.map(x, y, |a, b| Function::Quotient.value(a, b)),
-            Function::Prelu => self.map(x, y, |a, b| Function::Prelu.value(a, b)),
-            Function::Compare(comparison) => self.map(x, y, |a, b| Function::Compare(comparison).value(a, b)),
+        let parts = [0, 1].map(|operand| x.part(operand, self.places[operand].is_identity(), &(0..y.len())));
+        self.elements(0, x.points, parts, y);
+    }
+
+    fn is_elementwise(&self, operand: usize) -> bool {
+        self.places[operand].is_identity()
+    }
+
+    fn elements(&self, first: usize, points: usize, x: [Part<T>; 2], y: &mut [T]) {
+        // The function is chosen once, not for each element.
+        macro_rules! chosen {
+            ($($function:ident)*) => {
+                match self.function {
+                    $(Function::$function => {
+                        self.map_part(first, points, x, y, |a, b| Function::$function.value(a, b))
+                    })*
+                    Function::Compare(c) => self.map_part(first, points, x, y, |a, b| Function::Compare(c).value(a, b)),
+                }
+            };
         }
+        chosen!(Sum Difference Product Quotient Prelu)
     }
 
     fn jvp(&self, operand: usize, at: At<T>, columns: usize, t: &[T], out: &mut [T], write: Write, s: &mut Scratch<T>) {

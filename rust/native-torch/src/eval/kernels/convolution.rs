@@ -6,6 +6,7 @@
 use super::{At, Constant, Kernel, Operands, Scratch, Write};
 use crate::{
     eval::{
+        chain::{Chain, follow},
         matmul::{self, BEHIND, Left, Part, Sizes, copy_line, matmul, matmul_at, next_block},
         memory::grown,
         simd::multiversion,
@@ -18,6 +19,8 @@ use crate::{
 const BLOCK: usize = 1 << 15;
 /// How many of them stand in a row at least.
 const WIDE: usize = 144;
+/// How many elements of a product of single taps are computed at a time.
+const PLACES: usize = 1 << 16;
 /// How many weights are put into the order of the way back at a time.
 const TURNED: usize = 1 << 18;
 /// Widths of products are multiples of so many elements.
@@ -223,7 +226,8 @@ impl<T: Real> Convolution<T> {
         }
     }
 
-    /// `out (+)= W * t` for so many images `t`, `[image, channel, place, column]`; a bias is added to what is set.
+    /// `out (+)= W * t` for so many images `t`, `[image, channel, place, column]`; a bias is added to what is set. With the
+    /// links of a chain.
     fn gather(
         &self,
         images: usize,
@@ -233,6 +237,7 @@ impl<T: Real> Convolution<T> {
         write: Write,
         bias: Option<&[T]>,
         s: &mut Scratch<T>,
+        mut chain: Option<&mut Chain<T>>,
     ) {
         let (depth, line) = (self.depth(), self.places * columns);
         let planes = self.channels * self.plane * columns;
@@ -241,14 +246,23 @@ impl<T: Real> Convolution<T> {
         }
         if self.is_product() {
             let write = if bias.is_some() { Write::Add } else { write };
-            if bias.is_some() {
-                fill(bias, line, out);
-            }
+            // Places are taken so many at a time that the result stays in the second-level cache.
+            let width = (PLACES / self.out.max(1)).clamp(WIDE, line.max(WIDE)) / WIDE * WIDE;
             for image in 0..images * self.groups {
-                let (t, out) = (&t[image * planes..][..planes], &mut out[image * self.out * line..][..self.out * line]);
+                let t = &t[image * planes..][..planes];
                 let weight = Left::rows(self.group(image % self.groups), depth);
-                let sizes = Sizes { m: self.out, n: line, k: depth };
-                matmul(&mut s.panel, sizes, weight, t, line, out, line, write, Part::All);
+                for from in (0..line).step_by(width) {
+                    let n = width.min(line - from);
+                    let starts = (0..self.out).map(|o| (image * self.out + o) * line + from);
+                    if let Some(bias) = bias {
+                        let channels = starts.clone().zip(image * self.out..);
+                        channels.for_each(|(at, channel)| out[at..at + n].fill(bias[channel % bias.len()]));
+                    }
+                    let sizes = Sizes { m: self.out, n, k: depth };
+                    let (t, to) = (t.get(from..).unwrap_or(&[]), &mut out[image * self.out * line + from..]);
+                    matmul(&mut s.panel, sizes, weight, t, line, to, line, write, Part::All);
+                    starts.for_each(|at| follow(chain.as_deref_mut(), out, at..at + n));
+                }
             }
             return;
         }
@@ -274,8 +288,9 @@ impl<T: Real> Convolution<T> {
                 for (o, product) in product.chunks_exact(ldc).enumerate() {
                     let channel = image * self.out + o;
                     let bias = bias.map(|bias| bias[channel % bias.len()]);
-                    let out = &mut out[channel * line + from * each..][..rows * each];
-                    self.put(&band, columns, rows, product, out, write, bias);
+                    let part = channel * line + from * each..channel * line + (from + rows) * each;
+                    self.put(&band, columns, rows, product, &mut out[part.clone()], write, bias);
+                    follow(chain.as_deref_mut(), out, part);
                 }
             }
         }
@@ -615,11 +630,15 @@ fn fill<T: Real>(bias: Option<&[T]>, length: usize, y: &mut [T]) {
 
 impl<T: Real> Kernel<T> for Convolution<T> {
     fn forward(&self, x: Operands<T>, y: &mut [T], s: &mut Scratch<T>) {
-        self.gather(self.images, x.points, x.get(0).0, y, Write::Set, self.bias.as_deref(), s);
+        self.gather(self.images, x.points, x.get(0).0, y, Write::Set, self.bias.as_deref(), s, None);
+    }
+
+    fn forward_chain(&self, x: Operands<T>, y: &mut [T], s: &mut Scratch<T>, chain: &mut Chain<T>) {
+        self.gather(self.images, x.points, x.get(0).0, y, Write::Set, self.bias.as_deref(), s, Some(chain));
     }
 
     fn jvp(&self, _: usize, at: At<T>, columns: usize, t: &[T], out: &mut [T], write: Write, s: &mut Scratch<T>) {
-        self.gather(self.images, at.points() * columns, t, out, write, None, s);
+        self.gather(self.images, at.points() * columns, t, out, write, None, s, None);
     }
 
     fn vjp(&self, _: usize, at: At<T>, rows: usize, g: &[T], out: &mut [T], write: Write, s: &mut Scratch<T>) {
@@ -645,7 +664,7 @@ impl<T: Real> Kernel<T> for Transposed<T> {
     }
 
     fn vjp(&self, _: usize, at: At<T>, rows: usize, g: &[T], out: &mut [T], write: Write, s: &mut Scratch<T>) {
-        self.0.gather(at.points() * rows * self.0.images, 1, g, out, write, None, s);
+        self.0.gather(at.points() * rows * self.0.images, 1, g, out, write, None, s, None);
     }
 
     fn cost(&self) -> f64 {
@@ -703,10 +722,10 @@ mod tests {
             }
         };
         let mut found = vec![T::ONE; y.len()];
-        convolution.gather(1, columns, &x, &mut found, Write::Set, Some(&bias), &mut scratch);
+        convolution.gather(1, columns, &x, &mut found, Write::Set, Some(&bias), &mut scratch, None);
         close(&found, &|i| y[i] + bias[i / (result * columns)].to_f64());
-        convolution.gather(1, columns, &x, &mut found, Write::Set, None, &mut scratch);
-        convolution.gather(1, columns, &x, &mut found, Write::Add, None, &mut scratch);
+        convolution.gather(1, columns, &x, &mut found, Write::Set, None, &mut scratch, None);
+        convolution.gather(1, columns, &x, &mut found, Write::Add, None, &mut scratch, None);
         close(&found, &|i| 2.0 * y[i]);
         let mut found = vec![T::ONE; back.len()];
         convolution.scatter(1, columns, &g, &mut found, Write::Set, Some(&bias[..2]), &mut scratch);

@@ -1,8 +1,13 @@
 //! `x W' + b` over the last dimension.
 
+use std::ops::Range;
+
 use super::{At, Constant, Kernel, Operands, Scratch, Write};
 use crate::{
-    eval::matmul::{Left, Part, Sizes, matmul, matvec, vecmat},
+    eval::{
+        chain::{Chain, follow},
+        matmul::{Left, Part, Sizes, matmul, matvec, vecmat},
+    },
     tensor::Real,
 };
 
@@ -56,13 +61,31 @@ impl<T: Real> Turned<T> {
     }
 }
 
-/// `to[j, i] = from[i, j]` for pieces of `length` elements.
-fn transpose<T: Copy>(from: &[T], to: &mut [T], rows: usize, columns: usize, length: usize) {
-    for i in 0..rows {
-        for j in 0..columns {
-            let (a, b) = ((i * columns + j) * length, (j * rows + i) * length);
-            to[b..b + length].copy_from_slice(&from[a..a + length]);
+/// Rows of a transposed matrix that are written at a time.
+const TILE: usize = 8;
+
+/// `to[j, i] = from[i, j]` for pieces of `length` elements; `done` is told which elements of `to` are there.
+fn transpose<T: Copy>(
+    from: &[T],
+    to: &mut [T],
+    rows: usize,
+    columns: usize,
+    length: usize,
+    mut done: impl FnMut(&mut [T], Range<usize>),
+) {
+    for first in (0..columns).step_by(TILE) {
+        let tile = first..columns.min(first + TILE);
+        for i in 0..rows {
+            for j in tile.clone() {
+                let (a, b) = ((i * columns + j) * length, (j * rows + i) * length);
+                if length == 1 {
+                    to[b] = from[a];
+                } else {
+                    to[b..b + length].copy_from_slice(&from[a..a + length]);
+                }
+            }
         }
+        done(to, tile.start * rows * length..tile.end * rows * length);
     }
 }
 
@@ -94,43 +117,63 @@ impl<T: Real> Linear<T> {
         matmul(&mut s.panel, sizes, x, lines, turned.pitch, y, self.output, write, Part::All);
     }
 
-    /// `out (+)= W t` for `t` of `[row, input, column]`.
-    fn apply(&self, columns: usize, t: &[T], out: &mut [T], write: Write, s: &mut Scratch<T>) {
+    /// f, with the links of a chain.
+    fn compute(&self, x: Operands<T>, y: &mut [T], s: &mut Scratch<T>, chain: Option<&mut Chain<T>>) {
+        let points = x.points;
+        let (x, _) = x.get(0);
+        if self.rows * points == 1 {
+            self.multiply(x, self.bias.as_deref(), y, s);
+            return follow(chain, y, 0..self.output);
+        }
+        let write = match &self.bias {
+            None => Write::Set,
+            Some(bias) => {
+                let lines = y.chunks_exact_mut(points);
+                lines.enumerate().for_each(|(i, line)| line.fill(bias[i % self.output]));
+                Write::Add
+            }
+        };
+        self.apply(points, x, y, write, s, chain);
+    }
+
+    /// `out (+)= W t` for `t` of `[row, input, column]`, with the links of a chain.
+    fn apply(
+        &self,
+        columns: usize,
+        t: &[T],
+        out: &mut [T],
+        write: Write,
+        s: &mut Scratch<T>,
+        mut chain: Option<&mut Chain<T>>,
+    ) {
         let Self { weight, rows, input, output, .. } = self;
         let weight = Left::rows(weight, *input);
         if *rows == 1 {
             let sizes = Sizes { m: *output, n: columns, k: *input };
-            return matmul(&mut s.panel, sizes, weight, t, columns, out, columns, write, Part::All);
+            matmul(&mut s.panel, sizes, weight, t, columns, out, columns, write, Part::All);
+            return follow(chain, out, 0..output * columns);
         }
         // Rows and columns go side by side, so that the weights are read once.
         let wide = rows * columns;
         let (panel, work) = s.take((input + output) * wide);
         let (t_wide, out_wide) = work.split_at_mut(input * wide);
-        transpose(t, t_wide, *rows, *input, columns);
+        transpose(t, t_wide, *rows, *input, columns, |_, _| {});
         if write == Write::Add {
-            transpose(out, out_wide, *rows, *output, columns);
+            transpose(out, out_wide, *rows, *output, columns, |_, _| {});
         }
         let sizes = Sizes { m: *output, n: wide, k: *input };
         matmul(panel, sizes, weight, t_wide, wide, out_wide, wide, write, Part::All);
-        transpose(out_wide, out, *output, *rows, columns);
+        transpose(out_wide, out, *output, *rows, columns, |out, part| follow(chain.as_deref_mut(), out, part));
     }
 }
 
 impl<T: Real> Kernel<T> for Linear<T> {
     fn forward(&self, x: Operands<T>, y: &mut [T], s: &mut Scratch<T>) {
-        let points = x.points;
-        let (x, _) = x.get(0);
-        if self.rows * points == 1 {
-            return self.multiply(x, self.bias.as_deref(), y, s);
-        }
-        match &self.bias {
-            None => self.apply(points, x, y, Write::Set, s),
-            Some(bias) => {
-                let lines = y.chunks_exact_mut(points);
-                lines.enumerate().for_each(|(i, line)| line.fill(bias[i % self.output]));
-                self.apply(points, x, y, Write::Add, s);
-            }
-        }
+        self.compute(x, y, s, None);
+    }
+
+    fn forward_chain(&self, x: Operands<T>, y: &mut [T], s: &mut Scratch<T>, chain: &mut Chain<T>) {
+        self.compute(x, y, s, Some(chain));
     }
 
     fn jvp(&self, _: usize, at: At<T>, columns: usize, t: &[T], out: &mut [T], write: Write, s: &mut Scratch<T>) {
@@ -138,7 +181,7 @@ impl<T: Real> Kernel<T> for Linear<T> {
         if self.rows * columns == 1 && write == Write::Set {
             return self.multiply(t, None, out, s);
         }
-        self.apply(columns, t, out, write, s);
+        self.apply(columns, t, out, write, s, None);
     }
 
     fn vjp(&self, _: usize, at: At<T>, rows: usize, g: &[T], out: &mut [T], write: Write, s: &mut Scratch<T>) {

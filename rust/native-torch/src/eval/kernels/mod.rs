@@ -25,8 +25,10 @@ mod softmax;
 mod unary;
 
 pub(super) use super::matmul::Write;
-use super::{matmul::Panels, memory::Slots};
+use super::{chain::Chain, matmul::Panels, memory::Slots};
 use constant::Constant;
+
+use std::ops::Range;
 
 use crate::{
     Error, Result,
@@ -72,6 +74,27 @@ impl<'a, T> Operands<'a, T> {
             Place::Constant(constant) => (constant, true),
         }
     }
+
+    /// What of an operand some elements of an element-wise result need: its own such elements, where it has one for each
+    /// of the result's, or all of it. Nothing of an operand that is not there.
+    pub fn part(&self, operand: usize, own: bool, part: &Range<usize>) -> Part<'a, T> {
+        if operand >= self.places.len() {
+            return Part::Whole(&[], true);
+        }
+        match self.get(operand) {
+            (numbers, constant) if own && (!constant || self.points == 1) => Part::Own(&numbers[part.clone()]),
+            (numbers, constant) => Part::Whole(numbers, constant),
+        }
+    }
+}
+
+/// What an element-wise operation reads of an operand.
+#[derive(Clone, Copy)]
+pub(super) enum Part<'a, T> {
+    /// As many elements as it computes.
+    Own(&'a [T]),
+    /// All of it, and whether it is the same for all points.
+    Whole(&'a [T], bool),
 }
 
 /// Where a derivative is taken: operands and result, `[element, point]`.
@@ -131,6 +154,22 @@ impl<T: Real> Scratch<T> {
 pub(super) trait Kernel<T: Real>: Send + Sync {
     /// `y = op(x)` at `x.points` points.
     fn forward(&self, x: Operands<T>, y: &mut [T], scratch: &mut Scratch<T>);
+
+    /// The same with the links of a chain, best for each part of the result when it has been written.
+    fn forward_chain(&self, x: Operands<T>, y: &mut [T], scratch: &mut Scratch<T>, chain: &mut Chain<T>) {
+        self.forward(x, y, scratch);
+        chain.follow(y, 0..y.len());
+    }
+
+    /// Whether each element of the result reads this operand at its own place, so that [`Kernel::elements`] computes parts.
+    fn is_elementwise(&self, _operand: usize) -> bool {
+        false
+    }
+
+    /// The elements of an element-wise result from number `first` on, at so many points.
+    fn elements(&self, _first: usize, _points: usize, _x: [Part<T>; 2], _y: &mut [T]) {
+        unreachable!("an operation that is not element-wise")
+    }
 
     /// `out (+)= J t` for the Jacobian by one operand; `t` and `out` are `[element, point, column]`.
     fn jvp(&self, operand: usize, at: At<T>, columns: usize, t: &[T], out: &mut [T], write: Write, s: &mut Scratch<T>);

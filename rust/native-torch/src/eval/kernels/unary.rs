@@ -1,6 +1,6 @@
 //! Functions of each element.
 
-use super::{At, Kernel, Operands, Scratch, Write};
+use super::{At, Kernel, Operands, Part, Scratch, Write};
 use crate::{
     diff::unary::{Rule, Visitor, is_curved, visit},
     eval::{
@@ -19,6 +19,15 @@ pub(super) struct Unary {
 impl<T: Real> Kernel<T> for Unary {
     fn forward(&self, x: Operands<T>, y: &mut [T], _: &mut Scratch<T>) {
         apply(self.unary, Derivative::Zeroth, x.get(0).0, &[], y);
+    }
+
+    fn is_elementwise(&self, _: usize) -> bool {
+        true
+    }
+
+    fn elements(&self, _: usize, _: usize, [x, _]: [Part<T>; 2], y: &mut [T]) {
+        let (Part::Own(x) | Part::Whole(x, _)) = x;
+        apply(self.unary, Derivative::Zeroth, x, &[], y);
     }
 
     fn jvp(&self, _: usize, at: At<T>, columns: usize, t: &[T], out: &mut [T], write: Write, s: &mut Scratch<T>) {
