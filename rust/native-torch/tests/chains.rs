@@ -38,7 +38,10 @@ fn agree(name: &str, dtype: DType, found: &[f64], whole: &[f64], roundings: f64)
     let epsilon = if dtype == DType::F64 { f64::EPSILON } else { f64::from(f32::EPSILON) };
     let largest = expected.iter().fold(1.0f64, |largest, v| largest.max(v.abs()));
     for (a, b) in found.iter().zip(expected) {
-        assert!(a == b || (a - b).abs() <= roundings * epsilon * largest || a.is_nan() && b.is_nan(), "{name}: {a} {b}");
+        assert!(
+            a == b || (a - b).abs() <= roundings * epsilon * largest || a.is_nan() && b.is_nan(),
+            "{name}: {a} {b}"
+        );
     }
 }
 

@@ -107,6 +107,9 @@ impl<T: Real> Plan<T> {
         if out.is_empty() {
             return;
         }
+        if points == 1 {
+            return self.run_block(&mut threads[0].memory, call, 1, arguments, out);
+        }
         let (block, each) = (self.block(call), out.len() / points);
         // The blocks do not depend on the number of threads, nor so the results.
         let share = points.div_ceil(block).div_ceil(threads.len()) * block;

@@ -73,10 +73,20 @@ const fn block<T>() -> usize {
     BLOCK / size_of::<T>()
 }
 
+/// How far blocks are apart: not by a page, at which distance places share a set of the cache, and a read waits for a write.
+const fn pitch<T>() -> usize {
+    (BLOCK + 192) / size_of::<T>()
+}
+
 impl<'a, T: Real> Chain<'a, T> {
     /// The length of `results` for so many links whose values are not kept.
     pub fn room(links: usize) -> usize {
-        links * block::<T>()
+        links * pitch::<T>()
+    }
+
+    /// Whether so many elements are computed at once.
+    pub fn is_block(length: usize) -> bool {
+        length <= block::<T>()
     }
 
     /// For these links at so many points. Their results are kept, whole and one after another, or `results` has
@@ -111,7 +121,7 @@ impl<'a, T: Real> Chain<'a, T> {
     }
 
     fn follow_block(&mut self, y: &mut [T], part: Range<usize>) {
-        let (pitch, own) = if self.kept { (y.len(), part.clone()) } else { (block::<T>(), 0..part.len()) };
+        let (pitch, own) = if self.kept { (y.len(), part.clone()) } else { (pitch::<T>(), 0..part.len()) };
         for (i, link) in self.links.iter().enumerate() {
             let (before, out) = self.results.split_at_mut(i * pitch);
             let outside = Operands { slots: self.slots, places: &link.operands, points: self.points };

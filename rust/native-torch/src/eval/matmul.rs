@@ -6,7 +6,7 @@
 #![allow(clippy::too_many_arguments, clippy::needless_range_loop)]
 
 use super::{
-    registers::{Registers, Rows, TILE, Tile, WIDTH},
+    registers::{Registers, Rows, Start, TILE, Tile, WIDTH},
     simd::multiversion,
 };
 use crate::tensor::Real;
@@ -20,8 +20,9 @@ const HEIGHT: usize = 240;
 const PANEL: usize = DEPTH * WIDTH + TILE;
 /// From so many operations on, a product is spread over threads.
 const SPREAD_FROM: usize = 1 << 20;
-/// From so many rows on, copying `B` pays.
+/// From so many rows on, copying `B` pays, unless it has few elements and stays in the first-level cache as it is.
 const COPY_FROM: usize = 32;
+const NEAR: usize = 1 << 10;
 
 /// The buffers of products: one for each thread that a product may use.
 #[derive(Debug)]
@@ -105,6 +106,11 @@ pub(super) fn matmul<T: Real>(
     let Sizes { m, n, k } = sizes;
     if m > 0 && n > 0 && k > 0 {
         assert!(ldb >= n && b.len() > (k - 1) * ldb + n - 1, "B is too short");
+    }
+    let registers = Registers::<T>::new();
+    if m == 1 && registers.masks {
+        let start = if write == Write::Add { Start::Own } else { Start::Zero };
+        return registers.multiply_line(k, a.data, a.column, b, ldb, start, &mut c[..n]);
     }
     spread(panels, sizes, a, b, Rows::Every(ldb), c, ldc, write, part);
 }
@@ -213,7 +219,9 @@ fn product<T: Real>(
                 let padded = vectors * lanes;
                 let width = padded.min(n - j0);
                 let (b, at) = match at {
-                    Rows::Every(ldb) if (width < padded && !registers.masks) || m1 - m0 >= COPY_FROM => {
+                    Rows::Every(ldb)
+                        if (width < padded && !registers.masks) || (m1 - m0 >= COPY_FROM && depth * ldb > NEAR) =>
+                    {
                         copy_panel(&b[k0 * ldb + j0..], ldb, width, &mut panel[..depth * padded], padded);
                         (&panel[..], Rows::Every(padded))
                     }
@@ -285,6 +293,19 @@ pub(crate) fn add_transposed_product(
     c: &mut [f64],
 ) {
     matmul(panels, Sizes { m, n, k }, Left::transposed(a, m), b, n, c, n, Write::Add, Part::All);
+}
+
+/// `y = x' B + bias` for a `B` with as many rows as `x` has elements, at this distance.
+pub(super) fn line<T: Real>(panels: &mut Panels<T>, x: &[T], b: &[T], ldb: usize, bias: Option<&[T]>, y: &mut [T]) {
+    let (registers, sizes) = (Registers::<T>::new(), Sizes { m: 1, n: y.len(), k: x.len() });
+    match bias {
+        Some(bias) if registers.masks => registers.multiply_line(x.len(), x, 1, b, ldb, Start::These(bias), y),
+        Some(bias) => {
+            y.copy_from_slice(bias);
+            matmul(panels, sizes, Left::rows(x, x.len()), b, ldb, y, sizes.n, Write::Add, Part::All);
+        }
+        None => matmul(panels, sizes, Left::rows(x, x.len()), b, ldb, y, sizes.n, Write::Set, Part::All),
+    }
 }
 
 /// `y = A x (+ b)` for a row-major `A` with as many rows as `y` has elements.

@@ -80,13 +80,17 @@ impl<T: Real> Plan<T> {
         for chain in &self.chains {
             let (head, links) = (&self.steps[chain.start], &self.steps[chain.start + 1..chain.end]);
             let length = self.sizes[head.result] * points;
-            if links.is_empty() {
-                let (slots, y) = Slots::writing(layout, values, head.result, points, length);
-                let x = Operands { slots, places: &head.operands, points };
-                head.kernel.forward(x, y, scratch);
+            // What is kept and short is in the first-level cache anyway.
+            if links.is_empty() || (kept && Chain::<T>::is_block(length)) {
+                for step in &self.steps[chain.clone()] {
+                    let (slots, y) =
+                        Slots::writing(layout, values, step.result, points, self.sizes[step.result] * points);
+                    step.kernel.forward(Operands { slots, places: &step.operands, points }, y, scratch);
+                }
                 continue;
             }
-            let (slot, whole) = if kept { (head.result, length * chain.len()) } else { (head.result + links.len(), length) };
+            let (slot, whole) =
+                if kept { (head.result, length * chain.len()) } else { (head.result + links.len(), length) };
             let (slots, all) = Slots::writing(layout, values, slot, points, whole);
             let (y, rest) = all.split_at_mut(length);
             let results = if kept { rest } else { grown(blocks, Chain::<T>::room(links.len())) };

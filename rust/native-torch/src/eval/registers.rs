@@ -63,6 +63,19 @@ type Kernel<T> = unsafe fn(usize, *const T, usize, usize, *const T, usize, *cons
 /// `y = a x`: the length of `x`, `a` with its row's distance, `x` and `y`.
 type Dots<T> = unsafe fn(usize, *const T, usize, *const T, *mut T);
 
+/// `c = start + x' b`: depth, `x` with the distance of its elements, `b` with its row's, `start` or nothing, `c` and the
+/// elements of its last vector.
+type Line<T> = unsafe fn(usize, *const T, usize, *const T, usize, *const T, *mut T, usize);
+
+/// What a line of products begins with.
+#[derive(Clone, Copy)]
+pub(super) enum Start<'a, T> {
+    Zero,
+    /// The line's old content.
+    Own,
+    These(&'a [T]),
+}
+
 impl<T: Real> Registers<T> {
     /// Those of this processor.
     pub fn new() -> Self {
@@ -147,6 +160,60 @@ impl<T: Real> Registers<T> {
         }
     }
 
+    /// `c = start + x' b` for a single row, `x` with elements at this distance; only with masks. Few vectors are summed several
+    /// times side by side, since an addition takes longer than the next begins.
+    ///
+    /// # Panics
+    /// If an operand is shorter than the length of `c` and the depth say, and without masks.
+    #[allow(unsafe_code)]
+    pub fn multiply_line(
+        &self,
+        depth: usize,
+        x: &[T],
+        column: usize,
+        b: &[T],
+        ldb: usize,
+        start: Start<T>,
+        c: &mut [T],
+    ) {
+        let n = c.len();
+        assert!(self.masks && (depth == 0 || n == 0 || b.len() >= (depth - 1) * ldb + n));
+        assert!(depth == 0 || x.len() > (depth - 1) * column);
+        if let Start::These(start) = start {
+            assert!(start.len() == n);
+        }
+        let mut at = 0;
+        while at < n {
+            let left = (n - at).div_ceil(self.lanes);
+            let vectors = if left <= LONG { left } else { left.div_ceil(left.div_ceil(LONG)) };
+            let width = (vectors * self.lanes).min(n - at);
+            let edge = width - (vectors - 1) * self.lanes;
+            let c = &mut c[at..at + width];
+            let from = match start {
+                Start::Zero => std::ptr::null(),
+                Start::Own => c.as_ptr(),
+                Start::These(start) => start[at..at + width].as_ptr(),
+            };
+            let b = if depth == 0 { b } else { &b[at..] };
+            let kernel = self.line(vectors, 2 * edge <= self.lanes);
+            // SAFETY: the lengths were checked above, and there are masks, which the kernels need.
+            unsafe { kernel(depth, x.as_ptr(), column, b.as_ptr(), ldb, from, c.as_mut_ptr(), edge) };
+            at += width;
+        }
+    }
+
+    #[allow(unsafe_code)]
+    fn line(&self, vectors: usize, half: bool) -> Line<T> {
+        if TypeId::of::<T>() == TypeId::of::<f64>() {
+            // SAFETY: T is f64, so that both are the same type.
+            unsafe { transmute_copy(&double::line(self.level, vectors, half)) }
+        } else {
+            assert!(TypeId::of::<T>() == TypeId::of::<f32>(), "f64 and f32 are the only real types");
+            // SAFETY: T is f32, so that both are the same type.
+            unsafe { transmute_copy(&single::line(self.level, vectors, half)) }
+        }
+    }
+
     #[allow(unsafe_code)]
     fn kernel(&self, rows: usize, vectors: usize, placed: bool, half: bool) -> Kernel<T> {
         if TypeId::of::<T>() == TypeId::of::<f64>() {
@@ -210,6 +277,20 @@ macro_rules! choose_masked {
     };
 }
 
+/// Lines by their vectors and how many times these are summed side by side: so many sums hide the time of an addition.
+#[cfg(target_arch = "x86_64")]
+macro_rules! choose_line {
+    ($size:expr, $vector:ty: $(($vectors:literal, $split:literal))*) => {
+        match $size {
+            $(
+                ($vectors, false) => line_v4::<$vector, $vectors, $split, false>,
+                ($vectors, true) => line_v4::<$vector, $vectors, $split, true>,
+            )*
+            (vectors, _) => unreachable!("a line of {vectors} vectors"),
+        }
+    };
+}
+
 macro_rules! choose_dots {
     ($rows:expr, $function:ident, $vector:ty) => {
         match $rows {
@@ -233,6 +314,14 @@ macro_rules! kernels {
                     Level::V3 => choose_dots!(rows, dots_v3, $v3),
                     #[cfg(target_arch = "x86_64")]
                     Level::V4 => choose_dots!(rows, dots_v4, $v4),
+                }
+            }
+
+            pub fn line(level: Level, vectors: usize, half: bool) -> Line<$t> {
+                match level {
+                    #[cfg(target_arch = "x86_64")]
+                    Level::V4 => choose_line!((vectors, half), $v4: (1, 4) (2, 4) (3, 2) (4, 2) (5, 1) (6, 1) (7, 1) (8, 1)),
+                    _ => unreachable!("{vectors} vectors without masks, {half}"),
                 }
             }
 
@@ -379,6 +468,87 @@ unsafe fn tile<V: Vector, const ROWS: usize, const VECTORS: usize, const PLACED:
     }
 }
 
+/// See [`Line`].
+///
+/// # Safety
+/// The processor has the instructions of `V`, and masks; `x` has `depth` elements at their distance, `b` as many rows of
+/// `(VECTORS - 1) * LANES + edge` elements, as `c` has and `start`, unless it is null; it may be `c`. If `HALF`, the edge is
+/// at most half a vector.
+#[inline(always)]
+#[allow(unsafe_code, clippy::too_many_arguments, clippy::needless_range_loop)]
+unsafe fn line<V: Vector, const VECTORS: usize, const SPLIT: usize, const HALF: bool>(
+    depth: usize,
+    x: *const V::Element,
+    column: usize,
+    b: *const V::Element,
+    ldb: usize,
+    start: *const V::Element,
+    c: *mut V::Element,
+    edge: usize,
+) {
+    // SAFETY: all reads and writes are within what the caller promises.
+    unsafe {
+        let last = (VECTORS - 1) * V::LANES;
+        let mut sums = [[V::splat(V::Element::ZERO); VECTORS]; SPLIT];
+        let mut halves = [V::Half::splat(V::Element::ZERO); SPLIT];
+        if !start.is_null() {
+            for v in 0..VECTORS - 1 {
+                sums[0][v] = V::load(start.add(v * V::LANES));
+            }
+            if HALF {
+                halves[0] = V::Half::load_part(start.add(last), edge);
+            } else {
+                sums[0][VECTORS - 1] = V::load_part(start.add(last), edge);
+            }
+        }
+        let (mut x, mut b) = (x, b);
+        let mut left = depth;
+        while left > 0 {
+            let together = if left >= SPLIT { SPLIT } else { 1 };
+            for s in 0..SPLIT {
+                if s > 0 && together == 1 {
+                    break;
+                }
+                let factor = V::splat(*x);
+                for v in 0..VECTORS - 1 {
+                    sums[s][v] = sums[s][v].add_product(factor, V::load(b.add(v * V::LANES)));
+                }
+                if HALF {
+                    let factor = V::Half::splat(*x);
+                    halves[s] = halves[s].add_product(factor, V::Half::load_part(b.add(last), edge));
+                } else {
+                    let line = V::load_part(b.add(last), edge);
+                    sums[s][VECTORS - 1] = sums[s][VECTORS - 1].add_product(factor, line);
+                }
+                // The last step may leave the array, which a pointer that is not read may do when it wraps.
+                x = x.wrapping_add(column);
+                b = b.wrapping_add(ldb);
+            }
+            left -= together;
+        }
+        for v in 0..VECTORS - 1 {
+            let mut sum = sums[0][v];
+            for s in 1..SPLIT {
+                sum = sum.add(sums[s][v]);
+            }
+            sum.store(c.add(v * V::LANES));
+        }
+        if HALF {
+            let mut sum = halves[0];
+            for s in 1..SPLIT {
+                sum = sum.add(halves[s]);
+            }
+            sum.store_part(c.add(last), edge);
+        } else {
+            let mut sum = sums[0][VECTORS - 1];
+            for s in 1..SPLIT {
+                sum = sum.add(sums[s][VECTORS - 1]);
+            }
+            sum.store_part(c.add(last), edge);
+        }
+    }
+}
+
 /// See [`Dots`].
 ///
 /// # Safety
@@ -494,7 +664,7 @@ impl<T: Real, const N: usize> Vector for [T; N] {
 }
 
 #[cfg(target_arch = "x86_64")]
-use x86::{dots_v3, dots_v4, tile_v3, tile_v4};
+use x86::{dots_v3, dots_v4, line_v4, tile_v3, tile_v4};
 
 /// The vector registers of x86-64.
 #[cfg(target_arch = "x86_64")]
@@ -503,7 +673,7 @@ mod x86 {
     use std::arch::x86_64::*;
     pub(super) use std::arch::x86_64::{__m256, __m256d, __m512, __m512d};
 
-    use super::{Vector, dots, tile};
+    use super::{Vector, dots, line, tile};
 
     macro_rules! vector {
         (
@@ -636,6 +806,26 @@ mod x86 {
         };
     }
 
+    /// [`line`] compiled for the instructions that have masks.
+    ///
+    /// # Safety
+    /// As for [`line`].
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
+    #[allow(clippy::too_many_arguments)]
+    pub(super) unsafe fn line_v4<V: Vector, const VECTORS: usize, const SPLIT: usize, const HALF: bool>(
+        depth: usize,
+        x: *const V::Element,
+        column: usize,
+        b: *const V::Element,
+        ldb: usize,
+        start: *const V::Element,
+        c: *mut V::Element,
+        edge: usize,
+    ) {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { line::<V, VECTORS, SPLIT, HALF>(depth, x, column, b, ldb, start, c, edge) }
+    }
+
     version!(tile_v3, dots_v3, "avx2,fma");
     version!(tile_v4, dots_v4, "avx512f,avx512bw,avx512dq,avx512vl,fma");
 }
@@ -676,6 +866,33 @@ mod tests {
         }
     }
 
+    fn check_lines<T: Real>(level: Level) {
+        let registers = Registers::<T>::at(level);
+        let number = |i: usize| T::from_f64((i * 37 % 19) as f64 - 9.0);
+        for (depth, n) in [0, 1, 2, 3, 4, 7, 50].into_iter().flat_map(|depth| (0..150).map(move |n| (depth, n))) {
+            if !registers.masks {
+                continue;
+            }
+            let (ldb, column) = (n + 3, 2);
+            let x: Vec<T> = (0..depth * column).map(number).collect();
+            let b: Vec<T> = (0..depth * ldb).map(|i| number(i + 5)).collect();
+            let bias: Vec<T> = (0..n).map(|i| number(i + 11)).collect();
+            for start in [Start::Zero, Start::Own, Start::These(&bias)] {
+                let mut c = vec![T::ONE; n];
+                registers.multiply_line(depth, &x, column, &b, ldb, start, &mut c);
+                for (j, &c) in c.iter().enumerate() {
+                    let sum: T = (0..depth).map(|p| x[p * column] * b[p * ldb + j]).sum();
+                    let start = match start {
+                        Start::Zero => T::ZERO,
+                        Start::Own => T::ONE,
+                        Start::These(bias) => bias[j],
+                    };
+                    assert_eq!(c, sum + start, "{level:?} {depth} {n}");
+                }
+            }
+        }
+    }
+
     fn check_rows<T: Real>(level: Level) {
         let registers = Registers::<T>::at(level);
         let number = |i: usize| T::from_f64((i * 37 % 19) as f64 - 9.0);
@@ -702,6 +919,8 @@ mod tests {
         for level in levels {
             check::<f64>(level);
             check::<f32>(level);
+            check_lines::<f64>(level);
+            check_lines::<f32>(level);
             check_rows::<f64>(level);
             check_rows::<f32>(level);
         }

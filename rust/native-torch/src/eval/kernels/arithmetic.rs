@@ -140,7 +140,11 @@ fn combine_lines<T: Real>(
         let next = end.min(if line == 1 { (at / length + 1) * length } else { (at / line + 1) * line });
         let (own, here) = (at - first..next - first, if line == 1 { at % length } else { at / line % length });
         let (a, out) = (&a[own.clone()], &mut out[own]);
-        if line == 1 { combine(a, &b[here..], out, &f) } else { combine_each(a, b[here], out, &f) }
+        if line == 1 {
+            combine(a, &b[here..], out, &f)
+        } else {
+            combine_each(a, b[here], out, &f)
+        }
         at = next;
     }
 }

@@ -19,8 +19,10 @@ use crate::{
 const BLOCK: usize = 1 << 15;
 /// How many of them stand in a row at least.
 const WIDE: usize = 144;
-/// How many elements of a product of single taps are computed at a time.
-const PLACES: usize = 1 << 16;
+/// Bytes of a product of single taps that are computed at a time.
+const PLACES: usize = 1 << 19;
+/// Shorter pieces of a channel wait for the links of a chain until all are there: each takes a call.
+const PIECE: usize = 512;
 /// How many weights are put into the order of the way back at a time.
 const TURNED: usize = 1 << 18;
 /// Widths of products are multiples of so many elements.
@@ -247,7 +249,7 @@ impl<T: Real> Convolution<T> {
         if self.is_product() {
             let write = if bias.is_some() { Write::Add } else { write };
             // Places are taken so many at a time that the result stays in the second-level cache.
-            let width = (PLACES / self.out.max(1)).clamp(WIDE, line.max(WIDE)) / WIDE * WIDE;
+            let width = (PLACES / size_of::<T>() / self.out.max(1)).clamp(WIDE, line.max(WIDE)) / WIDE * WIDE;
             for image in 0..images * self.groups {
                 let t = &t[image * planes..][..planes];
                 let weight = Left::rows(self.group(image % self.groups), depth);
@@ -261,8 +263,13 @@ impl<T: Real> Convolution<T> {
                     let sizes = Sizes { m: self.out, n, k: depth };
                     let (t, to) = (t.get(from..).unwrap_or(&[]), &mut out[image * self.out * line + from..]);
                     matmul(&mut s.panel, sizes, weight, t, line, to, line, write, Part::All);
-                    starts.for_each(|at| follow(chain.as_deref_mut(), out, at..at + n));
+                    if width >= PIECE {
+                        starts.for_each(|at| follow(chain.as_deref_mut(), out, at..at + n));
+                    }
                 }
+            }
+            if width < PIECE {
+                follow(chain, out, 0..out.len());
             }
             return;
         }
@@ -290,9 +297,14 @@ impl<T: Real> Convolution<T> {
                     let bias = bias.map(|bias| bias[channel % bias.len()]);
                     let part = channel * line + from * each..channel * line + (from + rows) * each;
                     self.put(&band, columns, rows, product, &mut out[part.clone()], write, bias);
-                    follow(chain.as_deref_mut(), out, part);
+                    if band.rows * each >= PIECE {
+                        follow(chain.as_deref_mut(), out, part);
+                    }
                 }
             }
+        }
+        if band.rows * each < PIECE {
+            follow(chain, out, 0..out.len());
         }
     }
 

@@ -6,7 +6,7 @@ use super::{At, Constant, Kernel, Operands, Scratch, Write};
 use crate::{
     eval::{
         chain::{Chain, follow},
-        matmul::{Left, Part, Sizes, matmul, matvec, vecmat},
+        matmul::{Left, Part, Sizes, line, matmul, matvec, vecmat},
     },
     tensor::Real,
 };
@@ -44,15 +44,15 @@ const FEW: usize = 1 << 16;
 impl<T: Real> Turned<T> {
     /// Where that pays and there is room for so many elements more, which is then less.
     fn new(weight: &[T], input: usize, output: usize, room: &mut usize) -> Option<Self> {
-        let line = LINE / size_of::<T>();
-        let pitch = output.next_multiple_of(line);
-        let length = input * pitch + line;
+        let lanes = LINE / size_of::<T>();
+        let pitch = output.next_multiple_of(lanes);
+        let length = input * pitch + lanes;
         if output < NARROW || (input * output + length) * size_of::<T>() > CACHE || length > *room {
             return None;
         }
         *room -= length;
         let mut numbers = vec![T::ZERO; length];
-        let start = numbers.as_ptr().align_offset(LINE).min(line);
+        let start = numbers.as_ptr().align_offset(LINE).min(lanes);
         let lines = numbers[start..].chunks_exact_mut(pitch).take(input);
         lines.enumerate().for_each(|(i, to)| {
             to.iter_mut().zip(weight.iter().skip(i).step_by(input)).for_each(|(to, &from)| *to = from);
@@ -105,16 +105,7 @@ impl<T: Real> Linear<T> {
     /// `y = W x (+ b)` for a single vector.
     fn multiply(&self, x: &[T], bias: Option<&[T]>, y: &mut [T], s: &mut Scratch<T>) {
         let Some(turned) = &self.turned else { return matvec(&self.weight, x, bias, y) };
-        let write = match bias {
-            Some(bias) => {
-                y.copy_from_slice(bias);
-                Write::Add
-            }
-            None => Write::Set,
-        };
-        let sizes = Sizes { m: 1, n: self.output, k: self.input };
-        let (x, lines) = (Left::rows(x, self.input), &turned.numbers[turned.start..]);
-        matmul(&mut s.panel, sizes, x, lines, turned.pitch, y, self.output, write, Part::All);
+        line(&mut s.panel, x, &turned.numbers[turned.start..], turned.pitch, bias, y);
     }
 
     /// f, with the links of a chain.
