@@ -8,7 +8,7 @@ use common::{Random, cases, graph, linear};
 use native_torch::{
     bounds::{self, Interval, propagate},
     eval::{Function, Order},
-    graph::{Conv, Graph, Op, Unary},
+    graph::{Builder, Conv, Graph, Op, Unary, ValueId},
     load,
     lower::{Formulation, Options, lower},
     passes::{affine, constants, dead, fold},
@@ -162,6 +162,30 @@ fn chains_become_one_layer() {
             &["convolution_transpose"],
         ),
         (
+            "a residual block",
+            graph(&image, |b, random, x| {
+                let normed = |b: &mut Builder, random: &mut Random, x: ValueId, padding: usize, kernel: usize| {
+                    let weight = b.parameter("w", random.tensor(&[4, 2, kernel, kernel]));
+                    let h = b.node(Op::Conv(conv(padding, 2)), &[x, weight]).unwrap();
+                    let (s, t) = (
+                        b.parameter("s", numbers(random, per_channel)),
+                        b.parameter("t", numbers(random, per_channel)),
+                    );
+                    let h = b.node(Op::Mul, &[h, s]).unwrap();
+                    b.node(Op::Add, &[h, t]).unwrap()
+                };
+                let h = normed(b, random, x, 1, 3);
+                let h = b.unary(Unary::Silu, h).unwrap();
+                let inner = normed(b, random, h, 1, 3);
+                let inner = b.unary(Unary::Tanh, inner).unwrap();
+                let inner = normed(b, random, inner, 0, 1);
+                let short = normed(b, random, h, 0, 1);
+                let sum = b.add(inner, short).unwrap();
+                b.unary(Unary::Sigmoid, sum).unwrap()
+            }),
+            &["convolution", "silu", "convolution", "tanh", "convolution", "convolution", "add", "sigmoid"],
+        ),
+        (
             "scalings alone",
             graph(&[3, 5], |b, random, x| {
                 let h = b.unary(Unary::Tanh, x).unwrap();
@@ -204,6 +228,28 @@ fn chains_become_one_layer() {
         assert_eq!(names(&fold(&graph, |_| false).unwrap()), names(&constants(&graph).unwrap()), "{name}");
         assert_eq!(names(&dead(&affine(&graph, |_| true).unwrap())), expected, "{name}");
     }
+}
+
+#[test]
+fn constants_are_computed_once_and_dead_code_goes() {
+    let graph = graph(&[3], |b, random, x| {
+        let w = b.parameter("w", random.tensor(&[3]));
+        let w = b.unary(Unary::Tanh, w).unwrap();
+        let w = b.unary(Unary::Square, w).unwrap();
+        b.unary(Unary::Exp, x).unwrap();
+        let h = linear(b, random, x, 3, false);
+        linear(b, random, h, 2, true);
+        let h = b.node(Op::Mul, &[h, w]).unwrap();
+        let h = b.unary(Unary::Tanh, h).unwrap();
+        b.node(Op::Div, &[h, w]).unwrap()
+    });
+    let x = Random(4).vector(3);
+    assert_eq!(names(&graph), ["tanh", "square", "exp", "linear", "linear", "mul", "tanh", "div"]);
+    assert_eq!(names(&dead(&graph)), ["tanh", "square", "linear", "mul", "tanh", "div"]);
+    assert_same("dead code", &graph, &dead(&graph), &x);
+    let folded = constants(&graph).unwrap();
+    assert_eq!(names(&dead(&folded)), ["linear", "mul", "tanh", "div"]);
+    assert_same("constants", &graph, &folded, &x);
 }
 
 fn formulation(graph: &Graph, options: &str) -> Formulation {

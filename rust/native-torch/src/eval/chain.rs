@@ -201,7 +201,7 @@ mod tests {
         // An operand that is repeated is read at other places.
         let found = chains(|b, x| {
             let h = linear(b, x);
-            let column = b.node(Op::Unflatten { dim: 0, sizes: vec![Dim::Size(4), Dim::Size(1)] }, &[h]).unwrap();
+            let column = b.node(Op::Unflatten { dim: 0, sizes: vec![Some(4), Some(1)] }, &[h]).unwrap();
             let h = b.node(Op::Mul, &[column, h]).unwrap();
             vec![b.unary(Unary::Sin, h).unwrap()]
         });
