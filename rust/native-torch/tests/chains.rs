@@ -133,10 +133,12 @@ fn values_and_derivatives_stay() {
     let image = [2, 4, 5, 5];
     let own: Vec<(&str, Graph, usize)> = vec![
         (
-            "pieces behind a linear layer of rows",
+            "pieces behind a linear layer of many rows",
+            // Longer than a block in either precision.
             graph(&[11, 6], |b, random, x| {
-                let h = linear(b, random, x, 9, true);
-                pieces(b, h)
+                let h = linear(b, random, x, 500, true);
+                let h = pieces(b, h);
+                linear(b, random, h, 1, true)
             }),
             2,
         ),

@@ -14,10 +14,10 @@ use super::{
 };
 use crate::tensor::Real;
 
-/// Links of a chain at most: so many blocks stay in the first-level cache.
+/// Links of a chain at most: so many blocks stay in the second-level cache.
 const LONGEST: usize = 8;
 /// Bytes of a result that are computed at a time.
-const BLOCK: usize = 4 << 10;
+const BLOCK: usize = 16 << 10;
 
 /// The steps in chains, most of them alone; outputs are read by the caller.
 pub(super) fn chains<T: Real>(steps: &[Step<T>], outputs: &[Place<T>]) -> Vec<Range<usize>> {

@@ -165,7 +165,7 @@ impl<T: Real> Registers<T> {
     ///
     /// # Panics
     /// If an operand is shorter than the length of `c` and the depth say, and without masks.
-    #[allow(unsafe_code)]
+    #[allow(unsafe_code, clippy::too_many_arguments)]
     pub fn multiply_line(
         &self,
         depth: usize,
