@@ -57,7 +57,8 @@ impl<T: Real> Plan<T> {
         let reads_it_alone = |i: usize| self.steps[i].active().all(|(_, slot)| slot >= result);
         let is_output = |place: &Place<T>| matches!(place, Place::Slot(slot, _) if *slot == result);
         let is_behind = |place: &Place<T>| !matches!(place, Place::Slot(slot, _) if *slot < result);
-        let is_waist = step.kernel.is_elementwise()
+        let is_waist = step.operands.len() == 1
+            && step.kernel.is_elementwise(0)
             && step.active().count() == 1
             && behind.clone().all(reads_it_alone)
             && self.outputs.iter().all(is_behind);

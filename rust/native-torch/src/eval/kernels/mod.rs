@@ -203,11 +203,6 @@ pub(super) trait Kernel<T: Real>: Send + Sync {
         unreachable!("an operation without curvature")
     }
 
-    /// Whether each element of the result is a function of the same element of the only operand.
-    fn is_elementwise(&self) -> bool {
-        false
-    }
-
     /// The Jacobian itself, `[result, operand]`, if it is stored as such: it is then the product with an identity.
     fn jacobian(&self) -> Option<&[T]> {
         None

@@ -70,10 +70,6 @@ impl<T: Real> Kernel<T> for Unary {
         scale_rows(second, columns, t, out, Write::Set);
     }
 
-    fn is_elementwise(&self) -> bool {
-        true
-    }
-
     fn cost(&self) -> f64 {
         self.size as f64
     }
