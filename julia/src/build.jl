@@ -11,7 +11,7 @@ of a custom layer. The file is read here.
    `:SoftMax`, `:SoftPlus`, `:Tanh`, and the names of custom classes, `"custom_model.Skip"`, or Julia types of the same name.
    The value of a symbol is called to make the predictor of such a layer: a type such as [`ReLUSOS1`](@ref), or a function
    such as `() -> ReLUBigM(100.0)`; for `:MaxPool2d` with the size of the window and keywords, `(k; kwargs...) ->
-   MaxPool2dBigM(k; M = 10.0, kwargs...)`; `:SoftPlus` gets the keywords `beta` and `threshold`, `:GELU` `approximate` and
+   MaxPool2d(k; relu = ReLUSOS1(), kwargs...)`; `:SoftPlus` gets the keywords `beta` and `threshold`, `:GELU` `approximate` and
    `:SoftMax` `dim` if it takes them. `:ReLU` also chooses how LeakyReLU and its kin are formulated.
    The value of a class is a callback `(layer::Layer; input_size, config, kwargs...)` that returns a predictor; it is called
    for classes of torch's own, too. In a program of `torch.export` or TorchScript, which has operations in place of layers, a
@@ -159,7 +159,7 @@ function _predictor(layer::Layer, config, input_size)
     class == "Linear" && return _affine(layer)
     _kind(layer) === :program && return _program(layer, config)
     entry = findfirst(entry -> class in entry[2] && haskey(config, entry[1]), _CONFIG)
-    entry === nothing && return TorchLayer(layer; relu = _relu(layer, config))
+    entry === nothing && return TorchLayer(layer; relu = _relu(layer, config), input_size = input_size)
     key = _CONFIG[entry][1]
     make = config[key]
     return _checked(_construct(_made_by(make, key), layer, Val(key), input_size), layer)
@@ -195,7 +195,7 @@ end
 # may make. Sizes and numbers are the operations' own.
 const _OPERATIONS = (
     (:ReLU, "relu", make -> make(), _ReLUs),
-    (:MaxPool2d, "max_pool", make -> make((1, 1)), Union{MaxPool2d,MaxPool2dBigM}),
+    (:MaxPool2d, "max_pool", make -> make((1, 1)), _MaxPools),
     (:GELU, "gelu", make -> make(), GELU),
     (:Sigmoid, "sigmoid", make -> make(), Sigmoid),
     (:SoftMax, "softmax", make -> make(), SoftMax),

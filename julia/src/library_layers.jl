@@ -32,16 +32,17 @@ _layer_name(predictor::_LibraryLayer) = string(nameof(typeof(predictor)))
 _make(kind::String, attributes::String = "") = Model(_model_layer(kind, attributes, nothing, nothing, nothing, nothing), kind)
 
 """
-    TorchLayer(layer::Layer; relu = nothing)
+    TorchLayer(layer::Layer; relu = nothing, input_size = nothing)
 
 A layer of a file as torch defines it. `relu` is the predictor whose formulation its kinks take, such as
-[`ReLUSOS1`](@ref)`()`.
+[`ReLUSOS1`](@ref)`()`; `input_size` says which image a vector is.
 """
 struct TorchLayer <: _LibraryLayer
     layer::Layer
     relu::Union{Nothing,AbstractPredictor}
+    input_size::Union{Nothing,Dims}
 
-    TorchLayer(layer::Layer; relu = nothing) = new(layer, relu)
+    TorchLayer(layer::Layer; relu = nothing, input_size = nothing) = new(layer, relu, _check_input_size(input_size))
 end
 
 _part(predictor::TorchLayer) = _part(predictor.layer)

@@ -30,32 +30,23 @@ Let functions that are compiled with `backend = "libtorch"` and without a `devic
 Throws [`InvalidArgumentError`](@ref) for another name, [`UnsupportedError`](@ref) if the device is not there.
 """
 function set_torch_device!(device::AbstractString)
-    _check_device(device)
+    _check_engine(_engine(; backend = "libtorch", device = device))
     _DEVICE[] = device
     return
 end
 
-function _check_device(device::AbstractString)
-    device == "cpu" && return
-    index = device == "cuda" ? "0" : startswith(device, "cuda:") ? device[6:end] : ""
-    if isempty(index) || !all(isdigit, index) || length(index) > 4
-        throw(InvalidArgumentError("device is $(repr(device)); \"cpu\", \"cuda\" and \"cuda:1\" are known"))
-    end
-    count = libtorch().cuda_devices
-    if parse(Int, index) >= count
-        throw(UnsupportedError("there is no device $device: libtorch can use $count CUDA devices; it needs an NVIDIA GPU with " *
-                               "its driver and a libtorch with CUDA. Use \"cpu\""))
-    end
+# Throws if a backend or its device is not known or not there: the smallest function is compiled for it.
+function _check_engine(engine)
+    layer = Model(_model_layer("Tanh", "", nothing, nothing, nothing, nothing), "Tanh")
+    compile(layer, (1,); engine...)
     return
 end
 
-# The names of a backend and a device as the library takes them.
-function _engine(backend::AbstractString, device::Union{Nothing,AbstractString})
-    if backend == "libtorch"
-        libtorch()
-        return String(backend), device === nothing ? _DEVICE[] : String(device)
-    end
-    return String(backend), device === nothing ? "cpu" : String(device)
+# A backend and a device as the library takes them.
+function _engine(; backend::AbstractString = "native", device::Union{Nothing,AbstractString} = nothing)
+    backend == "libtorch" && libtorch()
+    own = backend == "libtorch" ? _DEVICE[] : "cpu"
+    return (backend = String(backend), device = String(device === nothing ? own : device))
 end
 
 """

@@ -116,15 +116,8 @@ supported.
 f = NativeTorch.compile(NativeTorch.load("embedding.pt"), (2, 3); integers = [3, 3, 0, 1, 4, 0])
 ```
 """
-function compile(
-    m::Model,
-    size::_Size;
-    dtype::Type = Float64,
-    integers = nothing,
-    backend::AbstractString = "native",
-    device::Union{Nothing,AbstractString} = nothing,
-)
-    engine = _engine(backend, device)
+function compile(m::Model, size::_Size; dtype::Type = Float64, integers = nothing, engine...)
+    engine = _engine(; engine...)
     integers === nothing || return _compile_given(m, (size,), integers, dtype, engine)
     _check_sizes((size,))
     key = (Int[n for n in size], _is_single(dtype), engine...)
@@ -135,24 +128,12 @@ function compile(
     end
 end
 
-function compile(
-    m::Model,
-    sizes::_SeveralSizes;
-    dtype::Type = Float64,
-    integers = nothing,
-    backend::AbstractString = "native",
-    device::Union{Nothing,AbstractString} = nothing,
-)
-    return _compile_given(m, sizes, integers === nothing ? Int64[] : integers, dtype, _engine(backend, device))
+function compile(m::Model, sizes::_SeveralSizes; dtype::Type = Float64, integers = nothing, engine...)
+    return _compile_given(m, sizes, integers === nothing ? Int64[] : integers, dtype, _engine(; engine...))
 end
 
-function compile(
-    m::Model;
-    dtype::Type = Float64,
-    backend::AbstractString = "native",
-    device::Union{Nothing,AbstractString} = nothing,
-)
-    single, engine = _is_single(dtype), _engine(backend, device)
+function compile(m::Model; dtype::Type = Float64, engine...)
+    single, engine = _is_single(dtype), _engine(; engine...)
     f = CompiledFunction(_function_compile(m, nothing, single, engine...), single)
     length(f.inputs) == 1 || return f
     key = (Int[n for n in f.inputs[1].size], single, engine...)

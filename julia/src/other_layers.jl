@@ -33,7 +33,10 @@ output_size(::Scale, input_size) = input_size
 `y = (x - mean) / deviation`, for the inputs of a network that was trained on standardised data.
 """
 function standardize(mean::AbstractVector{<:Real}, deviation::AbstractVector{<:Real})
-    all(>(0), deviation) || throw(InvalidArgumentError("standardize: a deviation is not positive"))
+    i = findfirst(d -> !(0 < d < Inf), deviation)
+    i === nothing || throw(InvalidArgumentError("standardize: deviation[$i] is $(deviation[i]), but must be positive and finite"))
+    i = findfirst(!isfinite, mean)
+    i === nothing || throw(InvalidArgumentError("standardize: mean[$i] is $(mean[i]), but must be finite"))
     return Scale(1 ./ deviation, -mean ./ deviation)
 end
 

@@ -42,7 +42,7 @@ struct ReLU <: _LibraryLayer end
 y \\ge 0, \\quad y \\ge x, \\quad y \\le u z, \\quad y \\le x - l (1 - z)
 ```
 where `l` and `u` are the bounds of `x`; where `x` has none, `M` stands for them, and the formulation then says that `x` is
-between `-M` and `M`. An `M` smaller than a bound is not used: it would cut off points.
+between `-M` and `M`. An `M` smaller than a bound is an error: it would cut off points.
 
 # Example
 ```jldoctest
@@ -430,9 +430,10 @@ _pair(size::Integer) = (Int(size), Int(size))
 _pair(size) = Tuple(Int.(size))::Tuple{Int,Int}
 
 """
-    MaxPool2d(kernel_size; stride = kernel_size, padding = (0, 0), dilation = (1, 1), ceil_mode = false, input_size = nothing)
+    MaxPool2d(kernel_size; stride = kernel_size, padding = (0, 0), dilation = (1, 1), ceil_mode = false, input_size = nothing,
+              relu = nothing)
 
-Maximum pooling as nonlinear equations, padded with -inf.
+Maximum pooling as nonlinear equations, padded with -inf; with a `relu`, such as [`ReLUSOS1`](@ref)`()`, by its formulation.
 
 # Example
 ```jldoctest
@@ -467,9 +468,18 @@ struct MaxPool2d <: _LibraryLayer
     dilation::Tuple{Int,Int}
     ceil_mode::Bool
     input_size::Union{Nothing,Dims}
+    relu::Union{Nothing,_ReLUs}
 
-    function MaxPool2d(kernel_size; stride = kernel_size, padding = 0, dilation = 1, ceil_mode = false, input_size = nothing)
-        return new(_pair.((kernel_size, stride, padding, dilation))..., ceil_mode, _check_input_size(input_size))
+    function MaxPool2d(
+        kernel_size;
+        stride = kernel_size,
+        padding = 0,
+        dilation = 1,
+        ceil_mode = false,
+        input_size = nothing,
+        relu = nothing,
+    )
+        return new(_pair.((kernel_size, stride, padding, dilation))..., ceil_mode, _check_input_size(input_size), relu)
     end
 end
 
@@ -478,7 +488,7 @@ end
 
 Maximum pooling by big-M, with a binary variable for each element of a window that can be the largest. The bounds of the
 input give the constants; where there are none, `M` stands for them: the formulation then says that the elements of a window
-lie within `M` of each other. An `M` smaller than the bounds ask for is not used. Other keywords are those of
+lie within `M` of each other. An `M` smaller than the bounds ask for is an error. Other keywords are those of
 [`MaxPool2d`](@ref).
 
 # Example
@@ -515,7 +525,38 @@ struct MaxPool2dBigM <: _LibraryLayer
     pool::MaxPool2d
     M::Float64
 
-    MaxPool2dBigM(kernel_size; M::Real = Inf, kwargs...) = new(MaxPool2d(kernel_size; kwargs...), M)
+    function MaxPool2dBigM(kernel_size; M::Real = Inf, kwargs...)
+        M > 0 || throw(InvalidArgumentError("MaxPool2dBigM: M is $M, but must be positive"))
+        return new(MaxPool2d(kernel_size; kwargs...), M)
+    end
+end
+
+"""
+    MaxPool2dPairwise(kernel_size; kwargs...)
+
+Maximum pooling two by two, as `max(a, b) = b + max(a - b, 0)` with the big-M of [`ReLUBigM`](@ref): one binary less for each
+window than [`MaxPool2dBigM`](@ref) has. Keywords are those of [`MaxPool2d`](@ref), which has other forms of pairs by its
+`relu`.
+
+# Example
+```jldoctest
+julia> using JuMP
+
+julia> import NativeTorch
+
+julia> model = Model();
+
+julia> @variable(model, -1 <= x[1:2] <= 2);
+
+julia> y, formulation = NativeTorch.add_predictor(model, NativeTorch.MaxPool2dPairwise((1, 2); input_size = (1, 2)), x);
+
+julia> formulation
+```
+"""
+struct MaxPool2dPairwise <: _LibraryLayer
+    pool::MaxPool2d
+
+    MaxPool2dPairwise(kernel_size; kwargs...) = new(MaxPool2d(kernel_size; kwargs...))
 end
 
 function _part(predictor::MaxPool2d)
@@ -526,7 +567,10 @@ function _part(predictor::MaxPool2d)
     )
 end
 
-_form(::MaxPool2d) = _Form(:nonlinear)
-_part(predictor::MaxPool2dBigM) = _part(predictor.pool)
+const _MaxPools = Union{MaxPool2d,MaxPool2dBigM,MaxPool2dPairwise}
+
+_part(predictor::Union{MaxPool2dBigM,MaxPool2dPairwise}) = _part(predictor.pool)
+_form(predictor::MaxPool2d) = predictor.relu === nothing ? _Form(:nonlinear) : _form(predictor.relu)
 _form(predictor::MaxPool2dBigM) = _Form(:big_m, predictor.M)
-_layer_name(::Union{MaxPool2d,MaxPool2dBigM}) = "MaxPool2d"
+_form(::MaxPool2dPairwise) = _Form(:pairwise)
+_layer_name(::_MaxPools) = "MaxPool2d"

@@ -194,7 +194,8 @@ struct GrayBox <: AbstractPredictor
         backend::AbstractString = "native",
         device::Union{Nothing,AbstractString} = nothing,
     )
-        engine = NamedTuple{(:backend, :device)}(_engine(backend, device))
+        engine = _engine(; backend = backend, device = device)
+        _check_engine(engine)
         return new(model, hessian, _check_input_size(input_size), engine)
     end
 end

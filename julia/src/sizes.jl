@@ -2,8 +2,8 @@
 
 # The size that a layer itself fixes for its input.
 _own_input_size(::AbstractPredictor) = nothing
-_own_input_size(predictor::MaxPool2d) = predictor.input_size
-_own_input_size(predictor::MaxPool2dBigM) = predictor.pool.input_size
+_own_input_size(predictor::Union{TorchLayer,MaxPool2d}) = predictor.input_size
+_own_input_size(predictor::Union{MaxPool2dBigM,MaxPool2dPairwise}) = predictor.pool.input_size
 
 output_size(predictor::Affine, ::Nothing) = (size(predictor.A, 1),)
 output_size(predictor::Affine, ::Tuple{Int}) = (size(predictor.A, 1),)
@@ -34,7 +34,7 @@ function _compile_for(network::Model, n::Int, input_size; sizes = nothing, engin
     is_image = input_size !== nothing && length(input_size) > 1
     inputs = _model_inputs(network)
     length(inputs) > 1 && return _compile_several(network, inputs, n; engine...), false
-    sizes = something(sizes, is_image ? _torch_image_sizes(input_size) : ((n,), (1, n), _own_sizes(inputs, n)...))
+    sizes = something(sizes, is_image ? _torch_image_sizes(input_size) : ((n,), (1, n), _own_sizes(network, inputs, n)...))
     reason = ""
     for size in sizes
         try
@@ -48,12 +48,13 @@ function _compile_for(network::Model, n::Int, input_size; sizes = nothing, engin
     throw(InvalidArgumentError(reason * hint))
 end
 
-# The size that a file fixes, where it has n elements; one dimension may be open.
-function _own_sizes(inputs, n::Int)
+# The size that a file fixes, where it has n elements; one dimension may be open. The batch of a module is one point.
+function _own_sizes(network::Model, inputs, n::Int)
     size = isempty(inputs) ? nothing : only(inputs).size
     size === nothing && return ()
     known, open = prod(filter(!isnothing, size); init = 1), count(isnothing, size)
-    (open == 0 && known == n) || (open == 1 && known > 0 && n % known == 0) || return ()
+    (open == 0 && known == n) || (open == 1 && 0 < known <= n && n % known == 0) || return ()
+    size[1] === nothing && known < n && first(layers(network)).kind !== :program && return ()
     return (Tuple(Int[something(length, n ÷ known) for length in size]),)
 end
 

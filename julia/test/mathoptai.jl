@@ -65,6 +65,18 @@ end
     @test value.(y) ≈ m(value.(x)) atol = 1e-5
 end
 
+@testset "Devices of MathOptAI's gray boxes" begin
+    file = NativeTorch.PytorchModel(fixture_path("nets", "mlp_gelu.pt"))
+    build(device; kwargs...) = () -> MathOptAI.build_predictor(file; device, kwargs...)
+    @test refuses(build("cuda"), NativeTorch.UnsupportedError, "cuda", "gray_box")
+    # Without libtorch that is what is missing.
+    kind = HAS_LIBTORCH ? NativeTorch.InvalidArgumentError : NativeTorch.UnsupportedError
+    @test refuses(build("gpu"; gray_box = true), kind, HAS_LIBTORCH ? "gpu" : "libtorch")
+    if HAS_LIBTORCH && NativeTorch.libtorch().cuda_devices == 0
+        @test refuses(build("cuda"; gray_box = true), NativeTorch.UnsupportedError, "CUDA")
+    end
+end
+
 struct MathOptAISkip <: MathOptAI.AbstractPredictor
     p::MathOptAI.Pipeline
 end

@@ -119,25 +119,48 @@ end
 
 const _Row = Tuple{Vector{Pair{JuMP.VariableRef,Float64}},Float64,Float64}
 
+# The sets that rows lie in: those of one row, and those of several that stand in one constraint.
+const _SETS = (MOI.LessThan{Float64}, MOI.GreaterThan{Float64}, MOI.EqualTo{Float64}, MOI.Interval{Float64})
+const _VECTOR_SETS = (MOI.Nonnegatives, MOI.Nonpositives, MOI.Zeros, MOI.HyperRectangle{Float64})
+
+# The limits of the i-th row of a set.
+_limits(set::Union{_SETS...}, ::Int) = (interval = MOI.Interval(set); (interval.lower, interval.upper))
+_limits(::MOI.Nonnegatives, ::Int) = (0.0, Inf)
+_limits(::MOI.Nonpositives, ::Int) = (-Inf, 0.0)
+_limits(::MOI.Zeros, ::Int) = (0.0, 0.0)
+_limits(set::MOI.HyperRectangle{Float64}, i::Int) = (set.lower[i], set.upper[i])
+
+_rows_of(f::MOI.ScalarAffineFunction{Float64}) = (f,)
+_rows_of(f::MOI.AbstractVectorFunction) = (convert(MOI.ScalarAffineFunction{Float64}, row) for row in MOI.Utilities.eachscalar(f))
+
 function _affine_rows(model::JuMP.Model)
-    rows = _Row[]
-    own = _own_rows(model)
-    backend = JuMP.backend(model)
-    for S in (MOI.LessThan{Float64}, MOI.GreaterThan{Float64}, MOI.EqualTo{Float64}, MOI.Interval{Float64})
-        F = MOI.ScalarAffineFunction{Float64}
-        for index in MOI.get(backend, MOI.ListOfConstraintIndices{F,S}())
-            index in own && continue
-            f = MOI.get(backend, MOI.ConstraintFunction(), index)
-            limits = MOI.Interval(MOI.get(backend, MOI.ConstraintSet(), index))
+    rows, own, backend = _Row[], _own_rows(model), JuMP.backend(model)
+    for (functions, sets) in (
+            ((MOI.ScalarAffineFunction{Float64},), _SETS),
+            ((MOI.VectorAffineFunction{Float64}, MOI.VectorOfVariables), _VECTOR_SETS),
+        ),
+        F in functions, S in sets, index in MOI.get(backend, MOI.ListOfConstraintIndices{F,S}())
+
+        index in own && continue
+        set = MOI.get(backend, MOI.ConstraintSet(), index)
+        for (i, f) in enumerate(_rows_of(MOI.get(backend, MOI.ConstraintFunction(), index)))
             terms = [JuMP.VariableRef(model, term.variable) => term.coefficient for term in f.terms]
-            push!(rows, (terms, limits.lower - f.constant, limits.upper - f.constant))
+            lower, upper = _limits(set, i)
+            push!(rows, (terms, lower - f.constant, upper - f.constant))
         end
     end
     return rows
 end
 
 # The rows that this package added to a model.
-_own_rows(model::JuMP.Model) = get!(() -> Set{Any}(), model.ext, :NativeTorch)::Set{Any}
+struct _OwnRows
+    indices::Set{Any}
+end
+
+_own_rows(model::JuMP.Model) = (get!(() -> _OwnRows(Set{Any}()), model.ext, :NativeTorch)::_OwnRows).indices
+
+# A copy's rows have indices of their own, of which these say nothing.
+JuMP.copy_extension_data(::_OwnRows, ::JuMP.AbstractModel, ::JuMP.AbstractModel) = _OwnRows(Set{Any}())
 
 # Tightens the bounds of a row's variables by those of its others; whether any became notably tighter.
 function _propagate!(known::_KnownBounds, terms, lower::Float64, upper::Float64)

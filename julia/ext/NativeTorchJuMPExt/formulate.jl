@@ -119,11 +119,14 @@ function _add_variables(model::JuMP.Model, tables, inputs::Vector{JuMP.VariableR
         is_input[position] = true
     end
     new = findall(!, is_input)
+    takes_names, takes_starts =
+        map(attribute -> MOI.supports(backend, attribute, MOI.VariableIndex), (MOI.VariableName(), MOI.VariablePrimalStart()))
     made = MOI.add_variables(backend, length(new))
     for (position, index) in zip(new, made)
         variables[position] = JuMP.VariableRef(model, index)
-        MOI.set(backend, MOI.VariableName(), index, string(names[blocks[position]+1], "[", indices[position] + 1, "]"))
-        isnan(starts[position]) || MOI.set(backend, MOI.VariablePrimalStart(), index, starts[position])
+        name = string(names[blocks[position]+1], "[", indices[position] + 1, "]")
+        takes_names && MOI.set(backend, MOI.VariableName(), index, name)
+        takes_starts && !isnan(starts[position]) && MOI.set(backend, MOI.VariablePrimalStart(), index, starts[position])
         push!(lists.variables[_predictor(lists, block_layers[blocks[position]+1])], variables[position])
     end
     for (position, index) in zip(new, made)

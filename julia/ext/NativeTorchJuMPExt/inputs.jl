@@ -30,12 +30,29 @@ function _inputs(model::JuMP.Model, network::NativeTorch.Model, signal::_Signal,
     n = length(signal.x)
     sizes = signal.torch_size === nothing ? nothing : (signal.torch_size,)
     f, is_image = NativeTorch._compile_for(network, n, signal.input_size; sizes, engine...)
-    elements = is_image ? signal.x[invperm(NativeTorch._image_order(signal.input_size))] : signal.x
-    for element in elements
-        element isa Real || JuMP.check_belongs_to_model(element, model)
-    end
-    bounds = map(element -> _bounds(element, known), elements)
+    ends = [_checked_bounds(model, element, i, known) for (i, element) in enumerate(signal.x)]
+    order = is_image ? invperm(NativeTorch._image_order(signal.input_size)) : eachindex(signal.x)
+    elements, bounds = signal.x[order], ends[order]
     return _Inputs(f, elements, map(first, bounds), map(last, bounds), map(_start, elements), is_image)
+end
+
+# The bounds of the i-th element of the caller's `x`; an error if it is nothing that a network can be applied to.
+function _checked_bounds(::JuMP.Model, element::Real, i::Int, ::_KnownBounds)
+    isfinite(element) || throw(InvalidArgumentError("x[$i] is $element; numbers in x must be finite"))
+    return Float64(element), Float64(element)
+end
+
+function _checked_bounds(model::JuMP.Model, element::JuMP.AbstractJuMPScalar, i::Int, known::_KnownBounds)
+    JuMP.check_belongs_to_model(element, model)
+    lower, upper = _bounds(element, known)
+    if !(lower <= upper)
+        throw(InvalidArgumentError("x[$i], which is $element, has the bounds $lower and $upper; the lower must not exceed the upper"))
+    end
+    return lower, upper
+end
+
+function _checked_bounds(::JuMP.Model, element, i::Int, ::_KnownBounds)
+    throw(InvalidArgumentError("x[$i] is a $(typeof(element)); x takes numbers, variables and expressions of the model"))
 end
 
 # All start values, or `nothing`.

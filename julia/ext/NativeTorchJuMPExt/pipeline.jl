@@ -101,6 +101,6 @@ end
 # A layer that was made for one size of image says what a vector is.
 function _with_size_of(layer, signal::_Signal)
     own = NativeTorch._own_input_size(layer)
-    is_known = signal.input_size !== nothing && length(signal.input_size) > 1
-    return own === nothing || is_known ? signal : _Signal(signal.x, own, nothing)
+    is_image(size) = size !== nothing && length(size) > 1
+    return is_image(own) && !is_image(signal.input_size) ? _Signal(signal.x, own, nothing) : signal
 end

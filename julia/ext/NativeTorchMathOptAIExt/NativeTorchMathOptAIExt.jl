@@ -19,13 +19,14 @@ function MathOptAI.build_predictor(
     device::String = "cpu",
     input_size::_Size = nothing,
 )
-    if device != "cpu"
-        throw(UnsupportedError("device is $(repr(device)), but models are evaluated on \"cpu\" alone"))
-    end
     if gray_box
+        NativeTorch._check_engine(_engine(device))
         isempty(config) || throw(InvalidArgumentError("a gray box has no layers to configure; leave config out"))
         is_image = input_size !== nothing && length(input_size) > 1
         return MathOptAI.GrayBox(is_image ? _ImageModel(predictor, input_size) : predictor; hessian, device)
+    end
+    if device != "cpu"
+        throw(UnsupportedError("device is $(repr(device)), but a formulation evaluates nothing there; it is for gray_box = true"))
     end
     layer = Layer(NativeTorch.load(predictor.filename))
     return MathOptAI.build_predictor(layer; config, input_size)
@@ -227,6 +228,9 @@ _image(layer, size) = _refuse(layer, "it takes an image; give input_size = (heig
 
 _refuse(layer, reason::String) = throw(UnsupportedError("$(NativeTorch._place(layer)): $reason"))
 
+# What evaluates a gray box: libtorch where it is not on the CPU.
+_engine(device::String) = NativeTorch._engine(; backend = device == "cpu" ? "native" : "libtorch", device)
+
 # A model of images, whose gray box takes and gives them as MathOptAI has them.
 struct _ImageModel
     model::NativeTorch.PytorchModel
@@ -234,7 +238,8 @@ struct _ImageModel
 end
 
 function _oracle(predictor::MathOptAI.GrayBox, model::NativeTorch.PytorchModel, input_dimension::Int, input_size)
-    f, is_image = NativeTorch._compile_for(NativeTorch.load(model.filename), input_dimension, input_size)
+    network, engine = NativeTorch.load(model.filename), _engine(predictor.device)
+    f, is_image = NativeTorch._compile_for(network, input_dimension, input_size; engine...)
     set = Base.get_extension(NativeTorch, :NativeTorchJuMPExt)._oracle_set(f, 1; hessian = predictor.hessian)
     return set, NativeTorch._size_after(f, is_image)
 end

@@ -82,6 +82,19 @@ end
     @test length(z) == 1
 end
 
+@testset "Rows that stand in one constraint give bounds: $what" for (what, add!) in [
+    ("below", (model, x) -> (@constraint(model, 2x .- 1 in MOI.Nonpositives(2)); @constraint(model, x in MOI.Nonnegatives(2)))),
+    ("both sides", (model, x) -> @constraint(model, x in MOI.HyperRectangle([0.0, 0.0], [0.5, 0.5]))),
+    ("equal", (model, x) -> (@constraint(model, x .- [0.0, 0.5] in MOI.Zeros(2)))),
+]
+    model = Model()
+    @variable(model, x[1:2])
+    add!(model, x)
+    y, _ = NativeTorch.add_predictor(model, NativeTorch.Affine([1.0 1.0]), x)
+    @test lower_bound(y[1]) ≈ (what == "equal" ? 0.5 : 0.0) atol = 1e-9
+    @test upper_bound(y[1]) ≈ (what == "equal" ? 0.5 : 1.0) atol = 1e-9
+end
+
 @testset "Bounds over two workers" begin
     workers = Distributed.addprocs(2)
     try

@@ -49,6 +49,28 @@ end
     end
 end
 
+struct Through <: NativeTorch.AbstractPredictor
+    p::NativeTorch.AbstractPredictor
+end
+
+NativeTorch.output_size(predictor::Through, input_size) = NativeTorch.output_size(predictor.p, input_size)
+
+function NativeTorch.add_predictor(model::JuMP.AbstractModel, predictor::Through, x::Vector; kwargs...)
+    return NativeTorch.add_predictor(model, predictor.p, x; kwargs...)
+end
+
+@testset "A single layer that is made for an image" begin
+    # A predictor of the user's gets `vec` of the image.
+    m, case = NativeTorch.load(jump_path("conv_flatten_linear")), jump_case("conv_flatten_linear")
+    root = NativeTorch.Layer(m)
+    image = as_image(case.x[1])
+    conv = NativeTorch.build_predictor(root[1]; input_size = size(image))
+    @test NativeTorch.output_size(conv, size(image)) isa NTuple{3,Int}
+    y, _ = NativeTorch.add_predictor(Model(), Through(conv), vec(image))
+    expected, _ = NativeTorch.add_predictor(Model(), conv, image)
+    @test start_value.(y) ≈ start_value.(expected)
+end
+
 @testset "A skip connection in reduced space" begin
     case = jump_case("skip_inside")
     model = Model()

@@ -150,6 +150,9 @@ end
 @testset "Max pools: $name" for (name, config, optimizer) in [
     ("by default", Dict(), HiGHS.Optimizer),
     ("big-M", Dict(:MaxPool2d => (k; kwargs...) -> NativeTorch.MaxPool2dBigM(k; M = 100.0, kwargs...)), HiGHS.Optimizer),
+    ("pairwise", Dict(:MaxPool2d => NativeTorch.MaxPool2dPairwise), HiGHS.Optimizer),
+    ("SOS1", Dict(:MaxPool2d => (k; kwargs...) -> NativeTorch.MaxPool2d(k; relu = NativeTorch.ReLUSOS1(), kwargs...)), HiGHS.Optimizer),
+    ("partition", Dict(:MaxPool2d => (k; kwargs...) -> NativeTorch.MaxPool2d(k; relu = NativeTorch.ReLUPartition(2), kwargs...)), HiGHS.Optimizer),
     ("nonlinear", Dict(:MaxPool2d => NativeTorch.MaxPool2d), Ipopt.Optimizer),
 ]
     m, case = NativeTorch.load(jump_path("pools")), jump_case("pools")
@@ -163,6 +166,24 @@ end
         @test is_solved_and_feasible(model)
         @test value.(y) ≈ vec(as_image(expected)) atol = 1e-6
     end
+end
+
+@testset "The range of a maximum, in all forms" begin
+    forms = [
+        NativeTorch.MaxPool2dBigM((1, 3)), NativeTorch.MaxPool2dBigM((1, 3); M = 10.0), NativeTorch.MaxPool2dPairwise((1, 3)),
+        (NativeTorch.MaxPool2d((1, 3); relu) for relu in (NativeTorch.ReLUSOS1(), NativeTorch.ReLUIndicator(), NativeTorch.ReLUPartition(1)))...,
+    ]
+    for pool in forms
+        model = silent_model(HiGHS.Optimizer)
+        @variable(model, -1 <= x[1:1, 1:3] <= 2)
+        y, _ = NativeTorch.add_predictor(model, pool, x)
+        # Three binaries of one choice, two of pairs.
+        pool isa NativeTorch.MaxPool2dPairwise && @test num_constraints(model, VariableRef, MOI.ZeroOne) == 2
+        for (objective, expected) in ((y[1], (-1, 2)), (y[1] - x[1, 1] - 0.5x[1, 2], (-1, 3.5)))
+            @test all(isapprox.(range_of(model, objective), expected; atol = 1e-6))
+        end
+    end
+    @test refuses(() -> NativeTorch.MaxPool2dBigM(2; M = 0), NativeTorch.InvalidArgumentError, "M is 0")
 end
 
 @testset "LeakyReLU takes the form of ReLU" begin

@@ -128,6 +128,61 @@ end
     @test value.(z) ≈ tanh_net([0.09, sin(-0.2), exp(0.3) * -0.2, 1.0]) atol = 1e-5
 end
 
+@testset "What x may not be leaves the model as it was: $kwargs" for kwargs in ((;), (; gray_box = true), (; reduced_space = true))
+    model = Model()
+    @variable(model, -1 <= v[1:6] <= 1)
+    @variable(model, 1 <= empty <= 0)
+    add(x, predictor = jump_path("relu_3_8_8_2")) = () ->
+        NativeTorch.add_predictor(model, NativeTorch.PytorchModel(predictor), x; kwargs...)
+    for (x, words) in [
+        (Any[v[1], v[2], NaN], ("x[3]", "NaN")), (Any[v[1], Inf, v[2]], ("x[2]", "Inf")), (Any[v[1], "a", v[2]], ("x[2]", "String")),
+        ([v[1], v[2], 2 * empty], ("x[3]", "2 empty", "bounds")),
+        # A module is applied to one point: neither to a batch nor to none.
+        (v, ("[6]", "3")), (v[1:4], ("[4]", "3")), (VariableRef[], ("[0]", "3")),
+    ]
+        @test refuses(add(x), NativeTorch.InvalidArgumentError, words...)
+    end
+    image = Any[0.1i for i in 1:3, j in 1:4, c in 1:2]
+    image[2, 1, 1] = NaN
+    @test refuses(add(image, jump_path("conv_flatten_linear")), NativeTorch.InvalidArgumentError, "x[2]", "NaN")
+    @test num_variables(model) == 7
+    @test num_constraints(model; count_variable_in_set_constraints = false) == 0
+end
+
+@testset "Models that take no names, and copies" begin
+    m, path = NativeTorch.load(jump_path("relu_3_8_8_2")), jump_path("relu_3_8_8_2")
+    model = direct_model(Ipopt.Optimizer())
+    set_silent(model)
+    @variable(model, -1 <= x[i = 1:3] <= 1, start = 0.1i)
+    y, _ = NativeTorch.add_predictor(model, NativeTorch.PytorchModel(path), x)
+    fix.(x, [0.1, 0.2, 0.3]; force = true)
+    optimize!(model)
+    @test value.(y) ≈ m([0.1, 0.2, 0.3]) atol = 1e-6
+    model = Model()
+    @variable(model, -1 <= x[1:3] <= 1)
+    y, _ = NativeTorch.add_predictor(model, NativeTorch.PytorchModel(path), x)
+    copied, places = copy_model(model)
+    z, formulation = NativeTorch.add_predictor(copied, NativeTorch.PytorchModel(path), places[x])
+    set_optimizer(copied, HiGHS.Optimizer)
+    set_silent(copied)
+    @objective(copied, Max, z[1])
+    optimize!(copied)
+    @test value(z[1]) ≈ value(places[y[1]]) atol = 1e-6
+    NativeTorch.delete(copied, formulation)
+    @test num_variables(copied) == num_variables(model)
+end
+
+@testset "Engines that are not there are errors of their own" begin
+    model = Model()
+    @variable(model, x[1:3])
+    add(; engine...) = () -> NativeTorch.add_predictor(model, NativeTorch.PytorchModel(jump_path("relu_3_8_8_2")), x; gray_box = true, engine...)
+    for (engine, words) in (((; backend = "tpu"), ("tpu", "native")), ((; device = "gpu"), ("gpu", "cuda:1")), ((; device = "cuda"), ("libtorch",)))
+        found, message = thrown(add(; engine...))
+        @test found == NativeTorch.InvalidArgumentError && all(word -> occursin(word, message), words)
+        @test !occursin("input_size", message)
+    end
+end
+
 struct Doubling <: NativeTorch.AbstractPredictor end
 
 function NativeTorch.add_predictor(model::JuMP.AbstractModel, predictor::Doubling, x::Vector; kwargs...)

@@ -21,7 +21,8 @@
     @objective(nlp, Min, sum((w .- [0.5, 2.5, 3.0]) .^ 2))
     optimize!(nlp)
     @test value.(z) ≈ y_deviation .* m((value.(w) .- mean) ./ deviation) .+ y_mean atol = 1e-4
-    @test refuses(() -> NativeTorch.standardize([0.0], [0.0]), NativeTorch.InvalidArgumentError, "deviation")
+    @test refuses(() -> NativeTorch.standardize([0.0], [0.0]), NativeTorch.InvalidArgumentError, "deviation[1]")
+    @test refuses(() -> NativeTorch.standardize([0.0, NaN], [1.0, 1.0]), NativeTorch.InvalidArgumentError, "mean[2]")
 end
 
 @testset "Delete: $(name)" for (name, kwargs) in [
