@@ -73,6 +73,10 @@ function _own_values(layer::Layer)
             values[Symbol(tensor.name)] = _tensor(part, index, tensor)
         end
     end
+    # What torch's own layers are made without is Python's None; their descriptions say only that it is not there.
+    if _kind(layer) === :standard && any(name -> haskey(values, name), (:bias, :affine, :elementwise_affine))
+        foreach(name -> get(values, name, false) === false && (values[name] = nothing), (:weight, :bias))
+    end
     return values
 end
 

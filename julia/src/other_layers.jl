@@ -65,7 +65,8 @@ output_size(::Permutation, input_size) = input_size
 torch_geometric's `GCNConv` for a graph of `n` nodes: `Y = D^{-1/2} (A + I) D^{-1/2} X W + b`. `x` is `vec` of the `n x F`
 matrix of features, or that matrix, and `y` is `vec` of an `n x G` matrix. `edge_index` has a pair `i => j` for each edge
 from node `i` to node `j`, counted from 1. `weights` is `F x G`. The options `improved`, `add_self_loops` and `normalize` of
-the layer are taken from the file.
+the layer are taken from the file, unless they are given as keywords. With `improved` loops count twice, as torch_geometric
+documents it; its version 2.8 counts them once where edges have no weights, which is `improved = false` here.
 
 Kipf and Welling, Semi-Supervised Classification with Graph Convolutional Networks, ICLR 2017.
 """

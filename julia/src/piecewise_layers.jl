@@ -448,7 +448,7 @@ julia> @variable(model, -1 <= x[1:4] <= 2);
 julia> y, formulation = NativeTorch.add_predictor(model, NativeTorch.MaxPool2d((1, 2); input_size = (1, 4)), x);
 
 julia> formulation
-MaxPool2d((1, 2), (1, 2), (0, 0), (1, 1), false, (1, 4))
+MaxPool2d((1, 2), (1, 2), (0, 0), (1, 1), false, (1, 4), nothing)
 ├ variables [2]
 │ ├ MaxPool2d.y[1]
 │ └ MaxPool2d.y[2]
@@ -504,7 +504,7 @@ julia> @variable(model, -1 <= x[1:2] <= 2);
 julia> y, formulation = NativeTorch.add_predictor(model, NativeTorch.MaxPool2dBigM((1, 2); input_size = (1, 2)), x);
 
 julia> formulation
-MaxPool2dBigM(MaxPool2d((1, 2), (1, 2), (0, 0), (1, 1), false, (1, 2)), Inf)
+MaxPool2dBigM(MaxPool2d((1, 2), (1, 2), (0, 0), (1, 1), false, (1, 2), nothing), Inf)
 ├ variables [3]
 │ ├ MaxPool2d.y[1]
 │ ├ MaxPool2d.chosen[1]
@@ -551,6 +551,25 @@ julia> @variable(model, -1 <= x[1:2] <= 2);
 julia> y, formulation = NativeTorch.add_predictor(model, NativeTorch.MaxPool2dPairwise((1, 2); input_size = (1, 2)), x);
 
 julia> formulation
+MaxPool2dPairwise(MaxPool2d((1, 2), (1, 2), (0, 0), (1, 1), false, (1, 2), nothing))
+├ variables [4]
+│ ├ MaxPool2d.difference[1]
+│ ├ MaxPool2d.positive[1]
+│ ├ MaxPool2d.on[1]
+│ └ MaxPool2d.y[1]
+└ constraints [12]
+  ├ MaxPool2d.difference[1] ≥ -3.0000000000000036
+  ├ MaxPool2d.difference[1] ≤ 3.0000000000000036
+  ├ MaxPool2d.positive[1] ≥ 0
+  ├ MaxPool2d.positive[1] ≤ 3.0000000000000036
+  ├ MaxPool2d.on[1] binary
+  ├ MaxPool2d.y[1] ≥ -1
+  ├ MaxPool2d.y[1] ≤ 2
+  ├ -x[1] + x[2] + MaxPool2d.difference[1] = 0
+  ├ -MaxPool2d.difference[1] + MaxPool2d.positive[1] ≥ 0
+  ├ -MaxPool2d.difference[1] + MaxPool2d.positive[1] + 3.0000000000000036 MaxPool2d.on[1] ≤ 3.0000000000000036
+  ├ MaxPool2d.positive[1] - 3.0000000000000036 MaxPool2d.on[1] ≤ 0
+  └ -x[2] - MaxPool2d.positive[1] + MaxPool2d.y[1] = 0
 ```
 """
 struct MaxPool2dPairwise <: _LibraryLayer

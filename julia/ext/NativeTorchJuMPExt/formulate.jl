@@ -145,16 +145,18 @@ function _add_variables(model::JuMP.Model, tables, inputs::Vector{JuMP.VariableR
     return variables
 end
 
-# The terms of rows, `terms_of(i)` for each row, always in the same vector: models copy what they are given.
-function _row_terms(table, variables::Vector{JuMP.VariableRef})
+# The terms of rows, `terms_of(i)` for each row. A model's cache copies what it is given, so that they always stand in the
+# same vector; an optimizer that is used directly may keep it.
+function _row_terms(model::JuMP.Model, table, variables::Vector{JuMP.VariableRef})
     count = Int(table.count)
     starts = _array(table.starts, count + 1)
     entries = count == 0 ? 0 : Int(starts[end])
     columns, coefficients = _array(table.variables, entries), _array(table.coefficients, entries)
-    terms = MOI.ScalarAffineTerm{Float64}[]
+    is_kept = JuMP.mode(model) == JuMP.DIRECT
+    shared = MOI.ScalarAffineTerm{Float64}[]
     return function (i::Int)
         first, last = Int(starts[i]) + 1, Int(starts[i+1])
-        resize!(terms, last - first + 1)
+        terms = is_kept ? similar(shared, last - first + 1) : resize!(shared, last - first + 1)
         for k in first:last
             terms[k-first+1] = MOI.ScalarAffineTerm(coefficients[k], JuMP.index(variables[columns[k]+1]))
         end
@@ -165,7 +167,7 @@ end
 function _add_rows(model::JuMP.Model, tables, variables, lists::_Lists)
     table, backend, own = tables.rows, JuMP.backend(model), _own_rows(model)
     count = Int(table.count)
-    terms_of = _row_terms(table, variables)
+    terms_of = _row_terms(model, table, variables)
     lower, upper, layers = _array(table.lower, count), _array(table.upper, count), _array(table.layers, count)
     for i in 1:count
         f = MOI.ScalarAffineFunction(terms_of(i), 0.0)
@@ -209,7 +211,7 @@ end
 
 function _add_indicators(model::JuMP.Model, table, variables, lists::_Lists)
     rows, count = table.rows, Int(table.rows.count)
-    terms_of = _row_terms(rows, variables)
+    terms_of = _row_terms(model, rows, variables)
     lower, upper, layers = _array(rows.lower, count), _array(rows.upper, count), _array(rows.layers, count)
     binaries, active = _array(table.binaries, count), _array(table.active, count)
     for i in 1:count
@@ -235,7 +237,7 @@ end
 
 function _add_quadratic_rows(model::JuMP.Model, table, variables, lists::_Lists)
     rows, count = table.rows, Int(table.rows.count)
-    terms_of = _row_terms(rows, variables)
+    terms_of = _row_terms(model, rows, variables)
     lower, upper, layers = _array(rows.lower, count), _array(rows.upper, count), _array(rows.layers, count)
     starts = _array(table.starts, count + 1)
     entries = count == 0 ? 0 : Int(starts[end])

@@ -88,6 +88,9 @@ end
     @test layer.__class__ == "custom_model.Shift"
     @test layer.amount == 0.5 && layer.sizes == (1, 2) && layer.note == "plain"
     @test layer.offset == [1.0 2.0 3.0; 4.0 5.0 6.0]
+    # What a module is made without is there, and is nothing.
+    @test NativeTorch.Layer(NativeTorch.load(jump_path("gcn"))).conv.lin.bias === nothing
+    @test NativeTorch.Layer(NativeTorch.load(fixture_path("layers", "linear_no_bias.pt")))[1].bias === nothing
     @test refuses(() -> layer.other, NativeTorch.InvalidArgumentError, "layer `0`", "other", "amount", "offset")
     seen = Ref{Any}()
     function callback(layer; kwargs...)

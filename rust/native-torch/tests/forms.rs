@@ -165,6 +165,58 @@ fn epigraphs_of_softplus_hold_all_that_is_above() {
     }
 }
 
+/// Both halves of the cone's sum hold `y` up: neither can be taken for what it is not.
+#[test]
+fn a_cone_of_softplus_leaves_no_share_free() {
+    let graph = graph(&[1], |b, _, x| b.unary(Unary::Softplus { beta: 1.0, threshold: 20.0 }, x).unwrap());
+    let model = formulate(&graph, &[Interval::new(-4.0, 2.0)], "softplus=cone");
+    let mut values = model.evaluate(&[1.0]).unwrap();
+    let (y, share, rest) = (model.outputs()[0].index(), model.outputs()[0].index() + 1, model.outputs()[0].index() + 2);
+    assert!((values[share] + values[rest] - 1.0).abs() < 1e-12);
+    values[y] -= 0.05;
+    for (fits, other, exponent) in [(share, rest, 1.0), (rest, share, 0.0)] {
+        let mut below = values.clone();
+        below[fits] = (exponent - below[y]).exp();
+        below[other] = 1.0 - below[fits];
+        assert!(model.check(&below, 1e-9).is_err(), "{model}");
+    }
+}
+
+#[test]
+fn the_two_parts_of_a_hinge_exclude_each_other() {
+    let relu = graph(&[1], |b, _, x| b.unary(Unary::Relu, x).unwrap());
+    for form in ["sos1", "quadratic", "complementarity"] {
+        let model = formulate(&relu, &[Interval::new(-1.0, 1.0)], &format!("relu={form}"));
+        let mut values = model.evaluate(&[0.3]).unwrap();
+        model.check(&values, 1e-9).unwrap();
+        let positive = model.outputs()[0].index();
+        values[positive] += 0.1;
+        values[positive + 1] += 0.1;
+        assert!(model.check(&values, 1e-9).is_err(), "{model}");
+    }
+}
+
+#[test]
+fn an_epigraph_of_a_maximum_is_above_every_element_and_a_small_big_m_is_refused() {
+    let pool = graph(&[1, 4], |b, _, x| {
+        let pool = MaxPool { kernel: vec![4], stride: vec![4], padding: vec![0], dilation: vec![1], ceil_mode: false };
+        b.node(Op::MaxPool(pool), &[x]).unwrap()
+    });
+    let bounds = [Interval::new(-1.0, 1.0); 4];
+    let model = formulate(&pool, &bounds, "max_pool=epigraph");
+    for largest in 0..4 {
+        let mut x = [-0.5; 4];
+        x[largest] = 0.5;
+        let mut values = model.evaluate(&x).unwrap();
+        model.check(&values, 1e-9).unwrap();
+        values[model.outputs()[0].index()] -= 1e-3;
+        assert!(model.check(&values, 1e-9).is_err(), "{model}");
+    }
+    let options: Options = "max_pool=big_m(1.5)".parse().unwrap();
+    let error = lower(&pool, &propagate(&pool, &bounds).unwrap(), &options).unwrap_err().to_string();
+    assert!(error.contains("big-M of 1.5") && error.contains("need 2"), "{error}");
+}
+
 #[test]
 fn epigraphs_are_for_what_is_convex() {
     let relu6 = graph(&[1], |b, _, x| b.unary(Unary::RELU6, x).unwrap());

@@ -123,10 +123,13 @@ impl<'a> Fields<'a> {
         Ok(tensors)
     }
 
-    /// The attributes that no reader asked for.
+    /// The attributes that no reader asked for; what is registered as `None`, as a bias that is left out, among them.
     pub fn others(&self) -> Vec<(String, Value)> {
         let read = self.read.borrow();
-        let others = self.attributes.iter().filter(|(name, _)| !BOOKKEEPING.contains(name) && !read.contains(name));
+        let plain = self.attributes.iter().filter(|(name, _)| !BOOKKEEPING.contains(name));
+        let registered = [&self.parameters, &self.buffers, &self.children].into_iter().flatten().copied();
+        let absent = registered.filter(|&(_, id)| matches!(self.records.view(id), View::None));
+        let others = plain.chain(absent).filter(|(name, _)| !read.contains(name));
         others.map(|(name, id)| (printable(name).into_owned(), Value::new(self.records, id))).collect()
     }
 
