@@ -23,7 +23,7 @@ function _add(model::JuMP.Model, predictor::Pipeline, signal::_Signal, options::
     first = 1
     while first <= length(layers)
         if _is_formulated(layers[first])
-            last = something(findnext(!_is_formulated, layers, first), length(layers) + 1) - 1
+            last = something(findnext(i -> _begins_anew(layers[i-1], layers[i]), eachindex(layers), first + 1), length(layers) + 1) - 1
             names = [NativeTorch._layer_name(predictor, i) for i in first:last]
             signal, added, inner = _add_segment(model, layers[first:last], names, signal, options)
         else
@@ -63,6 +63,10 @@ function _add(model::JuMP.Model, predictor::NativeTorch.AbstractPredictor, signa
     return after, _Formulation[formulation], []
 end
 
+# Whether a layer is not formulated together with the one before it. One that is made for an image is not told by a vector
+# that it is one.
+_begins_anew(before, layer) = !_is_formulated(layer) || (before isa NativeTorch.Affine && _is_image(NativeTorch._own_input_size(layer)))
+
 # Whether the library formulates a layer.
 _is_formulated(::NativeTorch.AbstractPredictor) = false
 _is_formulated(::NativeTorch._LibraryLayer) = true
@@ -101,6 +105,7 @@ end
 # A layer that was made for one size of image says what a vector is.
 function _with_size_of(layer, signal::_Signal)
     own = NativeTorch._own_input_size(layer)
-    is_image(size) = size !== nothing && length(size) > 1
-    return is_image(own) && !is_image(signal.input_size) ? _Signal(signal.x, own, nothing) : signal
+    return _is_image(own) && !_is_image(signal.input_size) ? _Signal(signal.x, own, nothing) : signal
 end
+
+_is_image(size) = size !== nothing && length(size) > 1

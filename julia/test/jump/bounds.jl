@@ -95,6 +95,49 @@ end
     @test upper_bound(y[1]) ≈ (what == "equal" ? 0.5 : 1.0) atol = 1e-9
 end
 
+@testset "Bounds of expressions and rows hold exactly" begin
+    jump = Base.get_extension(NativeTorch, :NativeTorchJuMPExt)
+    exact(value) = setprecision(() -> BigFloat(value), 300)
+    for k in 1:200
+        a, u = randn(5), rand(5)
+        model = Model()
+        @variable(model, 0 <= x[i = 1:5] <= u[i])
+        sum_of = jump._bounds(sum(a .* x), jump._known_bounds(model))
+        @test sum_of[1] <= sum(exact.(min.(a, 0)) .* exact.(u)) && sum(exact.(max.(a, 0)) .* exact.(u)) <= sum_of[2]
+        square = jump._bounds(x[1] * x[2] + x[3] * x[4], jump._known_bounds(model))
+        @test exact(u[1]) * exact(u[2]) + exact(u[3]) * exact(u[4]) <= square[2]
+        @variable(model, -u[2] <= w <= u[2])
+        @test jump._bounds(@expression(model, tanh(w)), jump._known_bounds(model))[1] <= tanh(-exact(u[2]))
+        # A row that alone bounds a variable, by large terms whose sum is small.
+        @variable(model, 1e6 + u[i] <= far[i = 1:4] <= 1e6 + 1)
+        @variable(model, free)
+        @constraint(model, free + sum(a[1:4] .* far) <= u[5])
+        least(a, v) = exact(a) * exact(a > 0 ? lower_bound(v) : upper_bound(v))
+        most = exact(u[5]) - sum(least.(a[1:4], far))
+        @test most <= jump._bounds(free, jump._known_bounds(model))[2] <= most + 1e-6
+    end
+end
+
+@testset "Rows with other variables bound the inputs by what these leave" begin
+    model = silent_model(HiGHS.Optimizer)
+    @variable(model, 0 <= x[1:2] <= 1)
+    @variable(model, 0.5 <= other <= 1)
+    @constraint(model, x[1] + x[2] + other <= 1.5)
+    pipeline = NativeTorch.Pipeline(NativeTorch.Affine([1.0 1.0], [-0.9]), NativeTorch.ReLUBigM())
+    y, _ = NativeTorch.add_predictor(model, pipeline, x; bounds = :lp)
+    @objective(model, Max, y[1])
+    optimize!(model)
+    @test objective_value(model) ≈ 0.1 atol = 1e-6
+end
+
+@testset "An optimizer that gives up leaves the bounds that were known" begin
+    m = NativeTorch.load(jump_path("relu_3_8_8_2"))
+    idle = optimizer_with_attributes(HiGHS.Optimizer, "simplex_iteration_limit" => 0, "presolve" => "off")
+    known = NativeTorch.network_bounds(m, (-1, 1))
+    found = NativeTorch.network_bounds(m, (-1, 1); method = :lp, optimizer = idle)
+    @test all(((a, b),) -> a.lower == b.lower && a.upper == b.upper, zip(known, found))
+end
+
 @testset "Bounds over two workers" begin
     workers = Distributed.addprocs(2)
     try

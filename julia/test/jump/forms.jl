@@ -186,6 +186,18 @@ end
     @test refuses(() -> NativeTorch.MaxPool2dBigM(2; M = 0), NativeTorch.InvalidArgumentError, "M is 0")
 end
 
+@testset "Hardswish between its kinks is a square" begin
+    m = NativeTorch.load(fixture_path("layers", "hardswish.pt"))
+    n = 3
+    model = silent_model(Ipopt.Optimizer)
+    @variable(model, -1 <= x[1:n] <= 1)
+    y, _ = NativeTorch.add_predictor(model, m, x; config = Dict(:ReLU => NativeTorch.ReLUBigM))
+    @test num_constraints(model, QuadExpr, MOI.EqualTo{Float64}) == n
+    @constraint(model, x .== sin.(1:n))
+    optimize!(model)
+    @test value.(y) ≈ sin.(1:n) .* (sin.(1:n) .+ 3) ./ 6 atol = 1e-6
+end
+
 @testset "LeakyReLU takes the form of ReLU" begin
     for relu in (NativeTorch.ReLUSOS1, NativeTorch.ReLUIndicator, () -> NativeTorch.ReLUBigM(50.0))
         model = silent_model(HiGHS.Optimizer)

@@ -59,6 +59,25 @@ end
     @test length(formulation.layers) == 2
 end
 
+@testset "An operator of an image has derivatives in the order of its arguments" begin
+    conv = NativeTorch.load(jump_path("conv_flatten_linear"))
+    parts = [conv, NativeTorch._make("Tanh"), NativeTorch._part(NativeTorch.Affine([1.0 -2.0 0.5]))]
+    m = NativeTorch.Model(NativeTorch._model_chain(parts, ["a", "b", "c"]), parts, "a chain")
+    model = Model()
+    NativeTorch.add_operator(model, m, 24; name = :net, input_size = (3, 4, 2))
+    f, gradient!, hessian! = MOI.get(model, MOI.UserDefinedFunction(:net, 24))
+    x, step = sin.(1:24) ./ 2, 1e-4
+    moved(i, d) = (z = copy(x); z[i] += d; z)
+    g, H = zeros(24), zeros(24, 24)
+    gradient!(g, x...)
+    hessian!(H, x...)
+    @test f(x...) ≈ only(m(as_torch(reshape(x, 3, 4, 2))))
+    @test g ≈ [(f(moved(i, step)...) - f(moved(i, -step)...)) / 2step for i in 1:24] atol = 1e-6
+    slope(z) = (a = zeros(24); gradient!(a, z...); a)
+    full = reduce(hcat, [(slope(moved(i, step)) .- slope(moved(i, -step))) ./ 2step for i in 1:24])
+    @test all(isapprox(H[i, j], full[i, j]; atol = 1e-6) for j in 1:24 for i in j:24)
+end
+
 @testset "An operator" begin
     m = NativeTorch.load(jump_path("tanh_10_50_50_1"))
     predictor = NativeTorch.PytorchModel(jump_path("tanh_10_50_50_1"))

@@ -149,6 +149,16 @@ end
     @test num_constraints(model; count_variable_in_set_constraints = false) == 0
 end
 
+@testset "Pools know the size of their images within a pipeline, fixed variables their value" begin
+    pipeline = NativeTorch.Pipeline(NativeTorch.Affine([1.0 0.0; 0.0 1.0; 1.0 1.0; 1.0 -1.0]), NativeTorch.MaxPool2d((1, 2); input_size = (1, 4)))
+    model = Model()
+    @variable(model, x[i = 1:2] == i)
+    y, _ = NativeTorch.add_predictor(model, pipeline, x)
+    @test start_value.(NativeTorch.add_predictor(model, NativeTorch.Affine([1.0 1.0]), x)[1]) == [3.0]
+    @test NativeTorch.add_predictor(Model(), pipeline, [1.0, 2.0]; reduced_space = true)[1] == [2.0, 3.0]
+    @test length(y) == 2
+end
+
 @testset "Models that take no names, and copies" begin
     m, path = NativeTorch.load(jump_path("relu_3_8_8_2")), jump_path("relu_3_8_8_2")
     model = direct_model(Ipopt.Optimizer())
