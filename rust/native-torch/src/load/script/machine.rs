@@ -16,8 +16,8 @@ use super::{
 };
 use crate::{Error, ErrorKind, Result, graph::ValueId, tensor::DType};
 
-/// A program may take this many steps ...
-const STEPS: usize = 1 << 22;
+/// A program may take this many steps, fewer where a fuzzer waits for them ...
+const STEPS: usize = 1 << if cfg!(fuzzing) { 16 } else { 22 };
 /// ... with functions that call each other this deep ...
 const FRAMES: usize = 256;
 /// ... and constants of this many elements in all.
