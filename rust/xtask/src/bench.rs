@@ -35,7 +35,8 @@ pub fn run_libtorch(write: bool) -> bool {
     if !made {
         return false;
     }
-    let built = cargo(&["build", "--quiet", "--release", "--package", "native-torch-bench"]);
+    let built = cargo(&["build", "--quiet", "--release", "--package", "native-torch-bench"])
+        && run(&mut tools::backend_cargo(&["build", "--quiet", "--release"], &libtorch)).success;
     let mut bench = tools::backend_cargo(&["bench", "--quiet", "--bench", "speed"], &libtorch);
     if write {
         bench.args(["--", "--write"]);
