@@ -17,7 +17,7 @@ use super::{
 use crate::{Error, ErrorKind, Result, graph::ValueId, tensor::DType};
 
 /// A program may take this many steps, fewer where a fuzzer waits for them ...
-const STEPS: usize = 1 << if cfg!(fuzzing) { 16 } else { 22 };
+const STEPS: usize = 1 << if cfg!(fuzzing) { 13 } else { 22 };
 /// ... with functions that call each other this deep ...
 const FRAMES: usize = 256;
 /// ... and constants of this many elements in all.
