@@ -19,8 +19,9 @@ use crate::tensor::Real;
 /// A function of each element whose result is all that the steps behind it read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Waist {
-    /// The function's step.
+    /// The function's step, and the slot of its operand.
     position: usize,
+    operand: usize,
     /// The step behind it whose stored Jacobian is the first product.
     reader: Option<usize>,
 }
@@ -29,11 +30,21 @@ impl<T: Real> Plan<T> {
     /// The waist that saves most operations, and what the Hessian then takes.
     pub fn waist(&self) -> Option<(f64, Waist)> {
         let (begin, end) = self.curved?;
-        let candidates = (0..end).filter_map(|position| self.waist_at(position));
+        // The first slot that the outputs, and the steps from each on, read.
+        let read = |place: &Place<T>| match place {
+            Place::Slot(slot, _) => *slot,
+            Place::Constant(_) => usize::MAX,
+        };
+        let mut first_read = vec![self.outputs.iter().map(read).min().unwrap_or(usize::MAX); self.steps.len() + 1];
+        for (i, step) in self.steps.iter().enumerate().rev() {
+            let own = step.active().map(|(_, slot)| slot).min();
+            first_read[i] = first_read[i + 1].min(own.unwrap_or(usize::MAX));
+        }
+        let alone = (0..end).filter(|&i| first_read[i + 1] >= self.steps[i].result);
+        let candidates = alone.filter_map(|position| self.waist_at(position));
         let n = self.n as f64;
         let costs = candidates.map(|waist| {
-            let (operand, _) = self.ends(waist);
-            let width = self.sizes[operand] as f64;
+            let width = self.sizes[waist.operand] as f64;
             let sums = |range: std::ops::Range<usize>, columns: f64| -> f64 {
                 let pairs = self.steps[range].iter().flat_map(|step| step.curved_pairs());
                 pairs.map(|(_, [left, _])| columns * columns * self.sizes[left] as f64).sum()
@@ -49,38 +60,25 @@ impl<T: Real> Plan<T> {
         costs.min_by(|a, b| a.0.total_cmp(&b.0))
     }
 
-    /// The waist of the step at a position, if it is one.
+    /// The waist of the step at a position, whose result is all that is read behind it, if it is one.
     fn waist_at(&self, position: usize) -> Option<Waist> {
         let step = &self.steps[position];
-        let result = step.result;
-        let behind = position + 1..self.steps.len();
-        let reads_it_alone = |i: usize| self.steps[i].active().all(|(_, slot)| slot >= result);
-        let is_output = |place: &Place<T>| matches!(place, Place::Slot(slot, _) if *slot == result);
-        let is_behind = |place: &Place<T>| !matches!(place, Place::Slot(slot, _) if *slot < result);
-        let is_waist = step.operands.len() == 1
-            && step.kernel.is_elementwise(0)
-            && step.active().count() == 1
-            && behind.clone().all(reads_it_alone)
-            && self.outputs.iter().all(is_behind);
-        if !is_waist {
+        let (_, operand) = step.active().next()?;
+        if step.operands.len() > 1 || !step.kernel.is_elementwise(0) {
             return None;
         }
-        let mut readers = behind.filter(|&i| self.steps[i].active().any(|(_, slot)| slot == result));
+        let result = step.result;
+        let is_output = |place: &Place<T>| matches!(place, Place::Slot(slot, _) if *slot == result);
+        let reads = |&i: &usize| self.steps[i].active().any(|(_, slot)| slot == result);
+        let mut readers = (position + 1..self.steps.len()).filter(reads);
         let reader = readers.next().filter(|&i| self.steps[i].kernel.jacobian().is_some());
         let is_single = readers.next().is_none() && !self.outputs.iter().any(is_output);
-        Some(Waist { position, reader: reader.filter(|_| is_single) })
-    }
-
-    /// The slots of the function's operand and result.
-    fn ends(&self, waist: Waist) -> (usize, usize) {
-        let step = &self.steps[waist.position];
-        let (_, operand) = step.active().next().expect("a waist has an operand");
-        (operand, step.result)
+        Some(Waist { position, operand, reader: reader.filter(|_| is_single) })
     }
 
     /// The elements that the Hessian takes at one point.
     pub fn waist_room(&self, waist: Waist) -> usize {
-        let width = self.sizes[self.ends(waist).0];
+        let width = self.sizes[waist.operand];
         let tangents = |columns: usize, total: usize| columns.saturating_mul(total);
         let most = tangents(width, self.layouts.passing.total).max(tangents(self.n, self.layouts.tangents.total));
         most.saturating_add(self.n.max(width).saturating_mul(self.n.saturating_add(2 * width)))
@@ -96,8 +94,8 @@ impl<T: Real> Plan<T> {
         h: &mut Matrices<N>,
     ) {
         let Some((begin, end)) = self.curved else { return };
-        let (operand, result) = self.ends(waist);
-        let (n, width, position) = (self.n, self.sizes[operand], waist.position);
+        let Waist { position, operand, .. } = waist;
+        let (n, width, result) = (self.n, self.sizes[operand], self.steps[position].result);
         let (point, pass) = self.values(memory, points, x);
         point.weigh(pass, mu);
         let is_read = position < begin || pass.adjoints.written[result];
@@ -153,14 +151,13 @@ impl<T: Real> Point<'_, T> {
     fn bend(&self, pass: &mut Pass<T>, waist: Waist) {
         let Self { plan, points, .. } = *self;
         let step = &plan.steps[waist.position];
-        let (operand, _) = step.active().next().expect("a waist has an operand");
-        let (place, width) = (operand, plan.sizes[step.result]);
+        let width = plan.sizes[step.result];
         let length = width * points;
         let (ones, rest) = grown(&mut pass.operands[0], 3 * length).split_at_mut(length);
         let (slope, bend) = rest.split_at_mut(length);
         ones.fill(T::ONE);
         bend.fill(T::ZERO);
-        step.kernel.jvp(place, self.at(step), 1, ones, slope, Write::Set, &mut pass.scratch);
+        step.kernel.jvp(0, self.at(step), 1, ones, slope, Write::Set, &mut pass.scratch);
         let adjoints = Slots::new(&plan.layouts.kept, &pass.adjoints.memory);
         let lambda = adjoints.get(step.result, points, length);
         for (pair, _) in step.curved_pairs() {
