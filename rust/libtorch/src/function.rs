@@ -2,7 +2,7 @@
 
 use std::{
     cell::Cell,
-    ffi::{CString, c_int, c_void},
+    ffi::{CString, c_int},
     slice,
     sync::{
         OnceLock,
@@ -10,10 +10,11 @@ use std::{
     },
 };
 
-use tch::{Cuda, Device, Kind, TchError, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 
 use crate::{
     cpp::{self, Mode, Module},
+    cuda::{self, Graphs},
     precision::Precision,
     table::{Request, kind},
 };
@@ -64,25 +65,21 @@ pub struct Function {
     parameters: OnceLock<Vec<(Signature, Tensor)>>,
     /// Whether rows of derivatives can be computed together; not every operation of libtorch can.
     is_mapped: AtomicBool,
+    /// On a CUDA device.
+    graphs: Option<Graphs>,
 }
+
+/// Numbers that a call gives one after another: so many of a tensor, or zeros.
+pub struct Part {
+    numbers: Option<Tensor>,
+    length: i64,
+}
+
+/// Takes the parts of what a call gives, in order.
+pub type Give<'a> = dyn FnMut(Part) -> Outcome<()> + 'a;
 
 /// Rows of derivatives that are computed together have this many numbers in all at most.
 const ROWS: i64 = 1 << 16;
-
-/// The CUDA devices. libtorch's CUDA part is a library of its own, which is opened here, where it is first asked for.
-pub fn cuda_devices() -> u32 {
-    static OPENED: OnceLock<()> = OnceLock::new();
-    OPENED.get_or_init(|| {
-        unsafe extern "C" {
-            fn dlopen(name: *const std::ffi::c_char, flags: c_int) -> *mut c_void;
-        }
-        const RTLD_NOW: c_int = 2;
-        // SAFETY: the library belongs to the libtorch that is loaded, and is found where that is. Where there is none,
-        // there are no devices.
-        unsafe { dlopen(c"libtorch_cuda.so".as_ptr(), RTLD_NOW) };
-    });
-    if Cuda::is_available() { u32::try_from(Cuda::device_count()).unwrap_or(0) } else { 0 }
-}
 
 /// Lets this thread's calls use so many threads.
 fn use_threads(threads: u32) {
@@ -103,7 +100,7 @@ impl Function {
         use_threads(1);
         let _held = Precision::hold(request.is_double != 0);
         if request.device >= 0 {
-            let devices = cuda_devices();
+            let devices = cuda::devices();
             if u32::try_from(request.device).is_ok_and(|index| index >= devices) {
                 return Err(no_device(request.device, devices));
             }
@@ -130,9 +127,18 @@ impl Function {
         let n = inputs.iter().map(Input::floats).sum();
         let module = Module::load(archive, request.device, request.is_double != 0)?;
         let kind = if request.is_double != 0 { Kind::Double } else { Kind::Float };
-        let parameters = OnceLock::new();
-        let mut function =
-            Self { module, device, kind, n, m: 0, inputs, outputs: Vec::new(), parameters, is_mapped: true.into() };
+        let mut function = Self {
+            module,
+            device,
+            kind,
+            n,
+            m: 0,
+            inputs,
+            outputs: Vec::new(),
+            parameters: OnceLock::new(),
+            is_mapped: true.into(),
+            graphs: Graphs::on(device),
+        };
         // What is not defined at zeros, as the inverse of a matrix, is asked elsewhere.
         let outputs = function.named(&Tensor::f_zeros([n], (kind, device))?).or_else(|failure| {
             let elsewhere = Tensor::f_arange(n, (kind, device))?.f_add_scalar(1)?.f_square()?.f_sin()?;
@@ -189,16 +195,6 @@ impl Function {
         self.inputs.iter().map(&mut argument).collect()
     }
 
-    /// Numbers of the caller, on the device and in the precision: the caller's own memory where both are its.
-    ///
-    /// # Safety
-    /// `data` must have `length` numbers, which stay as long as the tensor.
-    unsafe fn given(&self, data: *const f64, length: i64) -> Outcome<Tensor> {
-        // SAFETY: the caller's promise.
-        let blob = unsafe { blob(data, &[length]) }?;
-        Ok(blob.f_to_device_(self.device, self.kind, false, false)?)
-    }
-
     fn forward(&self, x: &Tensor, twice: bool) -> Outcome<Vec<Tensor>> {
         let named = self.module.forward(&self.arguments(x)?, twice)?;
         let fits = named.len() == self.outputs.len()
@@ -237,95 +233,135 @@ impl Function {
         use_threads(threads);
         let _held = Precision::hold(self.kind == Kind::Double);
         let (n, m) = (self.n, self.m);
-        // SAFETY: the caller's promise, here and below.
-        let x = unsafe { self.given(x, n) }?;
-        if what == kind::VALUE {
-            let outputs = tch::no_grad(|| self.forward(&x, false))?;
-            let mut start = 0;
-            for (output, signature) in outputs.iter().zip(&self.outputs) {
-                // SAFETY: `out` has room for all outputs.
-                unsafe { write(output, out.add(start), &signature.shape) }?;
-                start += signature.numel() as usize;
-            }
-            return Ok(());
-        }
-        let x = x.f_detach()?.f_set_requires_grad(true)?;
-        let y = self.flat(&x, matches!(what, kind::HESSIAN | kind::HVP))?;
-        let plain = |output: &Tensor, weight: &Tensor| {
-            Ok::<_, Failure>(cpp::gradient(output, weight, &[&x], Mode::Plain)?.pop().flatten())
+        let given = match what {
+            kind::VALUE | kind::JACOBIAN => vec![(x, n)],
+            kind::JVP => vec![(x, n), (a, n)],
+            kind::VJP | kind::HESSIAN | kind::PARAMETERS => vec![(x, n), (a, m)],
+            kind::HVP => vec![(x, n), (a, m), (b, n)],
+            other => return Err(Failure(format!("the backend does not know the call {other}"))),
         };
-        // SAFETY: as above.
-        let weights = |data: *const f64, length: i64| unsafe { self.given(data, length) };
-        match what {
-            kind::JACOBIAN => self.rows(&y, &x, m, out),
-            kind::VJP => finish(plain(&y, &weights(a, m)?)?, out, n),
-            kind::JVP => {
-                // J'u is linear in u, so that its derivative along v is J v; not every operation has it.
-                let v = weights(a, n)?;
-                let u = Tensor::f_zeros([m], (self.kind, self.device))?.f_set_requires_grad(true)?;
-                let g = cpp::gradient(&y, &u, &[&x], Mode::Differentiable)?.pop().flatten();
-                let Some(g) = g else { return finish(None, out, m) };
-                let product = match cpp::gradient(&g, &v, &[&u], Mode::Plain) {
-                    Ok(mut found) => found.pop().flatten(),
-                    Err(_) => {
-                        let jacobian = Tensor::f_zeros([m, n], (Kind::Double, Device::Cpu))?;
-                        self.rows(&y, &x, m, jacobian.data_ptr().cast())?;
-                        Some(jacobian.f_mv(&v.f_to_device_(Device::Cpu, Kind::Double, false, false)?)?)
-                    }
-                };
-                finish(product, out, m)
-            }
-            kind::HESSIAN | kind::HVP => {
-                let g = cpp::gradient(&y, &weights(a, m)?, &[&x], Mode::Differentiable)?.pop().flatten();
-                match (g, what) {
-                    (Some(g), kind::HESSIAN) => self.rows(&g, &x, n, out),
-                    (Some(g), _) => finish(plain(&g, &weights(b, n)?)?, out, n),
-                    (None, kind::HESSIAN) => finish(None, out, n * n),
-                    (None, _) => finish(None, out, n),
-                }
-            }
-            kind::PARAMETERS => {
-                let leaves = self.leaves()?;
-                let inputs: Vec<&Tensor> = leaves.iter().map(|(_, tensor)| tensor).collect();
-                let found = cpp::gradient(&y, &weights(a, m)?, &inputs, Mode::Plain)?;
-                let mut start = 0;
-                for (found, (signature, _)) in found.into_iter().zip(leaves) {
-                    // SAFETY: `out` has room for all parameters.
-                    finish(found, unsafe { out.add(start) }, signature.numel())?;
-                    start += signature.numel() as usize;
-                }
-                Ok(())
-            }
-            other => Err(Failure(format!("the backend does not know the call {other}"))),
+        // SAFETY: the caller's promise.
+        let given = given.into_iter().map(|(data, length)| unsafe { blob(data, &[length]) });
+        let given: Vec<Tensor> = given.collect::<Outcome<_>>()?;
+        let mut start = 0;
+        let mut write = |part: Part| {
+            // SAFETY: the caller's promise: `out` has room for all parts of what is asked.
+            unsafe { part.write(out.add(start)) }?;
+            start += part.length as usize;
+            Ok(())
+        };
+        // The caller's own memory where the device and the precision are its.
+        let moved = || given.iter().map(|tensor| Ok(tensor.f_to_device_(self.device, self.kind, false, false)?)).collect();
+        match &self.graphs {
+            Some(graphs) => graphs.call(what, &given, moved, |given, give| self.compute(what, given, give), &mut write),
+            None => self.compute(what, &moved()?, &mut write),
         }
     }
 
+    /// Computes one of [`kind`] of numbers on the device: x and the weights that follow it.
+    fn compute(&self, what: u32, given: &[Tensor], give: &mut Give) -> Outcome<()> {
+        let (n, m) = (self.n, self.m);
+        if what == kind::VALUE {
+            let outputs = tch::no_grad(|| self.forward(&given[0], false))?;
+            return outputs.into_iter().zip(&self.outputs).try_for_each(|(output, signature)| {
+                give(Part { numbers: Some(output), length: signature.numel() })
+            });
+        }
+        let x = given[0].f_detach()?.f_set_requires_grad(true)?;
+        let y = self.flat(&x, matches!(what, kind::HESSIAN | kind::HVP))?;
+        let by_x = |output: &Tensor, weight: &Tensor, mode: Mode| {
+            Ok::<_, Failure>(cpp::gradient(output, weight, &[&x], mode)?.pop().flatten())
+        };
+        match what {
+            kind::JACOBIAN => self.rows(&y, &x, m, give),
+            kind::VJP => give(Part { numbers: by_x(&y, &given[1], Mode::Plain)?, length: n }),
+            kind::JVP => give(Part { numbers: self.product(&y, &x, &given[1])?, length: m }),
+            kind::HESSIAN | kind::HVP => {
+                let g = by_x(&y, &given[1], Mode::Differentiable)?;
+                match (g, what) {
+                    (Some(g), kind::HESSIAN) => self.rows(&g, &x, n, give),
+                    (Some(g), _) => give(Part { numbers: by_x(&g, &given[2], Mode::Plain)?, length: n }),
+                    (None, kind::HESSIAN) => give(Part { numbers: None, length: n * n }),
+                    (None, _) => give(Part { numbers: None, length: n }),
+                }
+            }
+            _ => {
+                let leaves = self.leaves()?;
+                let inputs: Vec<&Tensor> = leaves.iter().map(|(_, tensor)| tensor).collect();
+                let found = cpp::gradient(&y, &given[1], &inputs, Mode::Plain)?;
+                found.into_iter().zip(leaves).try_for_each(|(numbers, (signature, _))| {
+                    give(Part { numbers, length: signature.numel() })
+                })
+            }
+        }
+    }
+
+    /// J v.
+    fn product(&self, y: &Tensor, x: &Tensor, v: &Tensor) -> Outcome<Option<Tensor>> {
+        // J'u is linear in u, so that its derivative along v is J v; not every operation has it.
+        let u = Tensor::f_zeros([self.m], (self.kind, self.device))?.f_set_requires_grad(true)?;
+        let g = cpp::gradient(y, &u, &[x], Mode::Differentiable)?.pop().flatten();
+        let Some(g) = g.filter(|_| self.n > 0) else { return Ok(None) };
+        if let Ok(mut found) = cpp::gradient(&g, v, &[&u], Mode::Plain) {
+            return Ok(found.pop().flatten());
+        }
+        let mut product = Vec::new();
+        self.rows(y, x, self.m, &mut |Part { numbers, length }| {
+            product.push(match numbers {
+                Some(rows) => rows.f_view([length / self.n, self.n])?.f_mv(v)?,
+                None => Tensor::f_zeros([length / self.n], (self.kind, self.device))?,
+            });
+            Ok(())
+        })?;
+        Ok(Some(Tensor::f_cat(&product, 0)?))
+    }
+
     /// The derivatives of each of `count` elements of `y` by `x`, row by row.
-    fn rows(&self, y: &Tensor, x: &Tensor, count: i64, out: *mut f64) -> Outcome<()> {
+    fn rows(&self, y: &Tensor, x: &Tensor, count: i64, give: &mut Give) -> Outcome<()> {
         let n = self.n;
         if !y.requires_grad() {
-            return finish(None, out, count * n);
+            return give(Part { numbers: None, length: count * n });
         }
         let unit = Tensor::f_eye(count, (self.kind, self.device))?;
         let mut start = 0;
         while start < count {
             let together = (ROWS / n.max(count)).clamp(1, count - start);
-            // SAFETY: `out` has room for all rows.
-            let place = |row: i64| unsafe { out.add((row * n) as usize) };
             if together > 1 && self.is_mapped.load(Ordering::Relaxed) {
                 let weights = unit.f_narrow(0, start, together)?;
                 match cpp::gradient(y, &weights, &[x], Mode::Mapped) {
                     Ok(mut found) => {
-                        finish(found.pop().flatten(), place(start), together * n)?;
+                        give(Part { numbers: found.pop().flatten(), length: together * n })?;
                         start += together;
                         continue;
                     }
                     Err(_) => self.is_mapped.store(false, Ordering::Relaxed),
                 }
             }
-            let found = cpp::gradient(y, &unit.f_get(start)?, &[x], Mode::Plain)?.pop().flatten();
-            finish(found, place(start), n)?;
+            let numbers = cpp::gradient(y, &unit.f_get(start)?, &[x], Mode::Plain)?.pop().flatten();
+            give(Part { numbers, length: n })?;
             start += 1;
+        }
+        Ok(())
+    }
+}
+
+impl Part {
+    /// The same numbers.
+    pub fn again(&self) -> Self {
+        Self { numbers: self.numbers.as_ref().map(Tensor::shallow_clone), length: self.length }
+    }
+
+    /// # Safety
+    /// `out` must have room for it.
+    unsafe fn write(&self, out: *mut f64) -> Outcome<()> {
+        match &self.numbers {
+            Some(numbers) => {
+                // SAFETY: the caller's promise.
+                let mut blob = unsafe { blob(out, &numbers.size()) }?;
+                tch::no_grad(|| blob.f_copy_(numbers))?;
+            }
+            // SAFETY: as above.
+            None => unsafe { out.write_bytes(0, self.length as usize) },
         }
         Ok(())
     }
@@ -372,25 +408,4 @@ fn strides(shape: &[i64]) -> Vec<i64> {
 unsafe fn blob(data: *const f64, shape: &[i64]) -> Outcome<Tensor> {
     // SAFETY: the caller's promise.
     Ok(unsafe { Tensor::f_from_blob(data.cast(), shape, &strides(shape), Kind::Double, Device::Cpu) }?)
-}
-
-/// # Safety
-/// `out` must have room for a tensor of this shape.
-unsafe fn write(tensor: &Tensor, out: *mut f64, shape: &[i64]) -> Outcome<()> {
-    // SAFETY: the caller's promise.
-    let mut blob = unsafe { blob(out, shape) }?;
-    Ok(tch::no_grad(|| blob.f_copy_(tensor))?)
-}
-
-/// Writes derivatives, zeros where there are none.
-fn finish(tensor: Option<Tensor>, out: *mut f64, length: i64) -> Outcome<()> {
-    match tensor {
-        // SAFETY: the callers have counted.
-        Some(tensor) => unsafe { write(&tensor.f_reshape([length])?, out, &[length]) },
-        None => {
-            // SAFETY: as above.
-            unsafe { out.write_bytes(0, length as usize) };
-            Ok(())
-        }
-    }
 }

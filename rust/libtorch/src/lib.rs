@@ -5,6 +5,7 @@
 #![deny(missing_docs)]
 
 mod cpp;
+mod cuda;
 mod function;
 mod precision;
 #[path = "../../native-torch/src/eval/libtorch/table.rs"]
@@ -43,7 +44,7 @@ unsafe extern "C" fn message() -> *const c_char {
 }
 
 unsafe extern "C" fn cuda_devices() -> u32 {
-    guard(0, || Ok(function::cuda_devices()))
+    guard(0, || Ok(cuda::devices()))
 }
 
 unsafe extern "C" fn operation(name: *const c_char, context: *mut c_void, visit: VisitParameter) -> u32 {
