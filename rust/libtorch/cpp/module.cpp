@@ -8,6 +8,8 @@
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>
 #include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/ir/alias_analysis.h>
+#include <torch/csrc/jit/passes/freeze_module.h>
+#include <torch/csrc/jit/passes/frozen_graph_optimizations.h>
 #include <torch/csrc/jit/passes/inliner.h>
 #include <torch/csrc/jit/passes/subgraph_rewrite.h>
 #include <torch/csrc/jit/runtime/graph_executor.h>
@@ -15,6 +17,7 @@
 #include <torch/csrc/jit/serialization/import.h>
 #include <torch/headeronly/version.h>
 
+#include <array>
 #include <cstring>
 
 using at::Tensor;
@@ -116,13 +119,27 @@ void compose(std::shared_ptr<torch::jit::Graph>& graph) {
   rewriter.runOnGraph(graph);
 }
 
+// The same forward with its attributes as constants and what is linear behind a convolution, as a BatchNorm, folded into
+// it; the forward itself where that cannot be.
+std::shared_ptr<torch::jit::Graph> folded(const torch::jit::Module& module, std::shared_ptr<torch::jit::Graph> forward) {
+  try {
+    torch::jit::Module frozen = module.clone(/*inplace=*/true);
+    torch::jit::freeze_module_inplace(&frozen);
+    auto graph = frozen.get_method("forward").graph()->copy();
+    torch::jit::OptimizeFrozenGraph(graph);
+    if (!graph->inputs()[0]->hasUses()) return graph;
+  } catch (const std::exception&) {
+    // A module that keeps a state cannot be frozen.
+  }
+  return forward;
+}
+
 // A module with its forward, all calls inlined.
 struct Module {
   torch::jit::Module module;
   std::vector<c10::Argument> arguments;  // without the module itself
   std::vector<char> is_written;          // whether forward writes into each
-  torch::jit::GraphExecutor once;
-  torch::jit::GraphExecutor twice;  // for second derivatives
+  std::array<torch::jit::GraphExecutor, 3> forward;  // for values, and for derivatives of the first and second order
   std::vector<std::pair<std::string, Tensor>> parameters;
 };
 
@@ -149,19 +166,18 @@ void prepare(Module& self, at::Device device, at::ScalarType dtype) {
   TORCH_CHECK(method, "the module has no forward");
   const auto& all = method->function().getSchema().arguments();
   self.arguments.assign(all.begin() + 1, all.end());
-  auto graph = torch::jit::toGraphFunction(method->function()).graph()->copy();
+  auto graph = torch::jit::toGraphFunction(method->function()).graph();
   torch::jit::Inline(*graph);
   convert(graph->block(), device, dtype);
   torch::jit::AliasDb aliases(graph);
   for (size_t i = 1; i < graph->inputs().size(); ++i) self.is_written.push_back(aliases.hasWriters(graph->inputs()[i]));
   // The simple executor runs the operations as they stand: derivatives of any order are those of eager torch.
-  auto executor = [](auto& graph) {
+  auto executor = [](const std::shared_ptr<torch::jit::Graph>& graph) {
     return torch::jit::GraphExecutor(graph, "forward", torch::jit::ExecutorExecutionMode::SIMPLE);
   };
   auto composed = graph->copy();
   compose(composed);
-  self.once = executor(graph);
-  self.twice = executor(composed);
+  self.forward = {executor(folded(module, graph)), executor(graph), executor(composed)};
 }
 
 // The tensors that are given, one after another.
@@ -281,11 +297,14 @@ const char* ntl_message() { return message.c_str(); }
 uint32_t ntl_compiled_for() { return static_cast<uint32_t>(TORCH_ABI_VERSION >> 40); }
 uint32_t ntl_loaded() { return static_cast<uint32_t>(aoti_torch_abi_version() >> 40); }
 
-// Attention by kernels that have one derivative only would leave the Hessian without an answer.
+// Attention by kernels that have one derivative only would leave the Hessian without an answer; single precision with
+// products of 11 bits is none.
 void ntl_configure() {
   at::globalContext().setSDPUseFlash(false);
   at::globalContext().setSDPUseMemEfficient(false);
   at::globalContext().setSDPUseCuDNN(false);
+  at::globalContext().setAllowTF32CuDNN(false);
+  at::globalContext().setAllowTF32CuBLAS(false);
 }
 
 // What operations give that make floating-point numbers of integers alone, in the whole process.
@@ -330,10 +349,10 @@ bool ntl_parameters(const Module* self, void* context, Give give) {
   });
 }
 
-bool ntl_forward(Module* self, Tensor** inputs, size_t count, bool twice, void* context, Give give) {
+bool ntl_forward(Module* self, Tensor** inputs, size_t count, uint32_t order, void* context, Give give) {
   return guarded([&] {
     Stack stack = stack_of(*self, Given{inputs, count});
-    (twice ? self->twice : self->once).run(stack);
+    self->forward.at(order).run(stack);
     flatten(stack.at(0), "", context, give);
   });
 }

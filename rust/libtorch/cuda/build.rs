@@ -52,7 +52,8 @@ fn headers(libtorch: &Path) -> Option<PathBuf> {
     if !libtorch.join("include/c10/cuda/impl/cuda_cmake_macros.h").is_file() {
         return None;
     }
-    let places = [folder("CUDA_HOME"), folder("CUDA_PATH"), Some(libtorch.join("cuda")), Some("/usr/local/cuda".into())];
+    let places =
+        [folder("CUDA_HOME"), folder("CUDA_PATH"), Some(libtorch.join("cuda")), Some("/usr/local/cuda".into())];
     let mut folders = places.into_iter().flatten().map(|folder| folder.join("include"));
     folders.find(|folder| folder.join("cuda_runtime.h").is_file())
 }

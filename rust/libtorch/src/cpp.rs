@@ -32,7 +32,7 @@ unsafe extern "C" {
         module: *const Opaque,
         inputs: *const *const C_tensor,
         count: usize,
-        twice: bool,
+        order: u32,
         context: *mut c_void,
         give: Give,
     ) -> bool;
@@ -116,14 +116,13 @@ impl Module {
         Ok(found)
     }
 
-    /// The results of forward under the keys that lead to them, by the operations of the file, or by such that can be
-    /// differentiated twice.
-    pub fn forward(&self, inputs: &[Tensor], twice: bool) -> Outcome<Named> {
+    /// The results of forward under the keys that lead to them, to be differentiated so often, twice at most.
+    pub fn forward(&self, inputs: &[Tensor], order: u32) -> Outcome<Named> {
         let mut found = Named::new();
         let inputs: Vec<*const C_tensor> = inputs.iter().map(Tensor::as_ptr).collect();
         let context = ptr::from_mut(&mut found).cast();
         // SAFETY: the tensors live during the call, and `push` takes a list.
-        let done = unsafe { ntl_forward(self.0.as_ptr(), inputs.as_ptr(), inputs.len(), twice, context, push) };
+        let done = unsafe { ntl_forward(self.0.as_ptr(), inputs.as_ptr(), inputs.len(), order, context, push) };
         checked(done)?;
         Ok(found)
     }

@@ -48,7 +48,8 @@ fn library() -> Option<&'static table::Graphs> {
         let library = unsafe { Library::new("libnative_torch_cuda.so") }.ok()?;
         // SAFETY: the function is of this type, and what it gives is valid while the library is open, which is for ever.
         let table = unsafe {
-            let give: Symbol<unsafe extern "C" fn() -> *const table::Graphs> = library.get(b"native_torch_cuda").ok()?;
+            let give: Symbol<unsafe extern "C" fn() -> *const table::Graphs> =
+                library.get(b"native_torch_cuda").ok()?;
             give().as_ref()?
         };
         Some((library, table))

@@ -2,7 +2,7 @@
 
 use std::{
     cell::Cell,
-    ffi::{CString, c_int},
+    ffi::{CString, c_int, c_void},
     slice,
     sync::{
         OnceLock,
@@ -163,7 +163,7 @@ impl Function {
 
     /// The outputs at x.
     fn named(&self, x: &Tensor) -> Outcome<cpp::Named> {
-        tch::no_grad(|| self.module.forward(&self.arguments(x)?, false))
+        tch::no_grad(|| self.module.forward(&self.arguments(x)?, 0))
     }
 
     /// The parameters' names and sizes.
@@ -195,8 +195,8 @@ impl Function {
         self.inputs.iter().map(&mut argument).collect()
     }
 
-    fn forward(&self, x: &Tensor, twice: bool) -> Outcome<Vec<Tensor>> {
-        let named = self.module.forward(&self.arguments(x)?, twice)?;
+    fn forward(&self, x: &Tensor, order: u32) -> Outcome<Vec<Tensor>> {
+        let named = self.module.forward(&self.arguments(x)?, order)?;
         let fits = named.len() == self.outputs.len()
             && named.iter().zip(&self.outputs).all(|((_, found), expected)| found.size() == expected.shape);
         if !fits {
@@ -209,16 +209,16 @@ impl Function {
     }
 
     /// All outputs, one after another, as a function of the vector x.
-    fn flat(&self, x: &Tensor, twice: bool) -> Outcome<Tensor> {
+    fn flat(&self, x: &Tensor, order: u32) -> Outcome<Tensor> {
         let flat = |output: &Tensor| output.f_reshape([-1])?.f_to_dtype(self.kind, false, false);
-        let flat: Vec<Tensor> = self.forward(x, twice)?.iter().map(flat).collect::<Result<_, _>>()?;
+        let flat: Vec<Tensor> = self.forward(x, order)?.iter().map(flat).collect::<Result<_, _>>()?;
         match &flat[..] {
             [only] => Ok(only.shallow_clone()),
             all => Ok(Tensor::f_cat(all, 0)?),
         }
     }
 
-    /// Computes one of [`kind`].
+    /// Computes one of [`kind`] in its own precision, of numbers in single or double precision.
     ///
     /// # Safety
     /// The arrays must have the lengths that the kind asks for.
@@ -226,9 +226,9 @@ impl Function {
         &self,
         what: u32,
         threads: u32,
-        x: *const f64,
-        [a, b]: [*const f64; 2],
-        out: *mut f64,
+        numbers: Kind,
+        [x, a, b]: [*const c_void; 3],
+        out: *mut c_void,
     ) -> Outcome<()> {
         use_threads(threads);
         let _held = Precision::hold(self.kind == Kind::Double);
@@ -241,17 +241,17 @@ impl Function {
             other => return Err(Failure(format!("the backend does not know the call {other}"))),
         };
         // SAFETY: the caller's promise.
-        let given = given.into_iter().map(|(data, length)| unsafe { blob(data, &[length]) });
+        let given = given.into_iter().map(|(data, length)| unsafe { blob(data, &[length], numbers) });
         let given: Vec<Tensor> = given.collect::<Outcome<_>>()?;
-        let mut start = 0;
+        let mut out = out;
         let mut write = |part: Part| {
             // SAFETY: the caller's promise: `out` has room for all parts of what is asked.
-            unsafe { part.write(out.add(start)) }?;
-            start += part.length as usize;
+            out = unsafe { part.write(out, numbers) }?;
             Ok(())
         };
         // The caller's own memory where the device and the precision are its.
-        let moved = || given.iter().map(|tensor| Ok(tensor.f_to_device_(self.device, self.kind, false, false)?)).collect();
+        let moved =
+            || given.iter().map(|tensor| Ok(tensor.f_to_device_(self.device, self.kind, false, false)?)).collect();
         match &self.graphs {
             Some(graphs) => graphs.call(what, &given, moved, |given, give| self.compute(what, given, give), &mut write),
             None => self.compute(what, &moved()?, &mut write),
@@ -262,13 +262,14 @@ impl Function {
     fn compute(&self, what: u32, given: &[Tensor], give: &mut Give) -> Outcome<()> {
         let (n, m) = (self.n, self.m);
         if what == kind::VALUE {
-            let outputs = tch::no_grad(|| self.forward(&given[0], false))?;
-            return outputs.into_iter().zip(&self.outputs).try_for_each(|(output, signature)| {
-                give(Part { numbers: Some(output), length: signature.numel() })
-            });
+            let outputs = tch::no_grad(|| self.forward(&given[0], 0))?;
+            return outputs
+                .into_iter()
+                .zip(&self.outputs)
+                .try_for_each(|(output, signature)| give(Part { numbers: Some(output), length: signature.numel() }));
         }
         let x = given[0].f_detach()?.f_set_requires_grad(true)?;
-        let y = self.flat(&x, matches!(what, kind::HESSIAN | kind::HVP))?;
+        let y = self.flat(&x, if matches!(what, kind::HESSIAN | kind::HVP) { 2 } else { 1 })?;
         let by_x = |output: &Tensor, weight: &Tensor, mode: Mode| {
             Ok::<_, Failure>(cpp::gradient(output, weight, &[&x], mode)?.pop().flatten())
         };
@@ -289,9 +290,10 @@ impl Function {
                 let leaves = self.leaves()?;
                 let inputs: Vec<&Tensor> = leaves.iter().map(|(_, tensor)| tensor).collect();
                 let found = cpp::gradient(&y, &given[1], &inputs, Mode::Plain)?;
-                found.into_iter().zip(leaves).try_for_each(|(numbers, (signature, _))| {
-                    give(Part { numbers, length: signature.numel() })
-                })
+                found
+                    .into_iter()
+                    .zip(leaves)
+                    .try_for_each(|(numbers, (signature, _))| give(Part { numbers, length: signature.numel() }))
             }
         }
     }
@@ -351,19 +353,23 @@ impl Part {
         Self { numbers: self.numbers.as_ref().map(Tensor::shallow_clone), length: self.length }
     }
 
+    /// Writes it, and gives where it ends.
+    ///
     /// # Safety
-    /// `out` must have room for it.
-    unsafe fn write(&self, out: *mut f64) -> Outcome<()> {
+    /// `out` must have room for it in numbers of this kind.
+    unsafe fn write(&self, out: *mut c_void, kind: Kind) -> Outcome<*mut c_void> {
+        let size = self.length as usize * kind.elt_size_in_bytes();
         match &self.numbers {
             Some(numbers) => {
                 // SAFETY: the caller's promise.
-                let mut blob = unsafe { blob(out, &numbers.size()) }?;
+                let mut blob = unsafe { blob(out, &numbers.size(), kind) }?;
                 tch::no_grad(|| blob.f_copy_(numbers))?;
             }
             // SAFETY: as above.
-            None => unsafe { out.write_bytes(0, self.length as usize) },
+            None => unsafe { out.write_bytes(0, size) },
         }
-        Ok(())
+        // SAFETY: as above.
+        Ok(unsafe { out.byte_add(size) })
     }
 }
 
@@ -405,7 +411,7 @@ fn strides(shape: &[i64]) -> Vec<i64> {
 
 /// # Safety
 /// `data` must have the numbers of such a tensor, and outlive it.
-unsafe fn blob(data: *const f64, shape: &[i64]) -> Outcome<Tensor> {
+unsafe fn blob(data: *const c_void, shape: &[i64], kind: Kind) -> Outcome<Tensor> {
     // SAFETY: the caller's promise.
-    Ok(unsafe { Tensor::f_from_blob(data.cast(), shape, &strides(shape), Kind::Double, Device::Cpu) }?)
+    Ok(unsafe { Tensor::f_from_blob(data.cast(), shape, &strides(shape), kind, Device::Cpu) }?)
 }

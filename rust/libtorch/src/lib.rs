@@ -20,6 +20,8 @@ use std::{
 };
 
 use function::{Failure, Function, Outcome};
+use tch::Kind;
+
 use table::{Request, TABLE_VERSION, Table, Visit, VisitParameter};
 
 thread_local! {
@@ -98,14 +100,16 @@ unsafe extern "C" fn call(
     module: *const c_void,
     kind: u32,
     threads: u32,
-    x: *const f64,
-    a: *const f64,
-    b: *const f64,
-    out: *mut f64,
+    is_double: u32,
+    x: *const c_void,
+    a: *const c_void,
+    b: *const c_void,
+    out: *mut c_void,
 ) -> u32 {
     guard(0, || {
+        let numbers = if is_double != 0 { Kind::Double } else { Kind::Float };
         // SAFETY: the caller gives what `compile` gave, and arrays of the lengths that the kind asks for.
-        unsafe { (*module.cast::<Function>()).call(kind, threads, x, [a, b], out) }?;
+        unsafe { (*module.cast::<Function>()).call(kind, threads, numbers, [x, a, b], out) }?;
         Ok(1)
     })
 }

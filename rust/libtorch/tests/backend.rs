@@ -202,3 +202,24 @@ fn devices_that_are_not_there_say_what_to_do() {
     let words = if info.cuda_devices == 0 { "use the device \"cpu\"" } else { "there is no device" };
     assert!(error.message().contains(words), "{error}");
 }
+
+/// A CUDA device launches from a recording after the first calls of a kind.
+#[test]
+fn repeated_calls_agree_on_every_device() {
+    let devices = (0..open().cuda_devices as u16).map(Device::Cuda).chain([Device::Cpu]);
+    for device in devices {
+        for file in ["nets/mlp_tanh.pt", "nets/cnn_smooth.pt"] {
+            let model = model(file);
+            let native = Function::of_model(&model, None, &[], DType::F64, Backend::Native).unwrap();
+            let f = Function::of_model(&model, None, &[], DType::F64, Backend::Libtorch(device)).unwrap();
+            let mu = direction(f.m());
+            for point in 1..6 {
+                let x: Vec<f64> = direction(f.n()).iter().map(|v| v / f64::from(point)).collect();
+                let (found, expected) = (all(&f, &x, &mu).unwrap(), all(&native, &x, &mu).unwrap());
+                for (what, (found, expected)) in found.iter().zip(&expected).enumerate() {
+                    assert!(distance(found, expected) < 1e-10, "{file} on {device}, point {point}, result {what}");
+                }
+            }
+        }
+    }
+}

@@ -62,9 +62,9 @@ fn libtorch(report: &mut Report) {
     let Some(folder) = tools::libtorch() else {
         return report.skip("libtorch backend", "libtorch 2.13.0 could not be installed");
     };
-    let fmt = ["fmt", "--check", "--manifest-path", "rust/libtorch/Cargo.toml"];
+    let fmt = ["fmt", "--all", "--check", "--manifest-path", "rust/libtorch/Cargo.toml"];
     report.step("cargo fmt of the libtorch backend", cargo(&fmt).success);
-    let lints = ["clippy", "--quiet", "--all-targets"];
+    let lints = ["clippy", "--quiet", "--workspace", "--all-targets"];
     let mut lints = tools::backend_cargo(&lints, &folder);
     report.step("cargo clippy of the libtorch backend", run(lints.args(["--", "--deny", "warnings"])).success);
     let library = tools::backend(&folder);

@@ -104,9 +104,10 @@ fn debian_11(folder: &Path) -> Option<Vec<String>> {
     Some([option("Dir::Etc::sourcelist", &sources), option("Dir::State::lists", &lists)].concat())
 }
 
-/// What libtorch is made of: the parts of these packages that torch needs on a CPU, some 490 MB. CUDA's run time is linked
-/// by the CPU's library as well.
-const LIBTORCH: [&str; 3] = ["torch==2.13.0", "nvidia-cuda-runtime==13.0.96", "nvidia-cuda-cupti==13.0.85"];
+/// What libtorch is made of: the parts of these packages that torch needs on a CPU, some 490 MB, and CUDA's headers. CUDA's
+/// run time is linked by the CPU's library as well.
+const LIBTORCH: [&str; 4] =
+    ["torch==2.13.0", "nvidia-cuda-runtime==13.0.96", "nvidia-cuda-cupti==13.0.85", "nvidia-cuda-crt==13.0.88"];
 
 /// The folder of libtorch 2.13.0 that the backend is built with: `$LIBTORCH`, or one made outside the checkout.
 pub fn libtorch() -> Option<PathBuf> {
@@ -145,17 +146,19 @@ fn arrange(parts: &Path, folder: &Path) -> std::io::Result<()> {
     let _ = std::fs::remove_dir_all(folder);
     let library = folder.join("lib");
     std::fs::create_dir_all(&library)?;
-    let (torch, cuda) = (parts.join("torch"), parts.join("nvidia/cu13/lib"));
+    let (torch, cuda) = (parts.join("torch"), parts.join("nvidia/cu13"));
     for (from, name) in [
         (&torch.join("lib"), "libtorch_cpu.so"),
         (&torch.join("lib"), "libc10.so"),
         (&torch.join("lib"), "libgomp.so.1"),
-        (&cuda, "libcudart.so.13"),
-        (&cuda, "libcupti.so.13"),
+        (&cuda.join("lib"), "libcudart.so.13"),
+        (&cuda.join("lib"), "libcupti.so.13"),
     ] {
         std::fs::rename(from.join(name), library.join(name))?;
     }
     std::fs::rename(torch.join("include"), folder.join("include"))?;
+    std::fs::create_dir(folder.join("cuda"))?;
+    std::fs::rename(cuda.join("include"), folder.join("cuda/include"))?;
     // The linker asks for it; all that it holds elsewhere is the names of the others.
     let empty = ["-shared", "-x", "c", "/dev/null", "-Wl,-soname,libtorch.so", "-o"];
     if !run(Command::new("cc").args(empty).arg(library.join("libtorch.so"))).success {

@@ -255,10 +255,11 @@ mod tests {
         _: *const c_void,
         _: u32,
         _: u32,
-        _: *const f64,
-        _: *const f64,
-        _: *const f64,
-        _: *mut f64,
+        _: u32,
+        _: *const c_void,
+        _: *const c_void,
+        _: *const c_void,
+        _: *mut c_void,
     ) -> u32 {
         0
     }
@@ -283,7 +284,7 @@ mod tests {
     fn other_versions_are_refused() {
         assert!(check(table(TABLE_VERSION, 0x02_0d_00)).is_ok());
         let old = check(table(TABLE_VERSION + 1, 0x02_0d_00)).err().unwrap();
-        assert!(old.message().contains("version 3 of the interface"), "{old}");
+        assert!(old.message().contains("version 4 of the interface"), "{old}");
         let other = check(table(TABLE_VERSION, 0x02_0c_01)).err().unwrap();
         assert!(other.message().contains("libtorch 2.13.0, but libtorch 2.12.1"), "{other}");
     }

@@ -3,10 +3,8 @@
 
 use std::{
     any::TypeId,
-    borrow::Cow,
     ffi::{CStr, c_char, c_void},
     ptr::{self, NonNull},
-    slice,
 };
 
 use super::{
@@ -126,37 +124,16 @@ impl Module {
         numel(&self.parameters)
     }
 
-    /// What the native engine's plans compute, one point after another. Doubles go to libtorch as they lie.
+    /// What the native engine's plans compute, one point after another.
     pub fn call<N: Real>(
         &self,
         threads: usize,
         call: Call,
         points: usize,
-        [x, a, b]: [&[N]; 3],
+        arguments: [&[N]; 3],
         out: &mut [N],
     ) -> Result<()> {
-        let [x, a, b] = [doubles(x), doubles(a), doubles(b)];
-        let arguments = [&x[..], &a[..], &b[..]];
-        if TypeId::of::<N>() == TypeId::of::<f64>() {
-            // SAFETY: N is f64.
-            let out = unsafe { slice::from_raw_parts_mut(out.as_mut_ptr().cast::<f64>(), out.len()) };
-            return self.call_in_double(threads, call, points, arguments, out);
-        }
-        let mut wide = vec![0.0; out.len()];
-        self.call_in_double(threads, call, points, arguments, &mut wide)?;
-        out.iter_mut().zip(wide).for_each(|(to, from)| *to = N::from_f64(from));
-        Ok(())
-    }
-
-    fn call_in_double(
-        &self,
-        threads: usize,
-        call: Call,
-        points: usize,
-        [x, a, b]: [&[f64]; 3],
-        out: &mut [f64],
-    ) -> Result<()> {
-        let compute = |what, out| self.compute(what, threads, points, [x, a, b], out);
+        let compute = |what, out: &mut [N]| self.compute(what, threads, points, arguments, out);
         let (what, form, structure, rows) = match call {
             Call::Value => return compute(kind::VALUE, out),
             Call::Jvp => return compute(kind::JVP, out),
@@ -168,7 +145,7 @@ impl Module {
             Call::Hessian(form, _, structure) => (kind::HESSIAN, form, structure, self.n),
         };
         let each = rows * self.n;
-        let mut dense = vec![0.0; points * each];
+        let mut dense = vec![N::ZERO; points * each];
         compute(what, &mut dense)?;
         let mut matrices = Matrices::zeros(out, form, structure);
         for (point, dense) in dense.chunks_exact(each.max(1)).enumerate() {
@@ -180,31 +157,35 @@ impl Module {
     }
 
     /// Computes one of [`kind`] at each of so many points, one after another.
-    pub fn compute(
+    pub fn compute<N: Real>(
         &self,
         what: u32,
         threads: usize,
         points: usize,
-        [x, a, b]: [&[f64]; 3],
-        out: &mut [f64],
+        [x, a, b]: [&[N]; 3],
+        out: &mut [N],
     ) -> Result<()> {
         let [of_a, of_b, of_out] = self.lengths(what);
         let given = [(x.len(), self.n), (a.len(), of_a), (b.len(), of_b), (out.len(), of_out)];
         if given.iter().any(|&(found, each)| found != points * each) {
             return Err(Error::internal("a call of the libtorch backend has arrays of wrong lengths"));
         }
+        let is_double = TypeId::of::<N>() == TypeId::of::<f64>();
+        assert!(is_double || TypeId::of::<N>() == TypeId::of::<f32>(), "f64 and f32 are the only real types");
         for point in 0..points {
-            let part = |all: &[f64], each: usize| all[point * each..][..each].as_ptr();
-            // SAFETY: the arrays have the lengths of one point (checked above), and the handle is the backend's.
+            let part = |all: &[N], each: usize| all[point * each..][..each].as_ptr().cast();
+            // SAFETY: the arrays have the lengths of one point (checked above) and the precision that is told, and the
+            // handle is the backend's.
             let done = unsafe {
                 (self.library.table.call)(
                     self.handle.as_ptr(),
                     what,
                     threads as u32,
+                    u32::from(is_double),
                     part(x, self.n),
                     part(a, of_a),
                     part(b, of_b),
-                    out[point * of_out..][..of_out].as_mut_ptr(),
+                    out[point * of_out..][..of_out].as_mut_ptr().cast(),
                 )
             };
             if done == 0 {
@@ -212,16 +193,6 @@ impl Module {
             }
         }
         Ok(())
-    }
-}
-
-/// The numbers as doubles: in their place where they are.
-fn doubles<N: Real>(numbers: &[N]) -> Cow<'_, [f64]> {
-    if TypeId::of::<N>() == TypeId::of::<f64>() {
-        // SAFETY: N is f64.
-        Cow::Borrowed(unsafe { slice::from_raw_parts(numbers.as_ptr().cast::<f64>(), numbers.len()) })
-    } else {
-        numbers.iter().map(|number| number.to_f64()).collect()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::ffi::{c_char, c_void};
 
 /// The version of [`Table`] and of all that it points to.
-pub const TABLE_VERSION: u32 = 2;
+pub const TABLE_VERSION: u32 = 3;
 
 /// What is computed; lengths for each point.
 pub mod kind {
@@ -76,14 +76,16 @@ pub struct Table {
     pub outputs: unsafe extern "C" fn(module: *const c_void, context: *mut c_void, visit: Visit) -> u32,
     /// Visits the parameters, in order.
     pub parameters: unsafe extern "C" fn(module: *const c_void, context: *mut c_void, visit: Visit) -> u32,
-    /// Computes at one point on so many threads. The numbers are double in any precision.
+    /// Computes at one point on so many threads. The numbers are in double precision, or in single where `is_double` is 0,
+    /// whatever the module's is.
     pub call: unsafe extern "C" fn(
         module: *const c_void,
         kind: u32,
         threads: u32,
-        x: *const f64,
-        a: *const f64,
-        b: *const f64,
-        out: *mut f64,
+        is_double: u32,
+        x: *const c_void,
+        a: *const c_void,
+        b: *const c_void,
+        out: *mut c_void,
     ) -> u32,
 }
