@@ -208,10 +208,10 @@ fn devices_that_are_not_there_say_what_to_do() {
 fn repeated_calls_agree_on_every_device() {
     let devices = (0..open().cuda_devices as u16).map(Device::Cuda).chain([Device::Cpu]);
     for device in devices {
-        for file in ["nets/mlp_tanh.pt", "nets/cnn_smooth.pt"] {
-            let model = model(file);
-            let native = Function::of_model(&model, None, &[], DType::F64, Backend::Native).unwrap();
-            let f = Function::of_model(&model, None, &[], DType::F64, Backend::Libtorch(device)).unwrap();
+        for (file, shape) in [("nets/mlp_tanh.pt", &[10][..]), ("nets/cnn_smooth.pt", &[1, 1, 5, 6])] {
+            let (model, shapes) = (model(file), [sizes(shape)]);
+            let compile = |backend| Function::of_model(&model, Some(&shapes), &[], DType::F64, backend).unwrap();
+            let (native, f) = (compile(Backend::Native), compile(Backend::Libtorch(device)));
             let mu = direction(f.m());
             for point in 1..6 {
                 let x: Vec<f64> = direction(f.n()).iter().map(|v| v / f64::from(point)).collect();
