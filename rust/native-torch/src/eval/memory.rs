@@ -1,7 +1,7 @@
 //! Where values, tangents and adjoints stand in memory, and the buffers of one thread.
 
 use super::kernels::Scratch;
-use crate::tensor::Real;
+use crate::tensor::{Real, pages};
 
 /// The part of a slot's life in which its content is needed: from the step that writes it to the last that reads it.
 #[derive(Clone, Copy, Debug)]
@@ -100,6 +100,9 @@ impl<'a, T> Slots<'a, T> {
 
 /// A buffer of at least this length, with any content.
 pub(super) fn grown<T: Real>(buffer: &mut Vec<T>, length: usize) -> &mut [T] {
+    if buffer.capacity() < length {
+        *buffer = pages::vec(length);
+    }
     if buffer.len() < length {
         buffer.resize(length, T::ZERO);
     }

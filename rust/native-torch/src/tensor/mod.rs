@@ -2,6 +2,7 @@
 
 mod dtype;
 mod gather;
+pub(crate) mod pages;
 mod real;
 mod source;
 mod storage;
@@ -176,14 +177,15 @@ impl Tensor {
             )));
         }
         if numel == 0 || self.strides == contiguous_strides(&self.shape) {
-            let mut out = Vec::with_capacity(numel);
+            let mut out = pages::vec(numel);
             if numel > 0 {
                 let range = self.offset * size..(self.offset + numel) * size;
                 self.storage.pieces(range, &mut |bytes| convert(bytes, &mut out))?;
             }
             return Ok(out);
         }
-        let mut out = vec![zero; numel];
+        let mut out = pages::vec(numel);
+        out.resize(numel, zero);
         gather::gather(self, &mut out, convert)?;
         Ok(out)
     }
