@@ -149,7 +149,7 @@ pub enum Mode {
 /// The derivatives of the sum of the products of `output` and `weight` by each of `inputs`, which `output` may not depend
 /// on. The graph is kept.
 pub fn gradient(output: &Tensor, weight: &Tensor, inputs: &[&Tensor], mode: Mode) -> Outcome<Vec<Option<Tensor>>> {
-    if !output.requires_grad() {
+    if !output.requires_grad() || inputs.is_empty() {
         return Ok(inputs.iter().map(|_| None).collect());
     }
     let pointers: Vec<*const C_tensor> = inputs.iter().map(|tensor| tensor.as_ptr()).collect();

@@ -5,7 +5,7 @@ use std::{
     ffi::{CStr, c_void},
     panic::{AssertUnwindSafe, catch_unwind},
     ptr::NonNull,
-    sync::{Mutex, OnceLock},
+    sync::{Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard},
 };
 
 use libloading::{Library, Symbol};
@@ -27,6 +27,15 @@ const CALLS: u32 = 2;
 
 /// Set to 0, it has kernels launched one by one.
 const VARIABLE: &str = "NATIVE_TORCH_CUDA_GRAPHS";
+
+/// Held by every call on a CUDA device, and alone by one that records. libtorch gives a parameter one node of the graph of
+/// derivatives, which belongs to the stream of whoever made it, so that another thread's derivatives would join what is
+/// recorded; and a recording's kernels use workspaces that its stream's libraries have.
+static RECORDING: RwLock<()> = RwLock::new(());
+
+fn none_records() -> RwLockReadGuard<'static, ()> {
+    RECORDING.read().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// The CUDA devices. libtorch's CUDA part is a library of its own, which is opened here, where it is first asked for.
 pub fn devices() -> u32 {
@@ -103,12 +112,19 @@ impl Graphs {
         write: &mut Give,
     ) -> Outcome<()> {
         // A recording serves one thread at a time; the others need not wait for it.
-        let Ok(mut calls) = self.calls[what as usize].try_lock() else { return compute(&moved()?, write) };
+        let Ok(mut calls) = self.calls[what as usize].try_lock() else {
+            let _held = none_records();
+            return compute(&moved()?, write);
+        };
         match &mut *calls {
             Calls::Counted(count) if *count < CALLS => *count += 1,
-            Calls::Counted(_) => *calls = self.record(moved()?, &compute).map_or(Calls::Refused, Calls::Recorded),
+            Calls::Counted(_) => {
+                let _alone = RECORDING.write().unwrap_or_else(PoisonError::into_inner);
+                *calls = self.record(moved()?, &compute).map_or(Calls::Refused, Calls::Recorded);
+            }
             _ => {}
         }
+        let _held = none_records();
         match &*calls {
             Calls::Recorded(recording) => recording.replay(given, write),
             _ => {
@@ -126,7 +142,12 @@ impl Graphs {
                 results.push(part);
                 Ok(())
             };
-            catch_unwind(AssertUnwindSafe(|| compute(&given, keep))).is_ok_and(|done| done.is_ok())
+            let done = catch_unwind(AssertUnwindSafe(|| compute(&given, keep))).is_ok_and(|done| done.is_ok());
+            if !done {
+                // They may lie in memory that is given back where a recording fails.
+                results.clear();
+            }
+            done
         };
         let mut launch: &mut dyn FnMut() -> bool = &mut launch;
         // SAFETY: `run` takes such a context, which lives during the call.
@@ -157,6 +178,9 @@ impl Recording {
 
 impl Drop for Recording {
     fn drop(&mut self) {
+        let _held = none_records();
+        // The graph gives back the memory in which they lie.
+        self.results.clear();
         // SAFETY: it is used no more.
         unsafe { (self.library.destroy)(self.graph.as_ptr()) }
     }

@@ -223,3 +223,36 @@ fn repeated_calls_agree_on_every_device() {
         }
     }
 }
+
+#[test]
+fn threads_share_a_function_on_every_device() {
+    let devices = (0..open().cuda_devices as u16).map(Device::Cuda).chain([Device::Cpu]);
+    for device in devices {
+        let model = model("nets/mlp_tanh.pt");
+        let f = Function::of_model(&model, None, &[], DType::F64, Backend::Libtorch(device)).unwrap();
+        let (x, u) = (direction(f.n()), direction(f.m()));
+        let count = f.parameters().iter().map(|parameter| parameter.shape.iter().product::<usize>()).sum();
+        let both = || {
+            let (mut ws, mut gradient, mut product) = (f.workspace(), vec![0.0; count], vec![0.0; f.n()]);
+            f.parameter_gradient(&mut ws, &x, &u, &mut gradient).unwrap();
+            f.vjp(&mut ws, &x, &u, &mut product).unwrap();
+            (gradient, product)
+        };
+        let alone = both();
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..3).map(|_| scope.spawn(|| (0..8).map(|_| both()).collect::<Vec<_>>())).collect();
+            for found in threads.into_iter().flat_map(|thread| thread.join().unwrap()) {
+                assert!(distance(&found.0, &alone.0) < 1e-12 && distance(&found.1, &alone.1) < 1e-12, "{device}");
+            }
+        });
+    }
+}
+
+#[test]
+fn a_model_without_parameters_has_no_gradient_by_them() {
+    open();
+    let model = model("nets/empty.pt");
+    let f = Function::of_model(&model, Some(&[sizes(&[3])]), &[], DType::F64, CPU).unwrap();
+    assert!(f.parameters().is_empty());
+    f.parameter_gradient(&mut f.workspace(), &[1.0, 2.0, 3.0], &[1.0; 3], &mut []).unwrap();
+}

@@ -12,10 +12,11 @@ pub struct Graphs {
     /// Why the last call of this thread failed; valid until its next one.
     pub message: unsafe extern "C" fn() -> *const c_char,
     /// Runs `launch` on the device, and again to record the kernels that it launches there, all of which must be on the
-    /// stream that is current for it. NULL where something fails or cannot be recorded.
+    /// stream that is current for it. NULL where something fails or cannot be recorded. Meanwhile no other thread may use
+    /// a CUDA device.
     pub record: unsafe extern "C" fn(device: i32, launch: Launch, context: *mut c_void) -> *mut c_void,
     /// Launches what was recorded, on the current stream; whether that was done.
     pub replay: unsafe extern "C" fn(graph: *mut c_void) -> bool,
-    /// Frees a recording.
+    /// Frees a recording, after all tensors that it writes.
     pub destroy: unsafe extern "C" fn(graph: *mut c_void),
 }
