@@ -213,6 +213,7 @@ macro_rules! element {
     ($type:ty, $dtype:ident, $from_i128:expr, $negated:expr) => {
         impl Element for $type {
             const DTYPE: DType = DType::$dtype;
+            #[inline]
             fn from_f64(value: f64) -> Self {
                 value as $type
             }
