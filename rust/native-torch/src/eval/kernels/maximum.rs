@@ -1,5 +1,7 @@
 //! Maximum pooling.
 
+use std::ops::Range;
+
 use super::{
     At, Kernel, Operands, Scratch, Write,
     map::{Line, Reduce, gather},
@@ -14,6 +16,7 @@ use crate::{
 pub(super) struct Maximum {
     map: Map,
     line: Line,
+    lines: Option<Lines>,
 }
 
 /// The largest of what is read, a NaN before all.
@@ -31,10 +34,182 @@ impl<T: Real> Reduce<T> for Largest {
     }
 }
 
+/// Windows whose last indices read alike, as pools' do: `step` places after what the index before reads, where the operand
+/// has such places. Padding reads as minus infinity, so that edges are no exception.
+struct Lines {
+    step: usize,
+    /// The number of last indices.
+    count: usize,
+    /// What each of them reads, from the first place of its own on.
+    taps: Vec<usize>,
+    /// How far lines in working memory are apart; lines without a gap are one long line.
+    pitch: usize,
+    /// The places of a line that the operand has, and the first one's in the operand.
+    inside: Range<usize>,
+    first: usize,
+    /// For each of the other indices, the places that it reads; not more than a plane has.
+    others: Vec<Vec<usize>>,
+}
+
+/// Bytes of lines in working memory: they stay in the first-level cache.
+const CACHE: usize = 8 << 10;
+/// Elements of a line that are compared at a time: in the widest registers, and of shorter lines.
+const WIDE: usize = 16;
+const NARROW: usize = 8;
+
+impl Lines {
+    fn find(map: &Map) -> Option<Self> {
+        let last = map.windows.last();
+        let end = (0..last.len()).flat_map(|i| last.reads(i)).map(|read| read.place + 1).max()?;
+        (1..=3).find_map(|step| Self::at(map, step, end))
+    }
+
+    /// With this step, where all indices do read alike; nothing reads at `end` or behind.
+    fn at(map: &Map, step: usize, end: usize) -> Option<Self> {
+        let (last, end) = (map.windows.last(), end as isize);
+        let shift = |index: usize| (index * step) as isize;
+        let own = |index: usize| last.reads(index).iter().map(move |read| read.place as isize - shift(index));
+        let mut taps: Vec<isize> = (0..last.len()).flat_map(own).collect();
+        taps.sort_unstable();
+        taps.dedup();
+        let alike =
+            |index: usize| own(index).eq(taps.iter().copied().filter(|tap| (0..end).contains(&(tap + shift(index)))));
+        if !(0..last.len()).all(alike) {
+            return None;
+        }
+        let (least, most) = (*taps.first()?, *taps.last()?);
+        let count = last.len();
+        let length = (most - least + 1 + shift(count - 1)) as usize;
+        let before = (-least).max(0) as usize;
+        let first = least.max(0) as usize;
+        let inside = before..length.min(before + end as usize - first);
+        let (mut common, mut total) = (Vec::new(), 0);
+        let others = (0..map.windows.rows()).map(|row| {
+            map.windows.row(row, &mut common);
+            total += common.len();
+            (total <= map.plane).then(|| common.iter().map(|read| read.place).collect())
+        });
+        let others = others.collect::<Option<_>>()?;
+        Some(Self {
+            step,
+            count,
+            taps: taps.iter().map(|tap| (tap - least) as usize).collect(),
+            pitch: length.max(count * step),
+            inside,
+            first,
+            others,
+        })
+    }
+
+    /// How many lines are computed together.
+    fn together<T>(&self) -> usize {
+        (CACHE / size_of::<T>() / self.pitch).max(1)
+    }
+
+    /// The elements of working memory that they take: chunks of steps are read whole.
+    fn room<T>(&self) -> usize {
+        self.together::<T>() * self.pitch + self.step
+    }
+
+    /// Writes the largest elements of all windows of planes.
+    fn compute<T: Real>(&self, plane: usize, x: &[T], y: &mut [T], work: &mut [T]) {
+        work.fill(T::NEG_INFINITY);
+        for (i, y) in y.chunks_mut(self.together::<T>() * self.count).enumerate() {
+            largest_lines(self, plane, i * self.together::<T>(), x, y, work);
+        }
+    }
+}
+
+multiversion! {
+    /// Writes the largest elements of windows whose lines follow each other from the given one on.
+    fn largest_lines<T: Real>(lines: &Lines, plane: usize, first: usize, x: &[T], y: &mut [T], work: &mut [T]) {
+        let Lines { step, count, pitch, .. } = *lines;
+        let rows = lines.others.len();
+        let (mut start, mut row) = (first / rows * plane + lines.first, first % rows);
+        for work in work.chunks_exact_mut(pitch).take(y.len() / count) {
+            compare_line::<T, 1>(&lines.others[row], &x[start..], &mut work[lines.inside.clone()]);
+            row += 1;
+            if row == rows {
+                (start, row) = (start + plane, 0);
+            }
+        }
+        let together = if pitch == count * step { y.len() } else { count };
+        for (l, y) in y.chunks_exact_mut(together).enumerate() {
+            let work = &work[l * pitch..];
+            match step {
+                1 => compare_line::<T, 1>(&lines.taps, work, y),
+                2 => compare_line::<T, 2>(&lines.taps, work, y),
+                _ => compare_line::<T, 3>(&lines.taps, work, y),
+            }
+        }
+    }
+}
+
+/// `to[i]` is the largest of what stands at these places and `i STEP` behind them, with whole steps behind the last.
+#[inline(always)]
+fn compare_line<T: Real, const STEP: usize>(places: &[usize], x: &[T], to: &mut [T]) {
+    let count = to.len();
+    let line = |place: usize| &x[place..].as_chunks::<STEP>().0[..count];
+    // Of so few, lengths are checked once.
+    match *places {
+        [] => to.fill(T::NEG_INFINITY),
+        [a] => compare(to, [line(a)], &[], x),
+        [a, b] => compare(to, [line(a), line(b)], &[], x),
+        [a, b, c] => compare(to, [line(a), line(b), line(c)], &[], x),
+        [a, b, ref others @ ..] => compare(to, [line(a), line(b)], others, x),
+    }
+}
+
+/// The same of lines, and of what stands at the other places.
+#[inline(always)]
+fn compare<T: Real, const STEP: usize, const LINES: usize>(
+    to: &mut [T],
+    lines: [&[[T; STEP]]; LINES],
+    others: &[usize],
+    x: &[T],
+) {
+    match to.len() {
+        0..NARROW => compare_blocks::<T, 1, STEP, LINES>(to, lines, others, x),
+        NARROW..WIDE => compare_blocks::<T, NARROW, STEP, LINES>(to, lines, others, x),
+        _ => compare_blocks::<T, WIDE, STEP, LINES>(to, lines, others, x),
+    }
+}
+
+/// The last block may overlap the one before.
+#[inline(always)]
+fn compare_blocks<T: Real, const BLOCK: usize, const STEP: usize, const LINES: usize>(
+    to: &mut [T],
+    lines: [&[[T; STEP]]; LINES],
+    others: &[usize],
+    x: &[T],
+) {
+    let (count, mut at) = (to.len(), 0);
+    while at < count {
+        at = at.min(count - BLOCK);
+        let mut largest: [T; BLOCK] = std::array::from_fn(|l| lines[0][at..at + BLOCK][l][0]);
+        for line in &lines[1..] {
+            raise(&mut largest, &line[at..]);
+        }
+        for place in others {
+            raise(&mut largest, x[place + at * STEP..].as_chunks::<STEP>().0);
+        }
+        to[at..at + BLOCK].copy_from_slice(&largest);
+        at += BLOCK;
+    }
+}
+
+#[inline(always)]
+fn raise<T: Real, const BLOCK: usize, const STEP: usize>(largest: &mut [T; BLOCK], line: &[[T; STEP]]) {
+    let line: &[[T; STEP]; BLOCK] = line.first_chunk().expect("a whole block");
+    for l in 0..BLOCK {
+        largest[l] = <Largest as Reduce<T>>::next::<true>(T::ONE, line[l][0], largest[l]);
+    }
+}
+
 impl Maximum {
     pub fn new(map: Map) -> Self {
-        let line = Line::find(map.windows.last());
-        Self { map, line }
+        let (line, lines) = (Line::find(map.windows.last()), Lines::find(&map));
+        Self { map, line, lines }
     }
 
     /// Calls `f` for each place of the result with its number, the element where its plane starts in the operand, and
@@ -157,6 +332,9 @@ fn largest<T: Real>(common: &[Read], own: &[Read], x: impl Fn(usize) -> T) -> Op
 impl<T: Real> Kernel<T> for Maximum {
     fn forward(&self, x: Operands<T>, y: &mut [T], s: &mut Scratch<T>) {
         let points = x.points;
+        if let (Some(lines), 1) = (&self.lines, points) {
+            return lines.compute(self.map.plane, x.get(0).0, y, grown(&mut s.work, lines.room::<T>()));
+        }
         let work = grown(&mut s.work, self.line.room());
         let nothing = T::from_f64(self.map.constant);
         let x = x.get(0).0;
@@ -197,5 +375,54 @@ impl<T: Real> Kernel<T> for Maximum {
 
     fn cost(&self) -> f64 {
         self.map.len() as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::{MaxPool, Op};
+
+    /// A pool of two planes of these sizes by lines, against single windows; some elements are infinite or NaN.
+    fn check<T: Real>(plane: &[usize], kernel: usize, [stride, dilation, padding]: [usize; 3], special: bool) {
+        let same = |value: usize| vec![value; plane.len()];
+        let padding = vec![padding.min(kernel / 2); plane.len()];
+        let (kernel, stride, dilation) = (same(kernel), same(stride), same(dilation));
+        let pool = Op::MaxPool(MaxPool { kernel, stride, padding, dilation, ceil_mode: true });
+        let map = Map::of_maximum(&pool, &[&[2], plane].concat()).unwrap();
+        let maximum = Maximum::new(map);
+        let lines = maximum.lines.as_ref().expect("windows of pools read alike");
+        let element = |i: usize| match i * 7919 % 1009 {
+            0..9 if special => f64::NAN,
+            9..99 if special => f64::NEG_INFINITY,
+            99..105 if special => f64::INFINITY,
+            k => k as f64 - 504.0,
+        };
+        let x: Vec<T> = (0..2 * maximum.map.plane).map(|i| T::from_f64(element(i))).collect();
+        let mut y = vec![T::ONE; maximum.map.len()];
+        lines.compute(maximum.map.plane, &x, &mut y, &mut vec![T::ZERO; lines.room::<T>()]);
+        maximum.windows(&mut Vec::new(), |q, start, common, own| {
+            let expected = largest(common, own, |place| x[start + place]).map_or(T::NEG_INFINITY, |found| found.1);
+            let found = y[q];
+            assert!(found == expected || (found.is_nan() && expected.is_nan()), "{plane:?}: {found:?} {expected:?}");
+        });
+    }
+
+    #[test]
+    fn lines_are_the_largest_of_windows() {
+        for settings in [[1, 1, 0], [1, 1, 2], [2, 1, 0], [2, 1, 1], [3, 1, 1], [2, 2, 1], [3, 3, 2]] {
+            for (kernel, special) in (1..6).flat_map(|kernel| [(kernel, false), (kernel, true)]) {
+                check::<f32>(&[70], kernel, settings, special);
+                check::<f64>(&[21, 24], kernel, settings, special);
+                check::<f32>(&[90, 57], kernel, settings, special);
+                check::<f64>(&[15, 14, 33], kernel, settings, special);
+            }
+        }
+    }
+
+    #[test]
+    fn windows_of_several_lengths_are_no_lines() {
+        let map = Map::of_maximum(&Op::AdaptiveMaxPool(vec![Some(3)]), &[11]).unwrap();
+        assert!(Maximum::new(map).lines.is_none());
     }
 }
