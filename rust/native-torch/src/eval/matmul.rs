@@ -6,7 +6,7 @@
 #![allow(clippy::too_many_arguments, clippy::needless_range_loop)]
 
 use super::{
-    registers::{Registers, Rows, Start, TILE, Tile, WIDTH},
+    registers::{Places, Registers, Rows, Start, TILE, Tile, WIDTH},
     simd::multiversion,
 };
 use crate::tensor::Real;
@@ -88,11 +88,11 @@ pub(super) struct Sizes {
 /// Elements that [`matmul_at`] may read behind the last one of `B`.
 pub(super) const BEHIND: usize = WIDTH;
 
-/// The product. `ldb` and `ldc` are the distances between rows of `B` and `C`.
+/// The product. `ldb` and `ldc` are the distances between rows of `B` and `C`; `start` may have a number for each row.
 ///
 /// # Panics
 /// If an operand is shorter than the sizes say.
-pub(super) fn matmul<T: Real>(
+pub(super) fn matmul<'a, T: Real>(
     panels: &mut Panels<T>,
     sizes: Sizes,
     a: Left<T>,
@@ -100,36 +100,42 @@ pub(super) fn matmul<T: Real>(
     ldb: usize,
     c: &mut [T],
     ldc: usize,
-    write: Write,
+    start: impl Into<Start<'a, T>>,
     part: Part,
 ) {
-    let Sizes { m, n, k } = sizes;
+    let (Sizes { m, n, k }, start) = (sizes, start.into());
     if m > 0 && n > 0 && k > 0 {
         assert!(ldb >= n && b.len() > (k - 1) * ldb + n - 1, "B is too short");
     }
     let registers = Registers::<T>::new();
     if m == 1 && registers.masks {
-        let start = if write == Write::Add { Start::Own } else { Start::Zero };
-        return registers.multiply_line(k, a.data, a.column, b, ldb, start, &mut c[..n]);
+        let c = &mut c[..n];
+        let start = if let Start::These(start) = start {
+            c.fill(start[0]);
+            Start::Own
+        } else {
+            start
+        };
+        return registers.multiply_line(k, a.data, a.column, b, ldb, start, c);
     }
-    spread(panels, sizes, a, b, Rows::Every(ldb), c, ldc, write, part);
+    spread(panels, sizes, a, b, Rows::Every(ldb), c, ldc, start, part);
 }
 
 /// The product with a `B` whose rows begin at these places, with [`BEHIND`] elements behind the last.
 ///
 /// # Panics
 /// If an operand is shorter than the sizes say.
-pub(super) fn matmul_at<T: Real>(
+pub(super) fn matmul_at<'a, T: Real>(
     panels: &mut Panels<T>,
     sizes: Sizes,
     a: Left<T>,
     b: &[T],
-    places: &[usize],
+    places: Places,
     c: &mut [T],
     ldc: usize,
-    write: Write,
+    start: impl Into<Start<'a, T>>,
 ) {
-    spread(panels, sizes, a, b, Rows::At(places), c, ldc, write, Part::All);
+    spread(panels, sizes, a, b, Rows::At(places), c, ldc, start.into(), Part::All);
 }
 
 /// The product, on as many threads as pay.
@@ -141,7 +147,7 @@ fn spread<T: Real>(
     at: Rows,
     c: &mut [T],
     ldc: usize,
-    write: Write,
+    start: Start<T>,
     part: Part,
 ) {
     let Sizes { m, n, k } = sizes;
@@ -150,15 +156,18 @@ fn spread<T: Real>(
     }
     assert!(ldc >= n && c.len() > (m - 1) * ldc + n - 1, "C is too short");
     if k == 0 {
-        if write == Write::Set {
-            (0..m).for_each(|i| c[i * ldc..i * ldc + n].fill(T::ZERO));
+        let mut fill = |i: usize, value| c[i * ldc..i * ldc + n].fill(value);
+        match start {
+            Start::Zero => (0..m).for_each(|i| fill(i, T::ZERO)),
+            Start::Own => {}
+            Start::These(start) => (0..m).for_each(|i| fill(i, start[i])),
         }
         return;
     }
     assert!(a.data.len() > (m - 1) * a.row + (k - 1) * a.column, "A is too short");
     let threads = panels.threads(2usize.saturating_mul(m).saturating_mul(n).saturating_mul(k)).min(m);
     if threads == 1 {
-        return product(&mut panels.0[0], 0, sizes, a, b, at, c, ldc, write, part);
+        return product(&mut panels.0[0], 0, sizes, a, b, at, c, ldc, start, part);
     }
     let mut rest = c;
     let mut first = 0;
@@ -180,7 +189,8 @@ fn spread<T: Real>(
             if rows > 0 {
                 let a = Left { data: &a.data[from * a.row..], ..a };
                 let sizes = Sizes { m: rows, n, k };
-                scope.spawn(move |_| product(panel, from, sizes, a, b, at, c, ldc, write, part));
+                let start = start.skip(from);
+                scope.spawn(move |_| product(panel, from, sizes, a, b, at, c, ldc, start, part));
             }
         }
     });
@@ -196,18 +206,22 @@ fn product<T: Real>(
     at: Rows,
     c: &mut [T],
     ldc: usize,
-    write: Write,
+    start: Start<T>,
     part: Part,
 ) {
     let Sizes { m, n, k } = sizes;
     let (panel, whole) = panel[..PANEL].split_at_mut(DEPTH * WIDTH);
     let registers = Registers::<T>::new();
     let lanes = registers.lanes;
-    // The next part of what is left, so that all parts are about equal and none is thin.
-    let share = |left: usize, most: usize| if left <= most { left } else { left.div_ceil(left.div_ceil(most)) };
+    // The next part of what is left; the last two are about equal, so that none is thin.
+    let share = |left: usize, most: usize| match left {
+        _ if left >= 2 * most => most,
+        _ if left > most => left.div_ceil(2),
+        _ => left,
+    };
     for k0 in (0..k).step_by(DEPTH) {
         let depth = DEPTH.min(k - k0);
-        let write = if k0 == 0 { write } else { Write::Add };
+        let start = if k0 == 0 { start } else { Start::Own };
         for m0 in (0..m).step_by(HEIGHT) {
             let m1 = m.min(m0 + HEIGHT);
             let mut j0 = 0;
@@ -226,7 +240,7 @@ fn product<T: Real>(
                         (&panel[..], Rows::Every(padded))
                     }
                     Rows::Every(ldb) => (&b[k0 * ldb + j0..], at),
-                    Rows::At(places) => (&b[j0..], Rows::At(&places[k0..k0 + depth])),
+                    Rows::At(places) => (&b[j0..], Rows::At(places.part(k0..k0 + depth))),
                 };
                 let mut i0 = m0;
                 while i0 < m1 {
@@ -234,7 +248,8 @@ fn product<T: Real>(
                     if part == Part::All || j0 < top + i0 + rows {
                         let a = Left { data: &a.data[i0 * a.row + k0 * a.column..], ..a };
                         let c = &mut c[i0 * ldc + j0..];
-                        registers.multiply(Tile { rows, vectors, depth, width }, a, b, at, c, ldc, write, whole);
+                        let tile = Tile { rows, vectors, depth, width };
+                        registers.multiply(tile, a, b, at, c, ldc, start.skip(i0), whole);
                     }
                     i0 += rows;
                 }

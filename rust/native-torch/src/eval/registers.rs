@@ -3,7 +3,7 @@
 //! Written with the processor's vector instructions, since compilers turn plain loops over so many sums into good code
 //! only now and then.
 
-use std::{any::TypeId, mem::transmute_copy};
+use std::{any::TypeId, mem::transmute_copy, ops::Range};
 
 use super::{
     matmul::{Left, Write},
@@ -53,12 +53,31 @@ pub(super) enum Rows<'a> {
     /// One after another at this distance.
     Every(usize),
     /// Each at its own place.
-    At(&'a [usize]),
+    At(Places<'a>),
 }
 
-/// `c (+)= a b`: depth, `a` with its distances, `b` with its row's or with the place of each, `c` with its row's, the
-/// elements of its last vector, and whether to add.
-type Kernel<T> = unsafe fn(usize, *const T, usize, usize, *const T, usize, *const usize, *mut T, usize, usize, bool);
+/// Places of rows, and the last of them all, which is found once.
+#[derive(Clone, Copy)]
+pub(super) struct Places<'a> {
+    places: &'a [usize],
+    last: usize,
+}
+
+impl<'a> Places<'a> {
+    pub fn new(places: &'a [usize]) -> Self {
+        Self { places, last: places.iter().copied().max().unwrap_or(0) }
+    }
+
+    /// Those of some rows.
+    pub fn part(self, rows: Range<usize>) -> Self {
+        Self { places: &self.places[rows], ..self }
+    }
+}
+
+/// `c = start + a b`, or added to what is there: depth, `a` with its distances, `b` with its row's or with the place of
+/// each, `start` for each row or nothing, `c` with its row's distance, the elements of its last vector, and whether to add.
+type Kernel<T> =
+    unsafe fn(usize, *const T, usize, usize, *const T, usize, *const usize, *const T, *mut T, usize, usize, bool);
 
 /// `y = a x`: the length of `x`, `a` with its row's distance, `x` and `y`.
 type Dots<T> = unsafe fn(usize, *const T, usize, *const T, *mut T);
@@ -67,13 +86,30 @@ type Dots<T> = unsafe fn(usize, *const T, usize, *const T, *mut T);
 /// elements of its last vector.
 type Line<T> = unsafe fn(usize, *const T, usize, *const T, usize, *const T, *mut T, usize);
 
-/// What a line of products begins with.
+/// What sums of products begin with.
 #[derive(Clone, Copy)]
 pub(super) enum Start<'a, T> {
     Zero,
-    /// The line's old content.
+    /// The old content of the result.
     Own,
+    /// A number for each element of a line, or for each row of a tile.
     These(&'a [T]),
+}
+
+impl<T> Start<'_, T> {
+    /// The same without the first rows.
+    pub fn skip(self, rows: usize) -> Self {
+        match self {
+            Start::These(start) => Start::These(&start[rows..]),
+            other => other,
+        }
+    }
+}
+
+impl<T> From<Write> for Start<'_, T> {
+    fn from(write: Write) -> Self {
+        if write == Write::Add { Start::Own } else { Start::Zero }
+    }
 }
 
 impl<T: Real> Registers<T> {
@@ -111,7 +147,7 @@ impl<T: Real> Registers<T> {
         at: Rows,
         c: &mut [T],
         ldc: usize,
-        write: Write,
+        start: Start<T>,
         whole: &mut [T],
     ) {
         let Tile { rows, vectors, depth, width } = tile;
@@ -119,10 +155,15 @@ impl<T: Real> Registers<T> {
         assert!(a.data.len() > (rows - 1) * a.row + (depth - 1) * a.column);
         let (last, ldb, places) = match at {
             Rows::Every(ldb) => ((depth - 1) * ldb, ldb, std::ptr::null()),
-            Rows::At(places) => (places[..depth].iter().copied().max().unwrap_or(0), 0, places.as_ptr()),
+            Rows::At(Places { places, last }) => (last, 0, places[..depth].as_ptr()),
         };
         assert!(b.len() >= last + if self.masks { width } else { full });
         assert!(c.len() >= (rows - 1) * ldc + width && width <= full && width > full - self.lanes);
+        let (from, add) = match start {
+            Start::Zero => (std::ptr::null(), false),
+            Start::Own => (std::ptr::null(), true),
+            Start::These(start) => (start[..rows].as_ptr(), false),
+        };
         let edge = width - (full - self.lanes);
         let half = self.masks && 2 * edge <= self.lanes;
         let kernel = self.kernel(rows, vectors, !places.is_null(), half);
@@ -137,10 +178,11 @@ impl<T: Real> Registers<T> {
                     b.as_ptr(),
                     ldb,
                     places,
+                    from,
                     c.as_mut_ptr(),
                     ldc,
                     edge,
-                    write == Write::Add,
+                    add,
                 )
             };
             return;
@@ -149,13 +191,14 @@ impl<T: Real> Registers<T> {
         // SAFETY: as above.
         unsafe {
             let (whole, edge) = (whole.as_mut_ptr(), self.lanes);
-            kernel(depth, a.data.as_ptr(), a.row, a.column, b.as_ptr(), ldb, places, whole, full, edge, false);
+            kernel(depth, a.data.as_ptr(), a.row, a.column, b.as_ptr(), ldb, places, from, whole, full, edge, false);
         }
         for (i, line) in whole.chunks_exact(full).take(rows).enumerate() {
             let c = &mut c[i * ldc..i * ldc + width];
-            match write {
-                Write::Set => c.copy_from_slice(&line[..width]),
-                Write::Add => c.iter_mut().zip(line).for_each(|(c, v)| *c += *v),
+            if add {
+                c.iter_mut().zip(line).for_each(|(c, v)| *c += *v);
+            } else {
+                c.copy_from_slice(&line[..width]);
             }
         }
     }
@@ -398,7 +441,7 @@ trait Vector: Copy {
 ///
 /// # Safety
 /// The processor has the instructions of `V`; `a` has `ROWS x depth` elements at its distances, `b` `depth` rows, at
-/// `places` if `PLACED`, and `c` `ROWS` rows of `(VECTORS - 1) * LANES + edge` elements. Without masks the edge is a whole
+/// `places` if `PLACED`, `start` `ROWS` numbers, unless it is null, and `c` `ROWS` rows of `(VECTORS - 1) * LANES + edge` elements. Without masks the edge is a whole
 /// vector; if `HALF` it is at most half of one, and there are masks.
 #[inline(always)]
 #[allow(unsafe_code, clippy::too_many_arguments, clippy::needless_range_loop)]
@@ -410,6 +453,7 @@ unsafe fn tile<V: Vector, const ROWS: usize, const VECTORS: usize, const PLACED:
     b: *const V::Element,
     ldb: usize,
     places: *const usize,
+    start: *const V::Element,
     c: *mut V::Element,
     ldc: usize,
     edge: usize,
@@ -420,6 +464,12 @@ unsafe fn tile<V: Vector, const ROWS: usize, const VECTORS: usize, const PLACED:
         let last = (VECTORS - 1) * V::LANES;
         let mut sums = [[V::splat(V::Element::ZERO); VECTORS]; ROWS];
         let mut halves = [V::Half::splat(V::Element::ZERO); ROWS];
+        if !start.is_null() {
+            for i in 0..ROWS {
+                sums[i] = [V::splat(*start.add(i)); VECTORS];
+                halves[i] = V::Half::splat(*start.add(i));
+            }
+        }
         let (mut a, mut b) = (a, b);
         for p in 0..depth {
             let b_row = if PLACED { b.add(*places.add(p)) } else { b };
@@ -777,6 +827,7 @@ mod x86 {
                 b: *const V::Element,
                 ldb: usize,
                 places: *const usize,
+                start: *const V::Element,
                 c: *mut V::Element,
                 ldc: usize,
                 edge: usize,
@@ -784,7 +835,9 @@ mod x86 {
             ) {
                 // SAFETY: the caller's promise is passed on.
                 unsafe {
-                    tile::<V, ROWS, VECTORS, PLACED, HALF>(depth, a, row, column, b, ldb, places, c, ldc, edge, add)
+                    tile::<V, ROWS, VECTORS, PLACED, HALF>(
+                        depth, a, row, column, b, ldb, places, start, c, ldc, edge, add,
+                    )
                 }
             }
 
@@ -842,21 +895,24 @@ mod tests {
                 let (depth, full) = (5, vectors * registers.lanes);
                 let places: Vec<usize> = (0..depth).map(|p| p * full).collect();
                 let widths = full + 1 - registers.lanes..=full;
-                for (width, write) in widths.flat_map(|width| [(width, Write::Set), (width, Write::Add)]) {
+                let starts: Vec<T> = (0..rows).map(|i| number(i + 11)).collect();
+                let all = [Start::Zero, Start::Own, Start::These(&starts)];
+                for (width, start) in widths.flat_map(|width| all.map(|start| (width, start))) {
                     let a: Vec<T> = (0..rows * depth).map(number).collect();
                     let b: Vec<T> = (0..depth * full).map(|i| number(i + 7)).collect();
                     let mut c = vec![T::ONE; rows * full];
                     let tile = Tile { rows, vectors, depth, width };
                     let (a_rows, whole) = (Left::rows(&a, depth), &mut [T::ZERO; TILE]);
-                    let at = if rows % 2 == 0 { Rows::Every(full) } else { Rows::At(&places) };
-                    registers.multiply(tile, a_rows, &b, at, &mut c, full, write, whole);
+                    let at = if rows % 2 == 0 { Rows::Every(full) } else { Rows::At(Places::new(&places)) };
+                    registers.multiply(tile, a_rows, &b, at, &mut c, full, start, whole);
                     for i in 0..rows {
                         for j in 0..full {
                             let sum: T = (0..depth).map(|p| a[i * depth + p] * b[p * full + j]).sum();
-                            let expected = match write {
+                            let expected = match start {
                                 _ if j >= width => T::ONE,
-                                Write::Set => sum,
-                                Write::Add => sum + T::ONE,
+                                Start::Zero => sum,
+                                Start::Own => sum + T::ONE,
+                                Start::These(starts) => sum + starts[i],
                             };
                             assert_eq!(c[i * full + j], expected, "{level:?} {rows} {vectors} {width}");
                         }

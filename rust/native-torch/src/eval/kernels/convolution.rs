@@ -9,6 +9,7 @@ use crate::{
         chain::{Chain, follow},
         matmul::{self, BEHIND, Left, Part, Sizes, copy_line, matmul, matmul_at, next_block},
         memory::grown,
+        registers::{Places, Start},
         simd::multiversion,
     },
     graph::{Conv, for_each_index},
@@ -23,6 +24,13 @@ const WIDE: usize = 144;
 const PLACES: usize = 1 << 19;
 /// Shorter pieces of a channel wait for the links of a chain until all are there: each takes a call.
 const PIECE: usize = 512;
+/// Bytes of the widest vector, and rows of the highest tile of a product.
+const LINE: usize = 64;
+const HIGH: usize = 8;
+/// Up to so many products for each result, these are summed in one go.
+const SHALLOW: usize = 256;
+/// An element is copied from a band in the time of so many products.
+const COPIED: usize = 8;
 /// How many weights are put into the order of the way back at a time.
 const TURNED: usize = 1 << 18;
 /// Widths of products are multiples of so many elements.
@@ -247,7 +255,6 @@ impl<T: Real> Convolution<T> {
             return;
         }
         if self.is_product() {
-            let write = if bias.is_some() { Write::Add } else { write };
             // Places are taken so many at a time that the result stays in the second-level cache.
             let width = (PLACES / size_of::<T>() / self.out.max(1)).clamp(WIDE, line.max(WIDE)) / WIDE * WIDE;
             for image in 0..images * self.groups {
@@ -255,15 +262,12 @@ impl<T: Real> Convolution<T> {
                 let weight = Left::rows(self.group(image % self.groups), depth);
                 for from in (0..line).step_by(width) {
                     let n = width.min(line - from);
-                    let starts = (0..self.out).map(|o| (image * self.out + o) * line + from);
-                    if let Some(bias) = bias {
-                        let channels = starts.clone().zip(image * self.out..);
-                        channels.for_each(|(at, channel)| out[at..at + n].fill(bias[channel % bias.len()]));
-                    }
+                    let start = bias.map_or(write.into(), |bias| Start::These(&bias[image % self.groups * self.out..]));
                     let sizes = Sizes { m: self.out, n, k: depth };
                     let (t, to) = (t.get(from..).unwrap_or(&[]), &mut out[image * self.out * line + from..]);
-                    matmul(&mut s.panel, sizes, weight, t, line, to, line, write, Part::All);
+                    matmul(&mut s.panel, sizes, weight, t, line, to, line, start, Part::All);
                     if width >= PIECE {
+                        let starts = (0..self.out).map(|o| (image * self.out + o) * line + from);
                         starts.for_each(|at| follow(chain.as_deref_mut(), out, at..at + n));
                     }
                 }
@@ -280,8 +284,11 @@ impl<T: Real> Convolution<T> {
         let room = self.channels * band.channel + BEHIND;
         let (copy, product) = grown(&mut s.work, room + self.out * ldc).split_at_mut(room);
         let each = line / first.count;
+        let places = Places::new(&s.places);
+        let direct = self.is_direct(&band, columns);
         for from in (0..first.count).step_by(band.rows) {
             let rows = band.rows.min(first.count - from);
+            let length = each * rows / self.lines(&band, rows).len();
             locate_lines(&self.axes, &band, columns, from, rows, &mut s.runs);
             copy.fill(T::ZERO);
             let sizes = Sizes { m: self.out, n: band.width(&self.axes, columns, rows), k: depth };
@@ -291,12 +298,24 @@ impl<T: Real> Convolution<T> {
                     copy_runs(&s.runs, self.stride(), columns, t, to);
                 }
                 let weight = Left::rows(self.group(image % self.groups), depth);
-                matmul_at(&mut s.panel, sizes, weight, copy, &s.places, product, ldc, Write::Set);
-                for (o, product) in product.chunks_exact(ldc).enumerate() {
-                    let channel = image * self.out + o;
-                    let bias = bias.map(|bias| bias[channel % bias.len()]);
+                let outs = image * self.out;
+                if direct {
+                    let start = bias.map_or(write.into(), |bias| Start::These(&bias[outs % bias.len()..]));
+                    let sizes = Sizes { m: self.out, n: length, k: depth };
+                    for (number, place) in self.lines(&band, rows).enumerate() {
+                        let to = &mut out[outs * line + from * each + number * length..];
+                        matmul_at(&mut s.panel, sizes, weight, &copy[place..], places, to, line, start);
+                    }
+                } else {
+                    matmul_at(&mut s.panel, sizes, weight, copy, places, product, ldc, Write::Set);
+                }
+                for channel in outs..outs + self.out {
                     let part = channel * line + from * each..channel * line + (from + rows) * each;
-                    self.put(&band, columns, rows, product, &mut out[part.clone()], write, bias);
+                    if !direct {
+                        let bias = bias.map(|bias| bias[channel % bias.len()]);
+                        let product = &product[(channel - outs) * ldc..][..ldc];
+                        self.put(&band, columns, rows, product, &mut out[part.clone()], write, bias);
+                    }
                     if band.rows * each >= PIECE {
                         follow(chain.as_deref_mut(), out, part);
                     }
@@ -306,6 +325,33 @@ impl<T: Real> Convolution<T> {
         if band.rows * each < PIECE {
             follow(chain, out, 0..out.len());
         }
+    }
+
+    /// Whether products write the lines of the result where they belong, rather than a band with what stands between them,
+    /// from which the lines are copied: where few products are summed, or lines are as long as whole vectors.
+    fn is_direct(&self, band: &Band, columns: usize) -> bool {
+        let (depth, last) = (self.depth(), self.axes.len() - 1);
+        let (vector, length) = (LINE / size_of::<T>(), self.axes[last].count * columns);
+        let pitch = if last == 0 { length } else { band.pitches[last - 1] };
+        let multiplied = length.next_multiple_of(vector / 2);
+        let fills_tiles = self.out >= HIGH && multiplied >= vector && depth <= SHALLOW;
+        fills_tiles && depth * multiplied <= depth * pitch + COPIED * length
+    }
+
+    /// Where the lines of the result along the last dimension begin in a band of so many rows.
+    fn lines(&self, band: &Band, rows: usize) -> impl ExactSizeIterator<Item = usize> {
+        let dimensions = self.axes.len();
+        let count = move |i: usize| if i == 0 { rows } else { self.axes[i].count };
+        let lines: usize = (0..dimensions - 1).map(count).product();
+        let pitches = band.pitches;
+        (0..lines).map(move |number| {
+            let (mut rest, mut place) = (number, 0);
+            for i in (0..dimensions - 1).rev() {
+                place += rest % count(i) * pitches[i];
+                rest /= count(i);
+            }
+            place
+        })
     }
 
     /// Writes a channel of a band's product without the places between its lines.
@@ -448,7 +494,16 @@ impl<T: Real> Convolution<T> {
                         (weight, turned) = turned.split_at(channels * k);
                         (here, places) = places.split_at(k);
                         let sizes = Sizes { m: channels, n, k };
-                        matmul_at(&mut s.panel, sizes, Left::rows(weight, k), copy, here, product, ldc, Write::Set);
+                        matmul_at(
+                            &mut s.panel,
+                            sizes,
+                            Left::rows(weight, k),
+                            copy,
+                            Places::new(here),
+                            product,
+                            ldc,
+                            Write::Set,
+                        );
                         for (c, product) in product.chunks_exact(ldc).enumerate().take(channels) {
                             let bias = bias.map(|bias| bias[(image * self.channels + channel + c) % bias.len()]);
                             let out = &mut out[image * planes + (channel + c) * plane..][..plane];
@@ -693,8 +748,14 @@ mod tests {
         (0..count).map(|i| T::from_f64(((i * 7919 + seed * 104_729) % 1009) as f64 / 504.0 - 1.0)).collect()
     }
 
-    /// Both directions on images of two channels for three, of these sizes, against sums of single products.
-    fn check<T: Real>(plane: &[usize], kernel: &[usize], [stride, dilation, padding]: [usize; 3], columns: usize) {
+    /// Both directions on images of two channels for so many, of these sizes, against sums of single products.
+    fn check<T: Real>(
+        outs: usize,
+        plane: &[usize],
+        kernel: &[usize],
+        [stride, dilation, padding]: [usize; 3],
+        columns: usize,
+    ) {
         let count = |i: usize| (plane[i] + 2 * padding - dilation * (kernel[i] - 1) - 1) / stride + 1;
         let places: Vec<usize> = (0..plane.len()).map(count).collect();
         let same = |value: usize| vec![value; plane.len()];
@@ -707,11 +768,11 @@ mod tests {
         let sizes = |channels: &[usize], rest: &[usize]| [channels, rest].concat();
         let windows = Windows::convolution(&conv, kernel, plane, &places);
         let [size, result, taps] = [plane, &places, kernel].map(|sizes| sizes.iter().product::<usize>());
-        let (weight, bias) = (numbers::<T>(6 * taps, 1), numbers::<T>(3, 2));
-        let (x, g) = (numbers::<T>(2 * size * columns, 3), numbers::<T>(3 * result * columns, 4));
-        let (mut y, mut back) = (vec![0.0; 3 * result * columns], vec![0.0; 2 * size * columns]);
+        let (weight, bias) = (numbers::<T>(outs * 2 * taps, 1), numbers::<T>(outs, 2));
+        let (x, g) = (numbers::<T>(2 * size * columns, 3), numbers::<T>(outs * result * columns, 4));
+        let (mut y, mut back) = (vec![0.0; outs * result * columns], vec![0.0; 2 * size * columns]);
         windows.for_each(|place, reads| {
-            for (o, c) in (0..6).map(|i| (i / 2, i % 2)) {
+            for (o, c) in (0..2 * outs).map(|i| (i / 2, i % 2)) {
                 for read in reads {
                     let w = weight[(o * 2 + c) * taps + read.tap].to_f64();
                     for column in 0..columns {
@@ -724,7 +785,7 @@ mod tests {
             }
         });
         let constant = |numbers: &Vec<T>| Constant::from(numbers.clone());
-        let (shape, w, to) = (sizes(&[1, 2], plane), sizes(&[3, 2], kernel), sizes(&[1, 3], &places));
+        let (shape, w, to) = (sizes(&[1, 2], plane), sizes(&[outs, 2], kernel), sizes(&[1, outs], &places));
         let convolution = Convolution::new(&conv, constant(&weight), Some(constant(&bias)), &shape, &w, &to);
         let mut scratch = Scratch::new(1);
         let close = |found: &[T], expected: &dyn Fn(usize) -> f64| {
@@ -752,11 +813,14 @@ mod tests {
         for columns in [1, 3] {
             // Stride, dilation and padding; the large ones take several bands.
             for settings in [[1, 1, 0], [1, 1, 2], [2, 1, 1], [3, 2, 2], [2, 3, 3], [4, 1, 0]] {
-                check::<f64>(&[20_000], &[5], settings, columns);
-                check::<f32>(&[9], &[2], settings, columns);
-                check::<f64>(&[150, 140], &[3, 3], settings, columns);
-                check::<f32>(&[11, 17], &[1, 4], settings, columns);
-                check::<f64>(&[20, 40, 30], &[2, 3, 1], settings, columns);
+                check::<f64>(3, &[20_000], &[5], settings, columns);
+                check::<f32>(3, &[9], &[2], settings, columns);
+                check::<f64>(3, &[150, 140], &[3, 3], settings, columns);
+                check::<f32>(3, &[11, 17], &[1, 4], settings, columns);
+                check::<f64>(3, &[20, 40, 30], &[2, 3, 1], settings, columns);
+                // Lines that are written where they belong.
+                check::<f32>(9, &[40, 57], &[3, 3], settings, columns);
+                check::<f64>(9, &[9, 10, 31], &[2, 1, 3], settings, columns);
             }
         }
     }
