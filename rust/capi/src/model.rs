@@ -192,8 +192,8 @@ impl NtModel {
 
     /// The same model for inputs of these shapes and with these integers.
     fn with_inputs(&self, shapes: &[Vec<Dim>], integers: &[i64]) -> Result<Self> {
-        let graph = match self.graph_of(shapes) {
-            Ok(graph) => Ok(Arc::new(graph.with_integers(integers)?)),
+        let graph = match self.graph_given(shapes, integers) {
+            Ok(graph) => Ok(Arc::new(graph)),
             Err(error)
                 if error.kind() == ErrorKind::Unsupported
                     && matches!(*self.root, Model::Script(_) | Model::Program(_)) =>
@@ -211,6 +211,14 @@ impl NtModel {
         match self.kind() {
             Kind::Module(module) => module.graph_of(shapes),
             Kind::Program(program) => program.graph_of(shapes),
+        }
+    }
+
+    /// The same with integers, which are inputs no more.
+    fn graph_given(&self, shapes: &[Vec<Dim>], integers: &[i64]) -> Result<Graph> {
+        match self.kind() {
+            Kind::Module(module) => module.graph_of(shapes)?.with_integers(integers),
+            Kind::Program(program) => program.graph_given(Some(shapes), integers),
         }
     }
 

@@ -233,7 +233,9 @@ fn linear_bounds_do_not_depend_on_the_number_of_threads() {
 
 #[test]
 fn linear_bounds_are_much_tighter_in_small_boxes() {
-    for unary in functions() {
+    // Of a rounding that a box decides nothing is left to be tighter than.
+    let curves = functions().into_iter().filter(|unary| !matches!(unary, Unary::Floor | Unary::Round));
+    for unary in curves {
         let graph = common::mlp(&[6, 20, 20, 20, 3], unary);
         // A box may hold a jump, where neither is tight: the best of a few counts.
         let ratios = (1..=4).filter_map(|seed| {

@@ -49,10 +49,15 @@ fn example(file: &str, answers: &Value) -> Example {
     };
     let shapes: Vec<Vec<Dim>> = shapes.iter().map(|shape| sizes(shape)).collect();
     let number = |v: &Value| v.as_f64().unwrap_or_else(|| v.as_str().unwrap().parse().unwrap());
-    let integers = answers.get("integers").map(|list| serde_json::from_value(list.clone()).unwrap());
+    let integers: Option<Vec<i64>> = answers.get("integers").map(|list| serde_json::from_value(list.clone()).unwrap());
+    // Some operations take indices that are known only.
+    let (graph, integers) = match model.graph_of(&shapes) {
+        Ok(graph) => (graph, integers),
+        Err(_) => (model.graph_given(Some(&shapes), &integers.unwrap_or_default()).unwrap(), None),
+    };
     Example {
         name: file.to_owned(),
-        graph: model.graph_of(&shapes).unwrap(),
+        graph,
         open: None,
         x: answers["x"].as_array().unwrap().iter().map(number).collect(),
         integers: integers.unwrap_or_default(),

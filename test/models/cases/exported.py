@@ -7,6 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from cases.chosen import chosen as cases_of_choice
+
 Dim = torch.export.Dim
 Two = collections.namedtuple("Two", "sum product")
 with warnings.catch_warnings():
@@ -445,4 +447,4 @@ def exported():
         ("words", lambda: w(lambda self, words, x: self.table(words).flatten(1).sum(1) * x, table=nn.Embedding(5, 2)), [lambda: torch.tensor([[3, 0, 3], [1, 1, 4]]), drawn(2)], {}, None),
         ("same_input_twice", lambda: w(lambda self, x: (x, x * 2, None, 5, x)), [drawn(2)], {}, None),
     ]  # fmt: skip
-    return cases
+    return cases + cases_of_choice(w, drawn)

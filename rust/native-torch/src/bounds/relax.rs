@@ -120,6 +120,7 @@ pub(crate) fn relax(graph: &Graph, node: &Node, bounds: &Bounds, place: f64) -> 
     let x = |operand: usize| bounds.of(node.inputs[operand]);
     let range = bounds.of(node.outputs[0]);
     Ok(match &node.op {
+        Op::Unary(Unary::Detach) => Relaxation::Same,
         Op::Unary(unary) => {
             let envelope = Envelope::new(*unary);
             let line = |e: usize| envelope.lines(x(0)[e], range[e], place).map(|line| single(e, line));

@@ -14,9 +14,16 @@ use crate::{
 /// So many bends of the sine on each side of 0 are known.
 const SINE_BENDS: i32 = 32;
 
+/// So many steps of a rounding on each side of 0 are known.
+const STEPS: i32 = 32;
+
 /// Where the bends of a function are known.
 pub(crate) fn known_bends(unary: Unary) -> Interval {
-    let end = if unary == Unary::Sin { f64::from(SINE_BENDS) * PI } else { f64::INFINITY };
+    let end = match unary {
+        Unary::Sin => f64::from(SINE_BENDS) * PI,
+        Unary::Floor | Unary::Round => f64::from(STEPS) - 0.5,
+        _ => f64::INFINITY,
+    };
     Interval::new(-end, end)
 }
 
@@ -104,7 +111,10 @@ fn turns(unary: Unary) -> [Option<f64>; 2] {
         Unary::Affine { .. }
         | Unary::Atan
         | Unary::Clamp { .. }
+        | Unary::Detach
         | Unary::Erf
+        | Unary::Floor
+        | Unary::Round
         | Unary::Exp
         | Unary::Expm1
         | Unary::Hardsigmoid
@@ -153,7 +163,11 @@ pub(crate) fn bends(unary: Unary) -> Vec<f64> {
         Unary::Sin => (-SINE_BENDS..=SINE_BENDS).map(|k| f64::from(k) * PI).collect(),
         Unary::Softplus { beta, threshold } => vec![threshold / beta],
         Unary::Threshold { threshold, .. } => vec![threshold],
+        // Beyond the steps, only the range is known.
+        Unary::Floor => (-STEPS..=STEPS).map(f64::from).collect(),
+        Unary::Round => (-STEPS..STEPS).map(|k| f64::from(k) + 0.5).collect(),
         Unary::Affine { .. }
+        | Unary::Detach
         | Unary::Exp
         | Unary::Expm1
         | Unary::Log
@@ -172,6 +186,9 @@ fn is_exact(unary: Unary) -> bool {
         unary,
         Unary::Abs
             | Unary::Clamp { .. }
+            | Unary::Detach
+            | Unary::Floor
+            | Unary::Round
             | Unary::Hardshrink { .. }
             | Unary::Hardtanh { .. }
             | Unary::Neg

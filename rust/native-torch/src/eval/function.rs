@@ -196,10 +196,7 @@ impl Function {
             (Model::Program(program), Backend::Libtorch(device)) => {
                 Self::of_program(program, shapes, integers, dtype, device)
             }
-            _ => {
-                let graph = shapes.map_or_else(|| model.example(), |shapes| model.graph_of(shapes))?;
-                Self::compile_for(&graph.with_integers(integers)?, dtype, backend)
-            }
+            _ => Self::compile_for(&model.graph_given(shapes, integers)?, dtype, backend),
         }
     }
 
@@ -211,8 +208,9 @@ impl Function {
         dtype: DType,
         device: Device,
     ) -> Result<Self> {
-        let graph = shapes.map_or_else(|| program.example(), |shapes| program.graph_of(shapes));
-        match graph.and_then(|graph| Self::on_libtorch(&graph.with_integers(integers)?, dtype, device)) {
+        let least = program.least();
+        let graph = program.graph_given(shapes.unwrap_or(&least), integers);
+        match graph.and_then(|graph| Self::on_libtorch(&graph, dtype, device)) {
             Err(error) if error.kind() == ErrorKind::Unsupported => {}
             done => return done,
         }
@@ -237,14 +235,23 @@ impl Function {
         dtype: DType,
         device: Device,
     ) -> Result<Self> {
-        let open = shapes.map_or_else(|| script.example(), |shapes| script.graph_of(shapes));
+        let open = match shapes {
+            Some(shapes) => script.specialised(shapes, integers),
+            None => script.shapes().and_then(|shapes| script.specialised(&shapes, integers)),
+        };
         // What the native engine cannot read may run all the same; which inputs hold integers is known of traced code.
         let (inputs, graph): (Vec<(Signature, DType)>, Option<Graph>) = match open {
-            Ok(open) => {
-                let input = |value: &Named| (signature(&open, value), open.ty(value.value).dtype);
-                (open.inputs().iter().map(input).collect(), Some(open.with_integers(integers)?))
+            Ok((graph, inputs)) => {
+                let sizes = |shape: &[Dim]| shape.iter().map(Dim::size).collect::<Option<Vec<usize>>>();
+                let input = |input: ModuleInput| {
+                    let shape = input.shape.as_deref().and_then(sizes);
+                    let shape =
+                        shape.ok_or_else(|| Error::argument(format!("give all sizes of input `{}`", input.name)))?;
+                    Ok((Signature { name: input.name, shape }, input.dtype))
+                };
+                (inputs.into_iter().map(input).collect::<Result<_>>()?, Some(graph))
             }
-            Err(error) => (inputs_of(script, shapes, error)?, None),
+            Err(error) => (inputs_of(script, shapes, integers, error)?, None),
         };
         let (given, floats) = given(&inputs, integers)?;
         match (Module::compile(&script.archive()?, &given, checked(dtype)?, device), graph) {
@@ -589,8 +596,18 @@ fn given<'a>(inputs: &'a [(Signature, DType)], integers: &'a [i64]) -> Result<(V
 }
 
 /// The inputs of a script that has no graph, because of `error`.
-fn inputs_of(script: &Script, shapes: Option<&[Vec<Dim>]>, error: Error) -> Result<Vec<(Signature, DType)>> {
-    let inputs = script.inputs();
+fn inputs_of(
+    script: &Script,
+    shapes: Option<&[Vec<Dim>]>,
+    integers: &[i64],
+    error: Error,
+) -> Result<Vec<(Signature, DType)>> {
+    let mut inputs = script.inputs();
+    if inputs.iter().all(|input| input.shape.is_none())
+        && let Some(set) = shapes.and_then(|shapes| script.integers_by_size(shapes, integers))
+    {
+        set.into_iter().for_each(|at| inputs.get_mut(at).into_iter().for_each(|input| input.dtype = DType::I64));
+    }
     let sizes = |shape: &[Dim]| shape.iter().map(Dim::size).collect::<Option<Vec<usize>>>();
     let input = |(at, input): (usize, &ModuleInput)| {
         let shape = shapes.map_or(input.shape.as_deref(), |shapes| shapes.get(at).map(Vec::as_slice));

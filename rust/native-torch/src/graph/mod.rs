@@ -22,7 +22,10 @@ pub use types::{Dim, Type, format_shape};
 pub use unary::{GeluKind, Unary};
 pub use windows::{Axis, Read, Windows, for_each_index};
 
-use crate::{Error, Result, tensor::Tensor};
+use crate::{
+    Error, Result,
+    tensor::{DType, Tensor},
+};
 
 /// A value of a graph: an input, a parameter, or what a node computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -99,6 +102,36 @@ pub struct Graph {
     parameters: Vec<Parameter>,
     inputs: Vec<Named>,
     outputs: Vec<Named>,
+}
+
+/// The integers of each input that holds such, `None` for the others; all that are given must be used.
+pub(crate) fn integers_of<'a>(
+    inputs: impl Iterator<Item = (&'a str, DType, &'a [Dim])>,
+    integers: &[i64],
+) -> Result<Vec<Option<Tensor>>> {
+    let (mut rest, mut all, mut parts) = (integers, Vec::new(), Vec::new());
+    for (name, dtype, shape) in inputs {
+        if dtype.is_float() {
+            all.push(None);
+            continue;
+        }
+        let described = format_shape(shape);
+        let sizes = shape.iter().map(Dim::size).collect::<Option<Vec<usize>>>().ok_or_else(|| {
+            Error::argument(format!("input `{name}` has the symbolic shape {described}; give its sizes"))
+        })?;
+        let count = sizes.iter().fold(1usize, |count, &size| count.saturating_mul(size));
+        parts.push((count, format!("{count} for `{name}` {described}")));
+        let (own, others) = rest.split_at(rest.len().min(count));
+        rest = others;
+        all.push((own.len() == count).then(|| Tensor::from_slice(&sizes, own)));
+    }
+    let (given, expected) = (integers.len(), parts.iter().fold(0usize, |sum, (count, _)| sum.saturating_add(*count)));
+    if given != expected {
+        let each: Vec<String> = parts.into_iter().map(|(_, part)| part).collect();
+        let each = if each.is_empty() { "no input holds integers".to_owned() } else { each.join(", ") };
+        return Err(Error::argument(format!("{given} integers were given, but {expected} are expected: {each}")));
+    }
+    Ok(all)
 }
 
 impl Graph {
@@ -234,34 +267,23 @@ impl Graph {
     /// ```
     pub fn with_integers(&self, integers: &[i64]) -> Result<Graph> {
         let mut graph = self.clone();
-        let (mut rest, mut left, mut parts) = (integers, Vec::new(), Vec::new());
-        for input in &self.inputs {
+        let described = self.inputs.iter().map(|input| {
             let ty = self.ty(input.value);
-            if ty.dtype.is_float() {
-                graph.values[input.value.index()].source = Source::Input(left.len());
-                left.push(input.clone());
-                continue;
-            }
-            let shape = format_shape(&ty.shape);
-            let sizes = ty.sizes().ok_or_else(|| {
-                Error::argument(format!("input `{}` has the symbolic shape {shape}; give its sizes", input.name))
-            })?;
-            let count = sizes.iter().fold(1usize, |count, &size| count.saturating_mul(size));
-            parts.push((count, format!("{count} for `{}` {shape}", input.name)));
-            let (own, others) = rest.split_at(rest.len().min(count));
-            rest = others;
-            if own.len() == count {
-                graph.values[input.value.index()].source = Source::Parameter(graph.parameters.len());
-                let tensor = Tensor::from_slice(&sizes, own);
-                graph.parameters.push(Parameter { name: input.name.clone(), tensor });
-            }
-        }
-        let (given, expected) =
-            (integers.len(), parts.iter().fold(0usize, |sum, (count, _)| sum.saturating_add(*count)));
-        if given != expected {
-            let each: Vec<String> = parts.into_iter().map(|(_, part)| part).collect();
-            let each = if each.is_empty() { "no input holds integers".to_owned() } else { each.join(", ") };
-            return Err(Error::argument(format!("{given} integers were given, but {expected} are expected: {each}")));
+            (input.name.as_str(), ty.dtype, &ty.shape[..])
+        });
+        let mut left = Vec::new();
+        for (input, own) in self.inputs.iter().zip(integers_of(described, integers)?) {
+            let source = match own {
+                None => {
+                    left.push(input.clone());
+                    Source::Input(left.len() - 1)
+                }
+                Some(tensor) => {
+                    graph.parameters.push(Parameter { name: input.name.clone(), tensor });
+                    Source::Parameter(graph.parameters.len() - 1)
+                }
+            };
+            graph.values[input.value.index()].source = source;
         }
         graph.inputs = left;
         for node in graph.nodes.iter().filter(|node| node.op == Op::Embedding) {

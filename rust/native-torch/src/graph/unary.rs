@@ -35,6 +35,8 @@ pub enum Unary {
         /// The largest value, or inf; it wins where the two contradict.
         max: f64,
     },
+    /// `x`, whose derivative counts as 0: torch's `detach`.
+    Detach,
     /// `scale x` above 0, `scale alpha (exp(x) - 1)` elsewhere (Clevert, Unterthiner and Hochreiter, 2016).
     Elu {
         /// The limit on the left, before `scale`.
@@ -48,6 +50,8 @@ pub enum Unary {
     Exp,
     /// `exp(x) - 1`, exact where x is small.
     Expm1,
+    /// The greatest whole number that is not above `x`, derivative 0.
+    Floor,
     /// `x Phi(x)`, or its approximation (Hendrycks and Gimpel, 2016).
     Gelu(GeluKind),
     /// `x` where `|x| > lambd`, else 0; derivative 0 on the bounds.
@@ -90,6 +94,8 @@ pub enum Unary {
     Reciprocal,
     /// `max(x, 0)`, derivative 0 at 0.
     Relu,
+    /// The nearest whole number, the even one of two, derivative 0.
+    Round,
     /// `1 / sqrt(x)`.
     Rsqrt,
     /// `1 / (1 + exp(-x))`.
@@ -144,10 +150,12 @@ impl Unary {
             Unary::Atan => "atan",
             Unary::Celu { .. } => "celu",
             Unary::Clamp { .. } => "clamp",
+            Unary::Detach => "detach",
             Unary::Elu { .. } => "elu",
             Unary::Erf => "erf",
             Unary::Exp => "exp",
             Unary::Expm1 => "expm1",
+            Unary::Floor => "floor",
             Unary::Gelu(_) => "gelu",
             Unary::Hardshrink { .. } => "hardshrink",
             Unary::Hardsigmoid => "hardsigmoid",
@@ -162,6 +170,7 @@ impl Unary {
             Unary::Pow { .. } => "pow",
             Unary::Reciprocal => "reciprocal",
             Unary::Relu => "relu",
+            Unary::Round => "round",
             Unary::Rsqrt => "rsqrt",
             Unary::Sigmoid => "sigmoid",
             Unary::Silu => "silu",
@@ -190,12 +199,14 @@ impl Unary {
             Celu { alpha: 0.25 },
             Celu { alpha: 2.0 },
             Celu { alpha: -2.0 },
+            Detach,
             Elu { alpha: 1.0, scale: 1.0 },
             Elu { alpha: -0.7, scale: 1.0 },
             Self::SELU,
             Erf,
             Exp,
             Expm1,
+            Floor,
             Gelu(GeluKind::Exact),
             Gelu(GeluKind::Tanh),
             Hardshrink { lambd: 0.4 },
@@ -220,6 +231,7 @@ impl Unary {
             Pow { exponent: 0.0 },
             Reciprocal,
             Relu,
+            Round,
             Rsqrt,
             Sigmoid,
             Silu,

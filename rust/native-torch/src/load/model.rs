@@ -69,6 +69,19 @@ impl Model {
         }
     }
 
+    /// The same with the integers of the inputs that hold such, one input after another; the graph has the other inputs.
+    /// Without shapes, those that the model asks for by itself. See [`Graph::with_integers`] and [`Program::graph_given`].
+    pub fn graph_given(&self, inputs: Option<&[Vec<Dim>]>, integers: &[i64]) -> Result<Graph> {
+        match (self, inputs) {
+            (Model::Program(program), Some(shapes)) => program.graph_given(shapes, integers),
+            (Model::Program(program), None) => program.graph_given(&program.least(), integers),
+            (Model::Script(script), Some(shapes)) => script.graph_given(shapes, integers),
+            (Model::Script(script), None) => script.graph_given(&script.shapes()?, integers),
+            (Model::Module(module), Some(shapes)) => module.graph_of(shapes)?.with_integers(integers),
+            (Model::Module(module), None) => module.example()?.with_integers(integers),
+        }
+    }
+
     /// The graph of the shapes that the model asks for by itself, all known: see [`Module::example`] and
     /// [`Program::example`].
     pub fn example(&self) -> Result<Graph> {

@@ -193,6 +193,8 @@ impl Lowering<'_> {
         match &node.op {
             Op::Unary(Unary::Affine { scale, shift }) => self.scaled(at, node, *scale, *shift),
             Op::Unary(Unary::Neg) => self.scaled(at, node, -1.0, 0.0),
+            Op::Unary(Unary::Detach) => self.scaled(at, node, 1.0, 0.0),
+            Op::Unary(Unary::Floor | Unary::Round) => self.rounding(node),
             Op::Unary(Unary::Hardswish) => self.hardswish(at, node),
             Op::Unary(unary) => match Piecewise::of(*unary) {
                 Some(_) => self.piecewise(at, node, |_| *unary),
@@ -240,6 +242,23 @@ impl Lowering<'_> {
             Op::Embedding => self.gather(node, &form::embedding(graph, node)?),
             Op::Cat { dim } => self.gather(node, &form::cat(graph, node, *dim)),
         }
+    }
+
+    /// A rounding, where the bounds decide it.
+    fn rounding(&mut self, node: &Node) -> Result<()> {
+        let decided = |range: &Interval| {
+            match range.lower == range.upper {
+            true => Ok(Element::Constant(range.lower)),
+            false => Err(Error::unsupported(
+                "a rounding jumps at each of its steps, and has no formulation where the bounds reach over one; use the \
+                 network's values and derivatives (in JuMP: gray_box = true)",
+            )
+            .at(&node.scope)),
+        }
+        };
+        let elements = self.bounds.of(node.outputs[0]).iter().map(decided).collect::<Result<_>>()?;
+        self.set(node, elements);
+        Ok(())
     }
 
     fn input(&mut self, name: &str, value: ValueId) {

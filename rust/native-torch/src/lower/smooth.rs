@@ -92,6 +92,9 @@ pub(super) fn expression(unary: Unary, z: Element, range: Interval) -> Expressio
         Unary::Clamp { min, max } | Unary::Hardtanh { min, max } => clamped(z.into(), min, max),
         Unary::Celu { alpha } => exponential_unit(z, range, [1.0, alpha, 1.0 / alpha]),
         Unary::Elu { alpha, scale } => exponential_unit(z, range, [scale, alpha * scale, 1.0]),
+        Unary::Detach => z.into(),
+        // Formulations have these only where bounds decide them.
+        Unary::Floor | Unary::Round => unary_value(unary, range.lower).into(),
         Unary::Atan => call(Opcode::Atan, z),
         Unary::Sin => call(Opcode::Sin, z),
         Unary::Erf => call(Opcode::Erf, z),

@@ -46,7 +46,7 @@ pub fn faults(path: &Path, format: Format, expected: &Value, tolerance: f64) -> 
     let shapes: Vec<Vec<usize>> = serde_json::from_value(expected["shapes"].clone()).unwrap();
     let shapes: Vec<Vec<Dim>> = shapes.iter().map(|shape| sizes(shape)).collect();
     let integers: Vec<i64> = serde_json::from_value(expected["integers"].clone()).unwrap();
-    let graph = model.graph_of(&shapes).and_then(|graph| graph.with_integers(&integers));
+    let graph = model.graph_given(Some(&shapes), &integers);
     let compiled = graph.and_then(|graph| Function::compile(&graph, DType::F64).map(|f| (graph, f)));
     let (graph, f) = match compiled {
         Ok(both) => both,

@@ -24,7 +24,7 @@ pub(in crate::load) struct Call<'a> {
 }
 
 impl Call<'_> {
-    fn argument(&self, name: &str) -> Result<&Item> {
+    pub fn argument(&self, name: &str) -> Result<&Item> {
         let at = self.parameters.iter().position(|&parameter| parameter == name);
         at.and_then(|at| self.arguments.get(at))
             .ok_or_else(|| Error::internal(format!("an operation has no parameter `{name}`")))
@@ -76,7 +76,7 @@ impl Call<'_> {
     }
 
     pub fn int(&self, name: &str) -> Result<i64> {
-        match self.argument(name)? {
+        match &plain(self.argument(name)?)? {
             Item::Int(value) => Ok(*value),
             Item::Bool(value) => Ok((*value).into()),
             Item::Size(_) => Err(symbolic(name)),
@@ -89,7 +89,7 @@ impl Call<'_> {
     }
 
     pub fn float(&self, name: &str) -> Result<f64> {
-        match self.argument(name)? {
+        match &plain(self.argument(name)?)? {
             Item::Float(value) => Ok(*value),
             Item::Int(value) => Ok(*value as f64),
             Item::Bool(value) => Ok((*value).into()),
@@ -103,7 +103,7 @@ impl Call<'_> {
     }
 
     pub fn bool(&self, name: &str) -> Result<bool> {
-        match self.argument(name)? {
+        match &plain(self.argument(name)?)? {
             Item::Bool(value) => Ok(*value),
             Item::Int(value) => Ok(*value != 0),
             other => Err(self.wrong(name, other, "a bool")),
@@ -137,7 +137,7 @@ impl Call<'_> {
             Item::Int(value) => Ok(vec![*value]),
             Item::List(items) => items
                 .iter()
-                .map(|item| match item {
+                .map(|item| match &plain(item)? {
                     Item::Int(value) => Ok(*value),
                     Item::Size(_) => Err(symbolic(name)),
                     other => Err(self.wrong(name, other, "an int in each place")),
@@ -171,7 +171,7 @@ impl Call<'_> {
         let Item::List(items) = self.argument(name)? else {
             return Err(self.wrong(name, self.argument(name)?, "a list of ints"));
         };
-        let one = |item: &Item| match item {
+        let one = |item: &Item| match &plain(item)? {
             Item::Int(-1) => Ok(None),
             Item::Int(value) => match usize::try_from(*value) {
                 Ok(size) => Ok(Some(Dim::Size(size))),
@@ -239,6 +239,21 @@ impl Call<'_> {
     pub fn constant(&self, array: Array) -> Operand {
         array.into_operand(&self.name)
     }
+}
+
+/// An argument, of which a known tensor of one element is its number, as in code that torch traced.
+pub(super) fn plain(item: &Item) -> Result<Item> {
+    let constant = match item {
+        Item::Tensor(operand) => operand.constant().filter(|constant| constant.tensor.numel() == 1),
+        _ => None,
+    };
+    let Some(constant) = constant else { return Ok(item.clone()) };
+    let array = Array::of(constant)?;
+    Ok(match array.dtype {
+        DType::Bool => Item::Bool(array.data[0] != 0.0),
+        DType::I64 => Item::Int(array.data[0] as i64),
+        _ => Item::Float(array.data[0]),
+    })
 }
 
 fn symbolic(name: &str) -> Error {

@@ -131,6 +131,16 @@ impl Array {
     }
 }
 
+/// Integers, or bools where that is their type, as a known tensor.
+pub(in crate::load) fn integers(name: &str, tensor: Tensor, dtype: DType) -> Result<Operand> {
+    let constant = Constant { name: name.into(), tensor };
+    if kept(dtype) != DType::Bool {
+        return Ok(Operand::Constant(constant));
+    }
+    let array = Array::of(&constant)?;
+    Ok(array.map(DType::Bool, |v| f64::from(u8::from(v != 0.0))).into_operand(&constant.name))
+}
+
 /// The common shape of two, where sizes of 1 and missing ones take the other's.
 pub(in crate::load) fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>> {
     let (long, short) = if a.len() >= b.len() { (a, b) } else { (b, a) };

@@ -1,8 +1,8 @@
 //! Tensors that are made of numbers.
 
 use super::{
-    call::Call,
-    constant::{Array, kept},
+    call::{Call, plain},
+    constant::Array,
     value::Item,
 };
 use crate::{Error, Result, tensor::DType};
@@ -20,7 +20,7 @@ fn full_of(call: &mut Call, sizes: &[usize], value: f64, missing: DType) -> Resu
 /// The type of a number among the arguments.
 fn kind(call: &Call, name: &str) -> Result<DType> {
     let at = call.parameters.iter().position(|&parameter| parameter == name);
-    Ok(match at.and_then(|at| call.arguments.get(at)) {
+    Ok(match at.and_then(|at| call.arguments.get(at)).map(plain).transpose()? {
         Some(Item::Int(_)) => DType::I64,
         Some(Item::Bool(_)) => DType::Bool,
         _ => DType::F64,
@@ -161,11 +161,8 @@ pub(super) fn upper_triangle(call: &mut Call) -> Result<Item> {
 pub(super) fn item(call: &mut Call) -> Result<Item> {
     let x = call.tensor("self")?;
     let constant = x.constant().ok_or_else(|| Error::unsupported("a number that depends on the input"))?;
-    let array = Array::of(constant)?;
-    let [value] = array.data[..] else { return Err(Error::format("the number of a tensor of several elements")) };
-    Ok(match kept(array.dtype) {
-        DType::Bool => Item::Bool(value != 0.0),
-        DType::I64 => Item::Int(value as i64),
-        _ => Item::Float(value),
-    })
+    match constant.tensor.numel() {
+        1 => plain(&Item::Tensor(x)),
+        _ => Err(Error::format("the number of a tensor of several elements")),
+    }
 }

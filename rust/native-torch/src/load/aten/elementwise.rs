@@ -158,22 +158,10 @@ pub(super) fn square(call: &mut Call) -> Result<Item> {
     of_any(call, Unary::Square, |v| v * v)
 }
 
-/// Functions of which only known tensors have a value: they have no derivative or none that is used.
-macro_rules! known_only {
-    ($($name:ident: $dtype:expr, $f:expr;)*) => {
-        $(pub(super) fn $name(call: &mut Call) -> Result<Item> {
-            let x = call.tensor("self")?;
-            let array = known_array(&x)?;
-            let dtype: Option<DType> = $dtype;
-            let dtype = dtype.unwrap_or(array.dtype);
-            Ok(Item::Tensor(call.constant(array.map(dtype, $f))))
-        })*
-    };
-}
-
 fn known_array(x: &Operand) -> Result<Array> {
     let constant = x.constant();
-    let constant = constant.ok_or_else(|| Error::unsupported("a function of computed values that has no derivative"));
+    let constant =
+        constant.ok_or_else(|| Error::unsupported("a function of whole numbers, of values that depend on the inputs"));
     Array::of(constant?)
 }
 
@@ -182,11 +170,60 @@ fn truth(value: bool) -> f64 {
     f64::from(u8::from(value))
 }
 
-known_only! {
-    ceil: None, f64::ceil;
-    floor: None, f64::floor;
-    round: None, f64::round_ties_even;
-    trunc: None, f64::trunc;
+fn floor_of(call: &mut Call, x: &Operand) -> Result<Operand> {
+    call.unary(Unary::Floor, x)
+}
+
+fn ceil_of(call: &mut Call, x: &Operand) -> Result<Operand> {
+    let minus = call.unary(Unary::Neg, x)?;
+    let floor = call.unary(Unary::Floor, &minus)?;
+    call.unary(Unary::Neg, &floor)
+}
+
+/// Rounded towards 0.
+fn trunc_of(call: &mut Call, x: &Operand) -> Result<Operand> {
+    let (below, above) = (floor_of(call, x)?, ceil_of(call, x)?);
+    let zero = call.constant(Array::new(&[], vec![0.0], DType::F64));
+    let negative = call.node(Op::Compare(Comparison::Less), &[x, &zero])?;
+    call.node(Op::Where, &[&negative, &above, &below])
+}
+
+/// The same value without a derivative.
+pub(super) fn detached(call: &mut Call, x: &Operand) -> Result<Operand> {
+    match call.context.dtype(x) {
+        dtype if x.constant().is_none() && dtype.is_float() && call.context.marks(x).is_none() => {
+            call.unary(Unary::Detach, x)
+        }
+        _ => Ok(x.clone()),
+    }
+}
+
+pub(super) fn detach(call: &mut Call) -> Result<Item> {
+    let x = call.tensor("self")?;
+    detached(call, &x).map(Item::Tensor)
+}
+
+macro_rules! roundings {
+    ($($name:ident: $f:expr, $of:expr;)*) => {
+        $(pub(super) fn $name(call: &mut Call) -> Result<Item> {
+            let x = call.tensor("self")?;
+            if let Some(constant) = x.constant() {
+                let array = Array::of(constant)?;
+                let dtype = array.dtype;
+                return Ok(Item::Tensor(call.constant(array.map(dtype, $f))));
+            }
+            let x = numbers(call, &x)?;
+            let of: fn(&mut Call, &Operand) -> Result<Operand> = $of;
+            of(call, &x).map(Item::Tensor)
+        })*
+    };
+}
+
+roundings! {
+    ceil: f64::ceil, ceil_of;
+    floor: f64::floor, floor_of;
+    round: f64::round_ties_even, |call, x| call.unary(Unary::Round, x);
+    trunc: f64::trunc, trunc_of;
 }
 
 pub(super) fn logical_not(call: &mut Call) -> Result<Item> {
@@ -488,6 +525,11 @@ pub(super) fn sum(call: &mut Call, a: &Operand, b: &Operand) -> Result<Operand> 
     binary(call, Binary::Add, a, b)
 }
 
+/// The quotient.
+pub(super) fn quotient(call: &mut Call, a: &Operand, b: &Operand) -> Result<Operand> {
+    binary(call, Binary::Div, a, b)
+}
+
 /// The difference.
 pub(super) fn difference(call: &mut Call, a: &Operand, b: &Operand) -> Result<Operand> {
     binary(call, Binary::Sub, a, b)
@@ -503,33 +545,70 @@ pub(super) fn div(call: &mut Call) -> Result<Item> {
     let (a, b) = (call.tensor("self")?, call.tensor("other")?);
     let rounding = if call.is_none("rounding_mode")? { None } else { Some(call.text("rounding_mode")?) };
     let Some(rounding) = rounding else { return binary(call, Binary::Div, &a, &b).map(Item::Tensor) };
-    let round: fn(f64) -> f64 = match &*rounding {
-        "floor" => f64::floor,
-        "trunc" => f64::trunc,
-        other => return Err(Error::format(format!("argument `rounding_mode` is '{}'", other.escape_debug()))),
-    };
-    fold(call, |a, b| round(a / b))
+    match &*rounding {
+        "floor" => rounded_quotient(call, f64::floor, floor_of),
+        "trunc" => rounded_quotient(call, f64::trunc, trunc_of),
+        other => Err(Error::format(format!("argument `rounding_mode` is '{}'", other.escape_debug()))),
+    }
 }
 
 /// A function of two known tensors.
-fn fold(call: &mut Call, f: impl Fn(f64, f64) -> f64) -> Result<Item> {
-    let (a, b) = (known_array(&call.tensor("self")?)?, known_array(&call.tensor("other")?)?);
+fn fold_of(call: &Call, a: &Operand, b: &Operand, f: impl Fn(f64, f64) -> f64) -> Result<Operand> {
+    let (a, b) = (known_array(a)?, known_array(b)?);
     let result = a.zip(&b, promoted(a.dtype, b.dtype), f)?;
-    Ok(Item::Tensor(call.constant(result)))
+    Ok(call.constant(result))
+}
+
+fn fold(call: &mut Call, f: impl Fn(f64, f64) -> f64) -> Result<Item> {
+    let (a, b) = (call.tensor("self")?, call.tensor("other")?);
+    fold_of(call, &a, &b, f).map(Item::Tensor)
+}
+
+/// Whether both arguments are known.
+fn both_known(call: &Call) -> Result<bool> {
+    Ok(call.tensor("self")?.constant().is_some() && call.tensor("other")?.constant().is_some())
 }
 
 pub(super) fn floor_divide(call: &mut Call) -> Result<Item> {
-    fold(call, |a, b| (a / b).floor())
+    rounded_quotient(call, f64::floor, floor_of)
+}
+
+/// A quotient that is rounded.
+fn rounded_quotient(
+    call: &mut Call,
+    f: fn(f64) -> f64,
+    of: fn(&mut Call, &Operand) -> Result<Operand>,
+) -> Result<Item> {
+    let (a, b) = (call.tensor("self")?, call.tensor("other")?);
+    if both_known(call)? {
+        return fold_of(call, &a, &b, |a, b| f(a / b)).map(Item::Tensor);
+    }
+    let quotient = binary(call, Binary::Div, &a, &b)?;
+    of(call, &quotient).map(Item::Tensor)
 }
 
 /// The rest of a division rounded towards 0.
 pub(super) fn fmod(call: &mut Call) -> Result<Item> {
-    fold(call, |a, b| a % b)
+    if both_known(call)? {
+        return fold(call, |a, b| a % b);
+    }
+    rest(call, trunc_of)
 }
 
 /// The rest of a division rounded down.
 pub(super) fn remainder(call: &mut Call) -> Result<Item> {
-    fold(call, |a, b| a - (a / b).floor() * b)
+    if both_known(call)? {
+        return fold(call, |a, b| a - (a / b).floor() * b);
+    }
+    rest(call, floor_of)
+}
+
+fn rest(call: &mut Call, of: fn(&mut Call, &Operand) -> Result<Operand>) -> Result<Item> {
+    let (a, b) = (call.tensor("self")?, call.tensor("other")?);
+    let quotient = binary(call, Binary::Div, &a, &b)?;
+    let whole = of(call, &quotient)?;
+    let taken = product(call, &whole, &b)?;
+    difference(call, &a, &taken).map(Item::Tensor)
 }
 
 /// Comparisons. Of a computed value and infinity the answer is known, since no finite number is that.
@@ -538,7 +617,7 @@ fn compare(call: &mut Call, comparison: Comparison) -> Result<Item> {
     compared(call, comparison, &a, &b).map(Item::Tensor)
 }
 
-fn compared(call: &mut Call, comparison: Comparison, a: &Operand, b: &Operand) -> Result<Operand> {
+pub(super) fn compared(call: &mut Call, comparison: Comparison, a: &Operand, b: &Operand) -> Result<Operand> {
     let f = |a: f64, b: f64| comparison.holds(a, b);
     if let (Some(a), Some(b)) = (a.constant(), b.constant()) {
         let result = Array::of(a)?.zip(&Array::of(b)?, DType::Bool, |a, b| truth(f(a, b)))?;
@@ -582,6 +661,11 @@ enum Logic {
     And,
     Or,
     Xor,
+}
+
+/// Where both of two masks hold, or where one does.
+pub(super) fn logic_or_and(call: &mut Call, a: &Operand, b: &Operand, or: bool) -> Result<Operand> {
+    logic(call, if or { Logic::Or } else { Logic::And }, a, b)
 }
 
 /// A function of where two tensors are not 0.
@@ -673,21 +757,80 @@ pub(super) fn pow(call: &mut Call) -> Result<Item> {
         let result = x.zip(&exponent, promoted(x.dtype, exponent.dtype), f64::powf)?;
         return Ok(Item::Tensor(call.constant(result)));
     }
-    let exponent = single(&exponent)?;
-    let exponent = exponent.ok_or_else(|| Error::unsupported("a power whose exponent is no number"))?;
+    match (single(&x)?, single(&exponent)?, exponent.constant()) {
+        (_, Some(number), _) => power(call, &x, number),
+        // A number to computed powers.
+        (Some(base), None, None) if base > 0.0 => {
+            let exponent = numbers(call, &exponent)?;
+            let y = times(call, &exponent, base.ln())?;
+            call.unary(Unary::Exp, &y)
+        }
+        (_, None, Some(constant)) => powers(call, &x, &Array::of(constant)?),
+        (_, None, None) => {
+            let (x, exponent) = (as_float(call, &x)?, numbers(call, &exponent)?);
+            let logarithm = call.unary(Unary::Log, &x)?;
+            let y = product(call, &exponent, &logarithm)?;
+            call.unary(Unary::Exp, &y)
+        }
+    }
+    .map(Item::Tensor)
+}
+
+pub(super) fn power(call: &mut Call, x: &Operand, exponent: f64) -> Result<Operand> {
+    let x = &numbers(call, x)?;
     let unary = match exponent {
-        1.0 => return Ok(Item::Tensor(x)),
+        1.0 => return Ok(x.clone()),
         2.0 => Unary::Square,
         0.5 => Unary::Sqrt,
         -0.5 => Unary::Rsqrt,
         -1.0 => Unary::Reciprocal,
         exponent => Unary::Pow { exponent },
     };
-    call.unary(unary, &x).map(Item::Tensor)
+    call.unary(unary, x)
+}
+
+/// Each element to a power of its own, of which there are few.
+fn powers(call: &mut Call, x: &Operand, exponents: &Array) -> Result<Operand> {
+    const FEW: usize = 64;
+    let mut all = exponents.data.clone();
+    all.sort_by(f64::total_cmp);
+    all.dedup();
+    if all.len() > FEW {
+        return Err(Error::unsupported(format!("{} different powers; at most {FEW} are computed", all.len())));
+    }
+    let mut result: Option<Operand> = None;
+    for exponent in all {
+        let y = power(call, x, exponent)?;
+        result = Some(match result {
+            None => y,
+            Some(others) => {
+                let here = call.constant(exponents.clone().map(DType::Bool, |v| truth(v == exponent)));
+                // What is not chosen may be infinite, so that it must not be multiplied.
+                select(call, &here, &y, &others)?
+            }
+        });
+    }
+    result.ok_or_else(|| Error::unsupported("a power of no elements"))
 }
 
 pub(super) fn clamp(call: &mut Call) -> Result<Item> {
     let x = call.tensor("self")?;
+    let is_tensor = |name: &str| {
+        let at = call.parameters.iter().position(|&parameter| parameter == name);
+        let item = at.and_then(|at| call.arguments.get(at));
+        item.is_some_and(|item| matches!(super::call::plain(item), Ok(Item::Tensor(_))))
+    };
+    if is_tensor("min") || is_tensor("max") {
+        let mut y = x;
+        for (name, sign) in [("min", 1.0), ("max", -1.0)] {
+            if call.has(name)
+                && let Some(bound) = call.optional_tensor(name)?
+            {
+                y = limited(call, &y, &bound, sign)?;
+            }
+        }
+        return Ok(Item::Tensor(y));
+    }
     let bound = |call: &Call, name: &str, missing: f64| match call.has(name) {
         true => Ok(call.optional_float(name)?.unwrap_or(missing)),
         false => Ok(missing),
@@ -704,17 +847,37 @@ pub(super) fn clamp(call: &mut Call) -> Result<Item> {
     call.unary(Unary::Clamp { min, max }, &x).map(Item::Tensor)
 }
 
-/// The greater or the smaller of two, which share the derivative where they are equal.
+/// The tensor where it is beyond a bound on the right side, the bound elsewhere; on the bound the derivative is the
+/// tensor's.
+fn limited(call: &mut Call, x: &Operand, bound: &Operand, sign: f64) -> Result<Operand> {
+    let comparison = if sign > 0.0 { Comparison::GreaterEqual } else { Comparison::LessEqual };
+    let within = compared(call, comparison, x, bound)?;
+    choose(call, &within, x, bound)
+}
+
 fn extremum(call: &mut Call, sign: f64) -> Result<Item> {
     let (a, b) = (call.tensor("self")?, call.tensor("other")?);
+    extremum_of(call, &a, &b, sign).map(Item::Tensor)
+}
+
+/// The greater (`sign` 1) or the smaller (-1) of two, which share the derivative where they are equal.
+pub(super) fn extremum_of(call: &mut Call, a: &Operand, b: &Operand, sign: f64) -> Result<Operand> {
     if a.constant().is_some() && b.constant().is_some() {
-        return fold(call, |a, b| if sign > 0.0 { a.max(b) } else { a.min(b) });
+        return fold_of(call, a, b, |a, b| {
+            if a.is_nan() || b.is_nan() {
+                f64::NAN
+            } else if sign > 0.0 {
+                a.max(b)
+            } else {
+                a.min(b)
+            }
+        });
     }
-    let (total, distance) = (sum(call, &a, &b)?, difference(call, &a, &b)?);
+    let (total, distance) = (sum(call, a, b)?, difference(call, a, b)?);
     let distance = call.unary(Unary::Abs, &distance)?;
     let distance = times(call, &distance, sign)?;
     let twice = sum(call, &total, &distance)?;
-    times(call, &twice, 0.5).map(Item::Tensor)
+    times(call, &twice, 0.5)
 }
 
 pub(super) fn maximum(call: &mut Call) -> Result<Item> {
@@ -726,7 +889,7 @@ pub(super) fn minimum(call: &mut Call) -> Result<Item> {
 }
 
 /// The elements of one tensor where a known condition holds, those of another elsewhere.
-fn choose(call: &mut Call, condition: &Operand, a: &Operand, b: &Operand) -> Result<Operand> {
+pub(super) fn choose(call: &mut Call, condition: &Operand, a: &Operand, b: &Operand) -> Result<Operand> {
     let Some(condition) = condition.constant() else {
         return select(call, condition, a, b);
     };

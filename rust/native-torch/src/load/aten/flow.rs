@@ -285,7 +285,10 @@ fn known_tensor(tensor: &Tensor) -> Operand {
 
 /// A computed mask as 1 and 0.
 pub(in crate::load) fn numbers(context: &mut Context, x: &Operand) -> Result<Operand> {
-    if x.constant().is_some() || context.dtype(x) != DType::Bool {
+    if let Some(constant) = x.constant().filter(|constant| !constant.tensor.dtype().is_float()) {
+        return Ok(Array::of(constant)?.map(DType::F64, |v| v).into_operand(&constant.name));
+    }
+    if context.dtype(x) != DType::Bool {
         return Ok(x.clone());
     }
     let [one, zero] = [1.0, 0.0].map(|v| context.value(&known_tensor(&Tensor::from_slice(&[], &[v]))));

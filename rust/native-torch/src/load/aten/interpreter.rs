@@ -3,10 +3,9 @@
 use std::rc::Rc;
 
 use super::{
-    call::Call,
-    table::{Operation, Target, literal},
+    table::{Operation, Target, bind, find},
     value::{Context, Item, Operand},
-    views::write_back,
+    views::{write_back, write_back_piece},
 };
 use crate::{Error, Result};
 
@@ -89,18 +88,22 @@ impl Interpreter {
         }))
     }
 
+    /// The same tensors without a derivative.
+    pub fn detached(&mut self, item: &Item) -> Result<Item> {
+        match item {
+            Item::Cell(cell) => {
+                let target = find("torch.ops.aten.detach.default").ok_or_else(|| Error::internal("detach"))?;
+                self.call(target, vec![("self", Item::Cell(*cell))], "detached")
+            }
+            Item::List(items) => items.iter().map(|item| self.detached(item)).collect::<Result<_>>().map(Item::List),
+            other => Ok(other.clone()),
+        }
+    }
+
     /// Applies a rule to the tensors as they are now.
     fn run(&mut self, operation: &'static Operation, arguments: Vec<Item>, name: &Rc<str>) -> Result<Item> {
         let arguments = arguments.into_iter().map(|item| self.current(item)).collect();
-        let parameters: Vec<&'static str> = operation.parameters.iter().map(|parameter| parameter.0).collect();
-        let mut call = Call {
-            context: &mut self.context,
-            operation: operation.name,
-            parameters: &parameters,
-            arguments,
-            name: name.clone(),
-        };
-        (operation.rule)(&mut call)
+        operation.run(&mut self.context, arguments, name)
     }
 
     fn current(&self, item: Item) -> Item {
@@ -181,10 +184,20 @@ impl Interpreter {
         // Up to what the tensor is a view of ...
         let mut path = vec![cell];
         self.cells[cell].operand = operand;
-        while let Some(View { parent, operation, arguments, .. }) = self.cells[path[path.len() - 1]].view.clone() {
+        while let Some(View { parent, operation, arguments, element, name }) =
+            self.cells[path[path.len() - 1]].view.clone()
+        {
             let new = self.cells[path[path.len() - 1]].operand.clone();
             let old = self.cells[parent].operand.clone();
-            self.cells[parent].operand = write_back(&mut self.context, operation.name, &old, &arguments, &new)?;
+            self.cells[parent].operand = match element {
+                None => write_back(&mut self.context, operation.name, &old, &arguments, &new)?,
+                Some(element) => {
+                    let Item::List(pieces) = self.run(operation, arguments.clone(), &name)? else {
+                        return Err(Error::internal("a view of several tensors"));
+                    };
+                    write_back_piece(&mut self.context, operation.name, &old, &arguments, (&pieces, element), &new)?
+                }
+            };
             path.push(parent);
         }
         // ... and down to all other views of it.
@@ -202,20 +215,4 @@ impl Interpreter {
         }
         Ok(())
     }
-}
-
-/// An argument for each parameter.
-fn bind(operation: &Operation, given: Vec<(&str, Item)>) -> Result<Vec<Item>> {
-    let mut slots: Vec<Option<Item>> = vec![None; operation.parameters.len()];
-    for (place, (name, item)) in given.into_iter().enumerate() {
-        let named = operation.parameters.iter().position(|parameter| parameter.0 == name);
-        let slot = slots.get_mut(named.unwrap_or(place)).filter(|slot| slot.is_none());
-        let slot =
-            slot.ok_or_else(|| Error::format(format!("argument `{name}` is given twice, or is one too many")))?;
-        *slot = Some(item);
-    }
-    let missing = |(slot, &(name, default)): (Option<Item>, &(&str, Option<&str>))| {
-        slot.or_else(|| default.map(literal)).ok_or_else(|| Error::format(format!("argument `{name}` is missing")))
-    };
-    slots.into_iter().zip(&operation.parameters).map(missing).collect()
 }

@@ -54,7 +54,7 @@ fn matrix(call: &mut Call, x: &Operand) -> Result<Option<Operand>> {
 }
 
 /// The product of the last two dimensions, those in front repeated to each other, as `torch.matmul` has it.
-fn product(call: &mut Call, a: &Operand, b: &Operand) -> Result<Operand> {
+pub(super) fn product(call: &mut Call, a: &Operand, b: &Operand) -> Result<Operand> {
     let (ranks, shapes) = ([a, b].map(|x| call.context.rank(x)), [a, b].map(|x| call.context.shape(x)));
     let wrong =
         || Error::format(format!("a product of shapes {} and {}", format_shape(&shapes[0]), format_shape(&shapes[1])));
@@ -216,9 +216,7 @@ pub(super) fn einsum(call: &mut Call) -> Result<Item> {
     let operands = call.tensors("tensors")?;
     let equation: String = equation.chars().filter(|c| !c.is_whitespace()).collect();
     let refusal = || Error::unsupported(format!("the Einstein sum `{}`", equation.escape_debug()));
-    if equation.contains('.') {
-        return Err(refusal());
-    }
+    let equation = spelled(call, &equation, &operands).ok_or_else(refusal)?;
     let (left, right) = match equation.split_once("->") {
         Some((left, right)) => (left, right.to_owned()),
         None => {
@@ -233,7 +231,45 @@ pub(super) fn einsum(call: &mut Call) -> Result<Item> {
     if terms.len() != operands.len() {
         return Err(refusal());
     }
-    let mut pairs = terms.into_iter().zip(operands);
+    let mut pairs = Vec::new();
+    for (mut letters, mut x) in terms.into_iter().zip(operands) {
+        let rank = call.context.rank(&x);
+        if letters.len() != rank {
+            return Err(Error::format(format!(
+                "`{equation}` names {} dimensions of a tensor of {rank}",
+                letters.len()
+            )));
+        }
+        // A letter that a term has twice is its diagonal.
+        while let Some((a, b)) = twice(&letters) {
+            let dims = [Item::Int(0), Item::Int(a as i64), Item::Int(b as i64)];
+            let Item::Tensor(diagonal) = call.apply("diagonal", [Item::Tensor(x)].into_iter().chain(dims).collect())?
+            else {
+                return Err(Error::internal("a diagonal"));
+            };
+            x = diagonal;
+            letters.remove(b);
+            let letter = letters.remove(a);
+            letters.push(letter);
+        }
+        pairs.push((letters, x));
+    }
+    // Sizes of 1 are repeated to those of other terms.
+    let mut longest: Vec<(char, usize)> = Vec::new();
+    for (letters, x) in &pairs {
+        for (&letter, size) in letters.iter().zip(call.context.sizes(x, "an Einstein sum")?) {
+            match longest.iter_mut().find(|entry| entry.0 == letter) {
+                Some(entry) => entry.1 = entry.1.max(size),
+                None => longest.push((letter, size)),
+            }
+        }
+    }
+    for (letters, x) in &mut pairs {
+        let size = |letter: &char| longest.iter().find(|entry| entry.0 == *letter).map_or(1, |entry| entry.1);
+        let wanted: Vec<usize> = letters.iter().map(size).collect();
+        *x = expand(call.context, x, &known(&wanted))?;
+    }
+    let mut pairs = pairs.into_iter();
     let (mut letters, mut y) = pairs.next().ok_or_else(refusal)?;
     let rest: Vec<(Vec<char>, Operand)> = pairs.collect();
     for (i, (other_letters, other)) in rest.iter().enumerate() {
@@ -253,6 +289,47 @@ pub(super) fn einsum(call: &mut Call) -> Result<Item> {
     let order: Option<Vec<usize>> = result.iter().map(|letter| letters.iter().position(|l| l == letter)).collect();
     let order = order.filter(|order| order.len() == letters.len()).ok_or_else(refusal)?;
     permute(call.context, &y, &order).map(Item::Tensor)
+}
+
+/// The places of a letter that stands twice.
+fn twice(letters: &[char]) -> Option<(usize, usize)> {
+    (0..letters.len()).find_map(|b| Some((letters[..b].iter().position(|letter| *letter == letters[b])?, b)))
+}
+
+/// The equation with letters for the dimensions that `...` stands for, counted from the last; these come first in a
+/// result that is not written.
+fn spelled(call: &Call, equation: &str, operands: &[Operand]) -> Option<String> {
+    if !equation.contains("...") {
+        return (!equation.contains('.')).then(|| equation.to_owned());
+    }
+    let (left, right) = match equation.split_once("->") {
+        Some((left, right)) => (left, Some(right)),
+        None => (equation, None),
+    };
+    let free: Vec<char> = ('\u{e000}'..='\u{e0ff}').collect();
+    let hidden = |term: &str, x: &Operand| call.context.rank(x).checked_sub(term.replace("...", "").chars().count());
+    let terms: Vec<&str> = left.split(',').collect();
+    if terms.len() != operands.len() {
+        return None;
+    }
+    let counts: Vec<usize> = terms.iter().zip(operands).map(|(term, x)| hidden(term, x)).collect::<Option<_>>()?;
+    let most = terms.iter().zip(&counts).filter(|(term, _)| term.contains("...")).map(|(_, &count)| count).max()?;
+    let letters = |count: usize| -> Option<String> { Some(free.get(..most)?[most - count..].iter().collect()) };
+    let spell = |(term, count): (&&str, &usize)| match term.contains("...") {
+        true => Some(term.replacen("...", &letters(*count)?, 1)),
+        false => Some((*term).to_owned()),
+    };
+    let left = terms.iter().zip(&counts).map(spell).collect::<Option<Vec<_>>>()?.join(",");
+    let right = match right {
+        Some(right) => right.replacen("...", &letters(most)?, 1),
+        None => {
+            let mut own: Vec<char> = terms.concat().chars().filter(|c| *c != '.').collect();
+            own.sort_unstable();
+            let once = own.chunk_by(|a, b| a == b).filter(|run| run.len() == 1).map(|run| run[0]);
+            letters(most)?.chars().chain(once).collect()
+        }
+    };
+    Some(format!("{left}->{right}"))
 }
 
 type Term<'a> = (&'a [char], &'a Operand);

@@ -52,6 +52,32 @@ pub(super) fn rnn(call: &mut Call) -> Result<Item> {
     run(call, kind, vec![state])
 }
 
+/// One step of a layer: `lstm_cell`, `gru_cell`, `rnn_tanh_cell`, `rnn_relu_cell`.
+pub(super) fn step(call: &mut Call) -> Result<Item> {
+    let kind = match call.operation {
+        "lstm_cell" => Kind::Lstm,
+        "gru_cell" => Kind::Gru,
+        "rnn_relu_cell" => Kind::Relu,
+        _ => Kind::Tanh,
+    };
+    let states = if kind == Kind::Lstm { call.tensors("hx")? } else { vec![call.tensor("hx")?] };
+    if states.len() != kind.states() {
+        return Err(Error::format(format!("{} states for a step that keeps {}", states.len(), kind.states())));
+    }
+    let cell = Cell {
+        weights: [call.tensor("w_ih")?, call.tensor("w_hh")?],
+        biases: [call.optional_tensor("b_ih")?, call.optional_tensor("b_hh")?],
+        projection: None,
+    };
+    let x = call.tensor("input")?;
+    let x = unsqueeze(call.context, &x, 0)?;
+    let (_, mut end) = layer_of(call, kind, &cell, &x, states, false)?;
+    Ok(match kind {
+        Kind::Lstm => Item::List(end.into_iter().map(Item::Tensor).collect()),
+        _ => Item::Tensor(end.pop().ok_or_else(|| Error::internal("a state"))?),
+    })
+}
+
 /// All layers; gives the outputs of the last one, and the last states of all.
 fn run(call: &mut Call, kind: Kind, initial: Vec<Operand>) -> Result<Item> {
     if call.bool("train")? && call.float("dropout")? != 0.0 {

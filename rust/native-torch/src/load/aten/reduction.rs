@@ -4,6 +4,7 @@ use super::{
     call::Call,
     constant::{Array, kept},
     elementwise,
+    extremes::extreme,
     shape::{squeeze, transpose},
     value::{Item, Operand},
 };
@@ -14,7 +15,7 @@ use crate::{
 };
 
 /// Dimensions that a reduction names, all where it names none.
-fn reduced(call: &Call, x: &Operand) -> Result<(Vec<usize>, bool)> {
+pub(super) fn reduced(call: &Call, x: &Operand) -> Result<(Vec<usize>, bool)> {
     let rank = call.context.rank(x);
     let dims = if call.has("dim") { call.optional_ints("dim")?.unwrap_or_default() } else { Vec::new() };
     let keepdim = call.has("keepdim") && call.bool("keepdim")?;
@@ -117,9 +118,80 @@ pub(super) fn vector_norm(call: &mut Call) -> Result<Item> {
             let sizes = call.unary(Unary::Abs, &x)?;
             sum_of(call, &sizes)?
         }
-        order => return Err(Error::unsupported(format!("a vector norm of the order {order}; 1 and 2 are computed"))),
+        order if order.is_infinite() => {
+            let Item::Tensor(sizes) = elementwise::abs(call)? else { return Err(Error::internal("a tensor")) };
+            let (dims, keepdim) = reduced(call, &x)?;
+            extreme(call, &sizes, &dims, keepdim, order.signum())?
+        }
+        0.0 => {
+            let there = elementwise::mask(call, &x)?;
+            let there = elementwise::numbers(call, &there)?;
+            sum_of(call, &there)?
+        }
+        order => {
+            let Item::Tensor(sizes) = elementwise::abs(call)? else { return Err(Error::internal("a tensor")) };
+            let powers = elementwise::power(call, &sizes, order)?;
+            let sum = sum_of(call, &powers)?;
+            elementwise::power(call, &sum, 1.0 / order)?
+        }
     };
     Ok(Item::Tensor(y))
+}
+
+/// `torch.linalg.norm`: the norm of all elements, or of vectors; of matrices Frobenius' norm alone.
+pub(super) fn any_norm(call: &mut Call) -> Result<Item> {
+    let of_vectors = match call.argument("ord")? {
+        Item::None => true,
+        Item::Text(text) => &**text == "fro",
+        _ => match call.is_none("dim")? {
+            true => call.context.rank(&call.tensor("self")?) < 2,
+            false => call.ints("dim")?.len() == 1,
+        },
+    };
+    if !of_vectors {
+        return Err(Error::unsupported("a norm of matrices other than Frobenius'"));
+    }
+    let order = match call.argument("ord")? {
+        Item::None | Item::Text(_) => Item::Float(2.0),
+        other => other.clone(),
+    };
+    let rest = ["dim", "keepdim"].map(|name| call.argument(name).cloned());
+    let [dim, keepdim] = rest;
+    let given = vec![call.argument("self")?.clone(), order, dim?, keepdim?];
+    call.apply("linalg_vector_norm", given)
+}
+
+/// A weight of the direction of `v` and the size of `g`, of each index of one dimension (Salimans and Kingma, 2016).
+pub(super) fn weight_norm(call: &mut Call) -> Result<Item> {
+    Ok(Item::Tensor(normed_weight(call)?.0))
+}
+
+/// The same with the norms of `v`.
+pub(super) fn weight_norm_with_norm(call: &mut Call) -> Result<Item> {
+    let (weight, norm) = normed_weight(call)?;
+    Ok(Item::List(vec![Item::Tensor(weight), Item::Tensor(norm)]))
+}
+
+fn normed_weight(call: &mut Call) -> Result<(Operand, Operand)> {
+    let (v, g) = (call.tensor("v")?, call.tensor("g")?);
+    let rank = call.context.rank(&v);
+    // -1 stands for all dimensions.
+    let kept = if call.int("dim")? == -1 { None } else { Some(call.dim("dim", rank)?) };
+    let dims: Vec<usize> = (0..rank).filter(|&dim| Some(dim) != kept).collect();
+    let norm = match v.constant() {
+        // A known weight stays known, since convolutions need it.
+        Some(constant) => {
+            let sums = Array::of(constant)?.reduce(&dims, 0.0, DType::F64, |sum, v| sum + v * v);
+            call.constant(sums.map(DType::F64, f64::sqrt))
+        }
+        None => {
+            let squares = call.unary(Unary::Square, &v)?;
+            let sum = call.node(Op::Sum { dims, keepdim: true }, &[&squares])?;
+            call.unary(Unary::Sqrt, &sum)?
+        }
+    };
+    let scale = elementwise::quotient(call, &g, &norm)?;
+    Ok((elementwise::product(call, &v, &scale)?, norm))
 }
 
 /// Whether any element is true, or all are.

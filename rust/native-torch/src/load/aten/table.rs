@@ -1,16 +1,20 @@
 //! The operations that are known: names, overloads, parameters with their defaults as ATen declares them, and rules.
 
-use std::{collections::HashMap, sync::OnceLock};
+use std::{collections::HashMap, rc::Rc, sync::OnceLock};
 
 use super::{
-    call::Call, convolution, create, elementwise, normalization, product, recurrent, reduction, value::Item, views,
+    call::Call,
+    convolution, create, elementwise, extremes, formula, normalization, places, product, recurrent, reduction,
+    value::{Context, Item},
+    views,
 };
-use crate::Result;
+use crate::{Error, Result};
 
 /// What an operation does.
 pub(super) type Rule = fn(&mut Call) -> Result<Item>;
 
 type Entry = (&'static str, &'static str, &'static str, Rule);
+type Formula = (&'static str, &'static str, &'static str, &'static str);
 
 /// Operations whose results have memory of their own. Each line: the name in ATen, its overloads, its parameters.
 const NEW: &[Entry] = &[
@@ -389,7 +393,7 @@ const NEW: &[Entry] = &[
     ("lerp", "Scalar Tensor", "self, end, weight", elementwise::lerp),
     ("channel_shuffle", "default", "self, groups", convolution::channel_shuffle),
     ("native_channel_shuffle", "default", "self, groups", convolution::channel_shuffle),
-    ("_unsafe_index", "Tensor", "self, indices", views::index),
+    ("_unsafe_index", "Tensor", "self, indices", places::index),
     ("einsum", "default", "equation, tensors, path=None", product::einsum),
     (
         "lstm",
@@ -414,6 +418,24 @@ const NEW: &[Entry] = &[
         "input",
         "input, hx, params, has_biases, num_layers, dropout, train, bidirectional, batch_first",
         recurrent::rnn,
+    ),
+    ("lstm_cell", "default", "input, hx, w_ih, w_hh, b_ih=None, b_hh=None", recurrent::step),
+    ("gru_cell", "default", "input, hx, w_ih, w_hh, b_ih=None, b_hh=None", recurrent::step),
+    ("rnn_tanh_cell", "default", "input, hx, w_ih, w_hh, b_ih=None, b_hh=None", recurrent::step),
+    ("rnn_relu_cell", "default", "input, hx, w_ih, w_hh, b_ih=None, b_hh=None", recurrent::step),
+    ("_weight_norm", "default", "v, g, dim=0", reduction::weight_norm),
+    ("_weight_norm_interface", "default", "v, g, dim=0", reduction::weight_norm_with_norm),
+    (
+        "embedding_bag",
+        "default padding_idx",
+        "weight, indices, offsets, scale_grad_by_freq=False, mode=0, sparse=False, per_sample_weights=None, include_last_offset=False, padding_idx=None",
+        places::embedding_bag,
+    ),
+    (
+        "_embedding_bag",
+        "default",
+        "weight, indices, offsets, scale_grad_by_freq=False, mode=0, sparse=False, per_sample_weights=None, include_last_offset=False, padding_idx=-1",
+        places::embedding_bag,
     ),
     ("full", "default", "size, fill_value, dtype=None, layout=None, device=None, pin_memory=None", create::full),
     ("zeros", "default", "size, dtype=None, layout=None, device=None, pin_memory=None", create::zeros),
@@ -480,7 +502,7 @@ const NEW: &[Entry] = &[
     ("repeat", "default", "self, repeats", views::repeat),
     ("roll", "default", "self, shifts, dims=[]", views::roll),
     ("flip", "default", "self, dims", views::flip),
-    ("index", "Tensor", "self, indices", views::index),
+    ("index", "Tensor", "self, indices", places::index),
     ("index_select", "default", "self, dim, index", views::index_select),
     ("constant_pad_nd", "default", "self, pad, value=0", views::constant_pad),
     ("pad", "default", "self, pad, mode='constant', value=None", views::pad),
@@ -490,9 +512,107 @@ const NEW: &[Entry] = &[
     ("replication_pad1d", "default", "self, padding", views::replication_pad),
     ("replication_pad2d", "default", "self, padding", views::replication_pad),
     ("replication_pad3d", "default", "self, padding", views::replication_pad),
+    ("amax", "default", "self, dim=[], keepdim=False", extremes::amax),
+    ("amin", "default", "self, dim=[], keepdim=False", extremes::amin),
+    ("aminmax", "default", "self, dim=None, keepdim=False", extremes::aminmax),
+    ("max", "default", "self", extremes::amax),
+    ("max", "dim", "self, dim, keepdim=False", extremes::maximum_with_places),
+    ("max", "other", "self, other", elementwise::maximum),
+    ("min", "default", "self", extremes::amin),
+    ("min", "dim", "self, dim, keepdim=False", extremes::minimum_with_places),
+    ("min", "other", "self, other", elementwise::minimum),
+    ("fmax", "default", "self, other", elementwise::maximum),
+    ("fmin", "default", "self, other", elementwise::minimum),
+    ("argmax", "default", "self, dim=None, keepdim=False", extremes::argmax),
+    ("argmin", "default", "self, dim=None, keepdim=False", extremes::argmin),
+    ("sort", "default", "self, dim=-1, descending=False", extremes::sort),
+    ("sort", "stable", "self, stable, dim=-1, descending=False", extremes::sort),
+    ("topk", "default", "self, k, dim=-1, largest=True, sorted=True", extremes::topk),
+    ("kthvalue", "default", "self, k, dim=-1, keepdim=False", extremes::kthvalue),
+    ("median", "default", "self", extremes::median),
+    ("median", "dim", "self, dim, keepdim=False", extremes::median),
+    ("logsumexp", "default", "self, dim, keepdim=False", extremes::log_sum_exp),
+    ("prod", "default", "self, dtype=None", extremes::product),
+    ("prod", "dim_int", "self, dim, keepdim=False, dtype=None", extremes::product),
+    ("cumprod", "default", "self, dim, dtype=None", extremes::cumulative_product),
+    ("cummax", "default", "self, dim", extremes::cumulative_maximum),
+    ("cummin", "default", "self, dim", extremes::cumulative_minimum),
+    ("clamp", "Tensor", "self, min=None, max=None", elementwise::clamp),
+    ("clip", "default Tensor", "self, min=None, max=None", elementwise::clamp),
+    ("clamp_min", "Tensor", "self, min", elementwise::clamp),
+    ("clamp_max", "Tensor", "self, max", elementwise::clamp),
+    ("gather", "default", "self, dim, index, sparse_grad=False", places::gather),
+    ("take", "default", "self, index", places::take),
+    ("take_along_dim", "default", "self, indices, dim=None", places::take_along_dim),
+    ("index_put", "default", "self, indices, values, accumulate=False", places::index_put),
+    ("_unsafe_index_put", "default", "self, indices, values, accumulate=False", places::index_put),
+    ("index_add", "default", "self, dim, index, source, alpha=1", places::index_add),
+    ("index_copy", "default", "self, dim, index, source", places::index_copy),
+    ("index_fill", "int_Scalar int_Tensor", "self, dim, index, value", places::index_fill),
+    ("scatter", "src", "self, dim, index, src", places::scatter),
+    ("scatter", "value", "self, dim, index, value", places::scatter),
+    ("scatter_add", "default", "self, dim, index, src", places::scatter_add),
+    ("scatter_reduce", "two", "self, dim, index, src, reduce, include_self=True", places::scatter_reduce),
+    ("masked_scatter", "default", "self, mask, source", places::masked_scatter),
+    ("diagonal_scatter", "default", "self, src, offset=0, dim1=0, dim2=1", places::diagonal_scatter),
+    ("as_strided_scatter", "default", "self, src, size, stride, storage_offset=None", places::as_strided_scatter),
+    ("diag_embed", "default", "self, offset=0, dim1=-2, dim2=-1", places::diag_embed),
+    ("diag", "default", "self, diagonal=0", places::diag),
+    ("one_hot", "default", "self, num_classes=-1", places::one_hot),
+    (
+        "repeat_interleave",
+        "self_int self_Tensor",
+        "self, repeats, dim=None, output_size=None",
+        places::repeat_interleave,
+    ),
+    ("repeat_interleave", "Tensor", "repeats, output_size=None", places::repeat_interleave),
+    (
+        "tril_indices",
+        "default",
+        "row, col, offset=0, dtype=None, layout=None, device=None, pin_memory=None",
+        places::triangle_indices,
+    ),
+    (
+        "triu_indices",
+        "default",
+        "row, col, offset=0, dtype=None, layout=None, device=None, pin_memory=None",
+        places::triangle_indices,
+    ),
+    ("broadcast_tensors", "default", "tensors", views::broadcast_tensors),
+    ("meshgrid", "default", "tensors", views::meshgrid),
+    ("meshgrid", "indexing", "tensors, indexing", views::meshgrid),
+    ("tile", "default", "self, dims", views::tile),
+    ("hstack", "default", "tensors", views::stacked),
+    ("vstack", "default", "tensors", views::stacked),
+    ("row_stack", "default", "tensors", views::stacked),
+    ("dstack", "default", "tensors", views::stacked),
+    ("column_stack", "default", "tensors", views::stacked),
+    ("diff", "default", "self, n=1, dim=-1, prepend=None, append=None", views::difference),
+    ("linalg_norm", "default", "self, ord=None, dim=None, keepdim=False, dtype=None", reduction::any_norm),
+    ("linalg_matrix_norm", "str_ord", "self, ord='fro', dim=[-2, -1], keepdim=False, dtype=None", reduction::any_norm),
+    ("rot90", "default", "self, k=1, dims=[0, 1]", views::rot90),
+    (
+        "empty",
+        "memory_format",
+        "size, dtype=None, layout=None, device=None, pin_memory=None, memory_format=None",
+        create::zeros,
+    ),
+    (
+        "empty_like",
+        "default",
+        "self, dtype=None, layout=None, device=None, pin_memory=None, memory_format=None",
+        create::zeros_like,
+    ),
+    ("new_empty", "default", "self, size, dtype=None, layout=None, device=None, pin_memory=None", create::zeros_like),
+    (
+        "empty_permuted",
+        "default",
+        "size, physical_layout, dtype=None, layout=None, device=None, pin_memory=None",
+        create::zeros,
+    ),
     ("clone", "default", "self, memory_format=None", views::same),
     ("lift_fresh_copy", "default", "self", views::same),
-    ("detach_copy", "default", "self", views::same),
+    ("detach_copy", "default", "self", elementwise::detach),
     ("sym_size", "int", "self, dim", views::sym_size),
     ("sym_numel", "default", "self", views::sym_numel),
 ];
@@ -537,15 +657,145 @@ const VIEWS: &[Entry] = &[
     ("unbind", "int", "self, dim=0", views::unbind),
     ("expand", "default", "self, size, implicit=False", views::expand),
     ("expand_as", "default", "self, other", views::expand_as),
-    ("as_strided", "default", "self, size, stride, storage_offset=None", views::as_strided),
+    ("as_strided", "default", "self, size, stride, storage_offset=None", places::as_strided),
+    ("diagonal", "default", "self, offset=0, dim1=0, dim2=1", places::diagonal),
+    ("unfold", "default", "self, dimension, size, step", places::windows),
+    ("numpy_T", "default", "self", views::reversed),
+    ("mH", "default", "self", views::matrix_transpose),
+    ("adjoint", "default", "self", views::matrix_transpose),
+    ("ravel", "default", "self", views::ravel),
+    ("moveaxis", "intlist int", "self, source, destination", views::movedim),
+    ("broadcast_to", "default", "self, size", views::expand),
+    ("tensor_split", "indices", "self, indices, dim=0", views::tensor_split_at),
+    ("unsafe_chunk", "default", "self, chunks, dim=0", views::chunk),
+    ("unsafe_split", "Tensor", "self, split_size, dim=0", views::split),
+    ("unsafe_split_with_sizes", "default", "self, split_sizes, dim=0", views::split_with_sizes),
     ("alias", "default", "self", views::same),
     ("contiguous", "default", "self, memory_format=0", views::same),
-    ("detach", "default", "self", views::same),
+    ("detach", "default", "self", elementwise::detach),
     ("lift_fresh", "default", "self", views::same),
     ("dropout", "default", "input, p, train", views::dropout),
     ("feature_dropout", "default", "input, p, train", views::dropout),
     ("alpha_dropout", "default", "input, p, train", views::dropout),
     ("feature_alpha_dropout", "default", "input, p, train", views::dropout),
+];
+
+/// Operations that are made of others.
+const COMPOSED: &[Formula] = &[
+    ("outer", "default", "self, vec2", "mul.Tensor(unsqueeze(self, 1), unsqueeze(vec2, 0))"),
+    ("ger", "default", "self, vec2", "outer(self, vec2)"),
+    ("positive", "default", "self", "mul.Tensor(self, 1)"),
+    ("deg2rad", "default", "self", "mul.Tensor(self, 0.017453292519943295)"),
+    ("rad2deg", "default", "self", "mul.Tensor(self, 57.29577951308232)"),
+    ("frac", "default", "self", "sub.Tensor(self, trunc(self))"),
+    ("erfc", "default", "self", "rsub.Scalar(erf(self), 1)"),
+    ("special_erfc", "default", "self", "erfc(self)"),
+    ("special_expit", "default", "self", "sigmoid(self)"),
+    ("special_exp2", "default", "self", "exp2(self)"),
+    ("special_ndtr", "default", "self", "mul.Tensor(add.Tensor(erf(mul.Tensor(self, 0.7071067811865476)), 1), 0.5)"),
+    ("special_logsumexp", "default", "self, dim, keepdim=False", "logsumexp(self, dim, keepdim)"),
+    (
+        "asinh",
+        "default",
+        "self",
+        "mul.Tensor(sign(self), log1p(add.Tensor(abs(self), div.Tensor(square(self), add.Tensor(sqrt(add.Tensor(square(self), 1)), 1)))))",
+    ),
+    ("acosh", "default", "self", "log(add.Tensor(self, sqrt(mul.Tensor(sub.Tensor(self, 1), add.Tensor(self, 1)))))"),
+    ("hypot", "default", "self, other", "sqrt(add.Tensor(square(self), square(other)))"),
+    (
+        "sinc",
+        "default",
+        "self",
+        "where.self(eq.Scalar(self, 0), 1.0, div.Tensor(sin(mul.Tensor(self, 3.141592653589793)), mul.Tensor(where.self(eq.Scalar(self, 0), 1.0, self), 3.141592653589793)))",
+    ),
+    (
+        "atan2",
+        "default",
+        "self, other",
+        "where.self(gt.Scalar(other, 0), atan(div.Tensor(self, where.self(gt.Scalar(other, 0), other, 1.0))), sub.Tensor(where.self(lt.Scalar(self, 0), -1.5707963267948966, 1.5707963267948966), atan(div.Tensor(other, where.self(gt.Scalar(other, 0), 1.0, self)))))",
+    ),
+    ("logit", "default", "self, eps=None", "sub.Tensor(log(clamp(self, eps)), log1p(neg(clamp(self, eps))))"),
+    (
+        "xlogy",
+        "Tensor Scalar_Self Scalar_Other",
+        "self, other",
+        "where.self(eq.Scalar(self, 0), 0.0, mul.Tensor(self, log(where.self(eq.Scalar(self, 0), 1.0, other))))",
+    ),
+    ("special_xlogy", "default", "self, other", "xlogy.Tensor(self, other)"),
+    ("special_entr", "default", "self", "neg(xlogy.Tensor(self, self))"),
+    ("logaddexp", "default", "self, other", "logsumexp(stack(broadcast_tensors([self, other]), 0), [0])"),
+    (
+        "heaviside",
+        "default",
+        "self, values",
+        "where.self(gt.Scalar(self, 0), 1.0, where.self(eq.Scalar(self, 0), values, 0.0))",
+    ),
+    ("isfinite", "default", "self", "logical_not(logical_or(isnan(self), isinf(self)))"),
+    (
+        "addr",
+        "default",
+        "self, vec1, vec2, beta=1, alpha=1",
+        "add.Tensor(mul.Tensor(self, beta), outer(vec1, vec2), alpha)",
+    ),
+    (
+        "addbmm",
+        "default",
+        "self, batch1, batch2, beta=1, alpha=1",
+        "add.Tensor(mul.Tensor(self, beta), sum.dim_IntList(bmm(batch1, batch2), [0]), alpha)",
+    ),
+    ("vdot", "default", "self, other", "dot(self, other)"),
+    ("inner", "default", "self, other", "linear(self, other)"),
+    ("linalg_vecdot", "default", "x, y, dim=-1", "sum.dim_IntList(mul.Tensor(x, y), [dim])"),
+    ("frobenius_norm", "dim", "self, dim, keepdim=False", "linalg_vector_norm(self, 2, dim, keepdim)"),
+    ("dist", "default", "self, other, p=2", "linalg_vector_norm(sub.Tensor(self, other), p)"),
+    (
+        "pairwise_distance",
+        "default",
+        "x1, x2, p=2, eps=1e-06, keepdim=False",
+        "linalg_vector_norm(add.Tensor(sub.Tensor(x1, x2), eps), p, -1, keepdim)",
+    ),
+    (
+        "cdist",
+        "default",
+        "x1, x2, p=2.0, compute_mode=None",
+        "linalg_vector_norm(sub.Tensor(unsqueeze(x1, -2), unsqueeze(x2, -3)), p, -1)",
+    ),
+    ("_cdist_forward", "default", "x1, x2, p, compute_mode", "cdist(x1, x2, p)"),
+    ("_euclidean_dist", "default", "x1, x2", "cdist(x1, x2)"),
+    (
+        "cosine_similarity",
+        "default",
+        "x1, x2, dim=1, eps=1e-08",
+        "div.Tensor(sum.dim_IntList(mul.Tensor(x1, x2), [dim]), mul.Tensor(clamp_min(linalg_vector_norm(x1, 2, dim), eps), clamp_min(linalg_vector_norm(x2, 2, dim), eps)))",
+    ),
+    ("std_mean", "default", "self, unbiased=True", "[std(self, unbiased), mean(self)]"),
+    (
+        "std_mean",
+        "dim",
+        "self, dim, unbiased=True, keepdim=False",
+        "[std.dim(self, dim, unbiased, keepdim), mean.dim(self, dim, keepdim)]",
+    ),
+    (
+        "std_mean",
+        "correction",
+        "self, dim=None, correction=None, keepdim=False",
+        "[std.correction(self, dim, correction, keepdim), mean.dim(self, dim, keepdim)]",
+    ),
+    ("count_nonzero", "default", "self, dim=None", "sum.dim_IntList(ne.Scalar(self, 0), dim)"),
+    ("count_nonzero", "dim_IntList", "self, dim", "sum.dim_IntList(ne.Scalar(self, 0), dim)"),
+    ("trace", "default", "self", "sum(diagonal(self))"),
+    ("argsort", "default", "self, dim=-1, descending=False", "sort(self, dim, descending)[1]"),
+    ("argsort", "stable", "self, stable, dim=-1, descending=False", "sort(self, dim, descending)[1]"),
+    ("msort", "default", "self", "sort(self, 0)[0]"),
+    ("fliplr", "default", "self", "flip(self, [1])"),
+    ("flipud", "default", "self", "flip(self, [0])"),
+];
+
+/// The same, whose results share the memory of their first operand.
+const COMPOSED_VIEWS: &[Formula] = &[
+    ("hsplit", "int", "self, sections", "tensor_split.sections(self, sections, 1)"),
+    ("vsplit", "int", "self, sections", "tensor_split.sections(self, sections, 0)"),
+    ("vsplit", "array", "self, indices", "tensor_split.indices(self, indices, 0)"),
 ];
 
 /// Operations of Python and torch on sizes, and assertions about them.
@@ -587,11 +837,28 @@ pub(in crate::load) struct Operation {
     pub name: &'static str,
     /// The names of its parameters, each with its default as ATen writes it.
     pub(super) parameters: Vec<(&'static str, Option<&'static str>)>,
-    pub(super) rule: Rule,
+    behaviour: Behaviour,
     pub(super) is_view: bool,
 }
 
+/// How an operation becomes nodes of the graph.
+#[derive(Clone, Copy)]
+enum Behaviour {
+    Rule(Rule),
+    Formula(&'static str),
+}
+
 impl Operation {
+    /// The result for arguments in the order of the parameters; `name` is what a known result is called.
+    pub(super) fn run(&self, context: &mut Context, arguments: Vec<Item>, name: &Rc<str>) -> Result<Item> {
+        let parameters: Vec<&'static str> = self.parameters.iter().map(|parameter| parameter.0).collect();
+        let mut call = Call { context, operation: self.name, parameters: &parameters, arguments, name: name.clone() };
+        match self.behaviour {
+            Behaviour::Rule(rule) => rule(&mut call),
+            Behaviour::Formula(text) => formula::evaluate(&mut call, text),
+        }
+    }
+
     /// The names of its parameters, each with whether it may be left out.
     pub fn parameters(&self) -> impl Iterator<Item = (&'static str, bool)> {
         self.parameters.iter().map(|&(name, default)| (name, default.is_some()))
@@ -612,14 +879,21 @@ type Index = HashMap<String, Operation>;
 fn index() -> &'static Index {
     static INDEX: OnceLock<Index> = OnceLock::new();
     INDEX.get_or_init(|| {
-        let tables = [(NEW, false), (VIEWS, true), (SIZES, false), (ASSERTIONS, false)];
         let mut index = HashMap::new();
-        for (table, is_view) in tables {
+        let mut add = |name: &'static str, overloads: &str, parameters: &'static str, behaviour, is_view| {
+            for overload in overloads.split(' ') {
+                let operation = Operation { name, parameters: split(parameters).collect(), behaviour, is_view };
+                index.insert(format!("{name}.{overload}"), operation);
+            }
+        };
+        for (table, is_view) in [(NEW, false), (VIEWS, true), (SIZES, false), (ASSERTIONS, false)] {
             for &(name, overloads, parameters, rule) in table {
-                for overload in overloads.split(' ') {
-                    let operation = Operation { name, parameters: split(parameters).collect(), rule, is_view };
-                    index.insert(format!("{name}.{overload}"), operation);
-                }
+                add(name, overloads, parameters, Behaviour::Rule(rule), is_view);
+            }
+        }
+        for (table, is_view) in [(COMPOSED, false), (COMPOSED_VIEWS, true)] {
+            for &(name, overloads, parameters, text) in table {
+                add(name, overloads, parameters, Behaviour::Formula(text), is_view);
             }
         }
         index
@@ -663,6 +937,22 @@ pub(super) fn literal(text: &str) -> Item {
     }
 }
 
+/// An argument for each parameter.
+pub(super) fn bind(operation: &Operation, given: Vec<(&str, Item)>) -> Result<Vec<Item>> {
+    let mut slots: Vec<Option<Item>> = vec![None; operation.parameters.len()];
+    for (place, (name, item)) in given.into_iter().enumerate() {
+        let named = operation.parameters.iter().position(|parameter| parameter.0 == name);
+        let slot = slots.get_mut(named.unwrap_or(place)).filter(|slot| slot.is_none());
+        let slot =
+            slot.ok_or_else(|| Error::format(format!("argument `{name}` is given twice, or is one too many")))?;
+        *slot = Some(item);
+    }
+    let missing = |(slot, &(name, default)): (Option<Item>, &(&str, Option<&str>))| {
+        slot.or_else(|| default.map(literal)).ok_or_else(|| Error::format(format!("argument `{name}` is missing")))
+    };
+    slots.into_iter().zip(&operation.parameters).map(missing).collect()
+}
+
 /// The operation of a name as programs write it: `torch.ops.aten.add.Tensor`, `_operator.mul`. An operation that writes in
 /// place is the one without the underscore at its end.
 pub(in crate::load) fn find(target: &str) -> Option<Target> {
@@ -681,8 +971,10 @@ pub(in crate::load) fn find(target: &str) -> Option<Target> {
 /// The forms of an operation that is named without its overload, `add_`; those that differ in nothing but types once.
 pub(in crate::load) fn overloads(name: &str) -> Vec<Target> {
     let forms = |name: &str, in_place| -> Vec<Target> {
-        let entries = NEW.iter().chain(VIEWS).filter(|entry| entry.0 == name);
-        let operation = |entry: &Entry| {
+        let rules = NEW.iter().chain(VIEWS).map(|entry| (entry.0, entry.1));
+        let formulas = COMPOSED.iter().chain(COMPOSED_VIEWS).map(|entry| (entry.0, entry.1));
+        let entries = rules.chain(formulas).filter(|entry| entry.0 == name);
+        let operation = |entry: (&str, &str)| {
             let first = entry.1.split(' ').next().unwrap_or_default();
             index().get(&format!("{name}.{first}")).map(|operation| Target { operation, in_place })
         };
@@ -693,6 +985,15 @@ pub(in crate::load) fn overloads(name: &str) -> Vec<Target> {
         Some(plain) if found.is_empty() => forms(plain, true),
         _ => found,
     }
+}
+
+/// Every operation that has a formula, with it.
+#[cfg(test)]
+pub(super) fn formulas() -> impl Iterator<Item = (&'static Operation, &'static str)> {
+    index().values().filter_map(|operation| match operation.behaviour {
+        Behaviour::Formula(text) => Some((operation, text)),
+        Behaviour::Rule(_) => None,
+    })
 }
 
 #[cfg(test)]

@@ -2,14 +2,15 @@
 
 use super::{
     call::{Call, resolve},
-    constant::{Array, broadcast},
+    constant::Array,
+    places::diagonal_of,
     shape,
     value::{Context, Item, Operand},
 };
 use crate::{
     Error, Result,
     graph::{Dim, Op, Padding},
-    tensor::{DType, contiguous_strides},
+    tensor::DType,
 };
 
 /// Where a Python slice begins and ends in a dimension.
@@ -61,6 +62,19 @@ pub(super) fn t(call: &mut Call) -> Result<Item> {
         rank if rank < 2 => Ok(Item::Tensor(x)),
         rank => Err(Error::format(format!("the transposed of a tensor of {rank} dimensions"))),
     }
+}
+
+/// All dimensions in the opposite order.
+pub(super) fn reversed(call: &mut Call) -> Result<Item> {
+    let x = call.tensor("self")?;
+    let dims: Vec<usize> = (0..call.context.rank(&x)).rev().collect();
+    shape::permute(call.context, &x, &dims).map(Item::Tensor)
+}
+
+/// All elements in one dimension.
+pub(super) fn ravel(call: &mut Call) -> Result<Item> {
+    let x = call.tensor("self")?;
+    shape::reshape(call.context, &x, &[None]).map(Item::Tensor)
 }
 
 /// The last two dimensions exchanged.
@@ -196,17 +210,33 @@ fn replaced(
     shape::concatenate(context, &pieces, dim)
 }
 
+/// The same with a distance between the indices.
+fn replaced_in_steps(
+    context: &mut Context,
+    x: &Operand,
+    part: &Operand,
+    dim: usize,
+    [start, end, step]: [usize; 3],
+) -> Result<Operand> {
+    if step == 1 {
+        return replaced(context, x, part, dim, start, end);
+    }
+    let sizes = context.sizes(x, "a part that is replaced")?;
+    let mut from: Vec<usize> = (0..sizes[dim]).collect();
+    (start..end).step_by(step).enumerate().for_each(|(i, to)| from[to] = sizes[dim] + i);
+    let both = shape::concatenate(context, &[x.clone(), part.clone()], dim)?;
+    shape::gather(context, &both, dim, &from, &[from.len()])
+}
+
 pub(super) fn slice_scatter(call: &mut Call) -> Result<Item> {
     let (x, part) = (call.tensor("self")?, call.tensor("src")?);
     let dim = call.dim("dim", call.context.rank(&x))?;
-    if call.int("step")? != 1 {
-        return Err(Error::unsupported("every second or later element is replaced; slices with a step of 1 are"));
-    }
     let (start, end) = range(call, &call.context.shape(&x)[dim])?;
+    let step = step(call)?;
     let mut shape: Vec<Option<Dim>> = call.context.shape(&x).into_iter().map(Some).collect();
-    shape[dim] = Some(Dim::Size(end.saturating_sub(start)));
+    shape[dim] = Some(Dim::Size(end.saturating_sub(start).div_ceil(step)));
     let part = shape::expand(call.context, &part, &shape)?;
-    replaced(call.context, &x, &part, dim, start, end.max(start)).map(Item::Tensor)
+    replaced_in_steps(call.context, &x, &part, dim, [start, end.max(start), step]).map(Item::Tensor)
 }
 
 pub(super) fn select_scatter(call: &mut Call) -> Result<Item> {
@@ -280,6 +310,114 @@ pub(super) fn tensor_split(call: &mut Call) -> Result<Item> {
     let count = count.ok_or_else(|| Error::format("argument `sections` must be positive"))?;
     let lengths: Vec<usize> = (0..count).map(|i| size / count + usize::from(i < size % count)).collect();
     pieces(call, &x, dim, &lengths)
+}
+
+/// Pieces between these indices.
+pub(super) fn tensor_split_at(call: &mut Call) -> Result<Item> {
+    let x = call.tensor("self")?;
+    let dim = call.dim("dim", call.context.rank(&x))?;
+    let size = call.context.sizes(&x, "a split")?[dim] as i64;
+    let mut parts = Vec::new();
+    let mut start = 0;
+    for end in call.ints("indices")?.into_iter().map(Some).chain([None]) {
+        let end = end.map_or(size, |end| (if end < 0 { end + size } else { end }).clamp(0, size)) as usize;
+        parts.push(shape::slice(call.context, &x, dim, start, end.max(start), 1)?);
+        start = end;
+    }
+    Ok(tensors(parts))
+}
+
+/// Tensors repeated to their common shape.
+pub(super) fn broadcast_tensors(call: &mut Call) -> Result<Item> {
+    let parts = call.tensors("tensors")?;
+    let mut common = Vec::new();
+    for part in &parts {
+        common = super::constant::broadcast(&common, &call.context.sizes(part, "a common shape")?)?;
+    }
+    let parts = parts.iter().map(|part| shape::expand(call.context, part, &shape::known(&common)));
+    parts.collect::<Result<Vec<_>>>().map(tensors)
+}
+
+/// Vectors repeated along the dimensions of all others.
+pub(super) fn meshgrid(call: &mut Call) -> Result<Item> {
+    let parts = call.tensors("tensors")?;
+    let turned = call.has("indexing") && &*call.text("indexing")? == "xy" && parts.len() >= 2;
+    let sizes: Vec<usize> =
+        parts.iter().map(|part| Ok(call.context.sizes(part, "a grid")?.iter().product())).collect::<Result<_>>()?;
+    let mut grids = Vec::new();
+    for (dim, part) in parts.iter().enumerate() {
+        let mut own = vec![1; sizes.len()];
+        own[dim] = sizes[dim];
+        let grid = shape::reshape(call.context, part, &shape::known(&own))?;
+        let grid = shape::expand(call.context, &grid, &shape::known(&sizes))?;
+        grids.push(if turned { shape::transpose(call.context, &grid, 0, 1)? } else { grid });
+    }
+    Ok(tensors(grids))
+}
+
+/// `repeat` with as many ones in front as there are dimensions more.
+pub(super) fn tile(call: &mut Call) -> Result<Item> {
+    let x = call.tensor("self")?;
+    let mut times = call.ints("dims")?;
+    while times.len() < call.context.rank(&x) {
+        times.insert(0, 1);
+    }
+    call.apply("repeat", vec![Item::Tensor(x), Item::ints(times)])
+}
+
+/// Tensors of at least so many dimensions one after another along one of them: `hstack`, `vstack`, `dstack` and
+/// `column_stack`.
+pub(super) fn stacked(call: &mut Call) -> Result<Item> {
+    let mut parts = call.tensors("tensors")?;
+    let (ranks, dim) = match call.operation {
+        "vstack" | "row_stack" => (2, 0),
+        "dstack" => (3, 2),
+        "column_stack" => (2, 1),
+        _ => (1, usize::from(parts.first().is_some_and(|part| call.context.rank(part) > 1))),
+    };
+    for part in &mut parts {
+        while call.context.rank(part) < ranks {
+            // Vectors are rows, or columns of `column_stack`; `dstack` makes an image of one row of them.
+            let rank = call.context.rank(part);
+            let behind = rank > 0 && (call.operation == "column_stack" || (ranks == 3 && rank == 2));
+            *part = shape::unsqueeze(call.context, part, if behind { rank } else { 0 })?;
+        }
+    }
+    if parts.is_empty() {
+        return Err(Error::format("a stack of nothing"));
+    }
+    shape::concatenate(call.context, &parts, dim).map(Item::Tensor)
+}
+
+/// The differences of neighbours, so many times.
+pub(super) fn difference(call: &mut Call) -> Result<Item> {
+    if !call.is_none("prepend")? || !call.is_none("append")? {
+        return Err(Error::unsupported("differences with what is put in front or behind; use torch.cat before"));
+    }
+    let mut x = call.tensor("self")?;
+    let dim = call.dim("dim", call.context.rank(&x))?;
+    for _ in 0..call.int("n")?.clamp(0, 1 << 10) {
+        let size = call.context.sizes(&x, "differences")?[dim];
+        let after = shape::slice(call.context, &x, dim, 1.min(size), size, 1)?;
+        let before = shape::slice(call.context, &x, dim, 0, size.saturating_sub(1), 1)?;
+        x = super::elementwise::difference(call, &after, &before)?;
+    }
+    Ok(Item::Tensor(x))
+}
+
+/// A quarter of a turn, so many times.
+pub(super) fn rot90(call: &mut Call) -> Result<Item> {
+    let x = Item::Tensor(call.tensor("self")?);
+    let dims = call.ints("dims")?;
+    let [a, b] = dims[..] else { return Err(Error::format("a turn of other than two dimensions")) };
+    let flip = |call: &mut Call, x: Item, dims: Vec<i64>| call.apply("flip", vec![x, Item::ints(dims)]);
+    let swap = |call: &mut Call, x: Item| call.apply("transpose.int", vec![x, Item::Int(a), Item::Int(b)]);
+    match call.int("k")?.rem_euclid(4) {
+        0 => Ok(x),
+        1 => flip(call, x, vec![b]).and_then(|x| swap(call, x)),
+        2 => flip(call, x, vec![a, b]),
+        _ => flip(call, x, vec![a]).and_then(|x| swap(call, x)),
+    }
 }
 
 pub(super) fn unbind(call: &mut Call) -> Result<Item> {
@@ -375,82 +513,13 @@ pub(super) fn flip(call: &mut Call) -> Result<Item> {
     Ok(Item::Tensor(x))
 }
 
-/// A view by strides of a tensor without gaps, where it is one of its shapes or of its orders of dimensions.
-pub(super) fn as_strided(call: &mut Call) -> Result<Item> {
-    let x = call.tensor("self")?;
-    let (sizes, strides) = (call.sizes("size")?, call.sizes("stride")?);
-    let offset = call.optional_int("storage_offset")?.unwrap_or(0);
-    let own = call.context.sizes(&x, "as_strided")?;
-    let count = |sizes: &[usize]| sizes.iter().try_fold(1usize, |n, &size| n.checked_mul(size));
-    let refusal = || {
-        Error::unsupported(format!(
-            "a tensor of shape {own:?} is seen with sizes {sizes:?}, strides {strides:?} and offset {offset}; only all of its \
-             elements in another shape or order are"
-        ))
-    };
-    if sizes.len() != strides.len() || offset != 0 || count(&sizes) != count(&own) {
-        return Err(refusal());
-    }
-    // The dimensions in the order of memory: those with the greatest strides first.
-    let mut order: Vec<usize> = (0..sizes.len()).collect();
-    order.sort_by_key(|&dim| (std::cmp::Reverse(strides[dim]), dim));
-    let dense: Vec<usize> = order.iter().map(|&dim| sizes[dim]).collect();
-    let expected = contiguous_strides(&dense);
-    if order.iter().zip(&expected).any(|(&dim, &stride)| sizes[dim] > 1 && strides[dim] != stride) {
-        return Err(refusal());
-    }
-    let y = shape::reshape(call.context, &x, &shape::known(&dense))?;
-    let mut back = vec![0; order.len()];
-    order.iter().enumerate().for_each(|(at, &dim)| back[dim] = at);
-    shape::permute(call.context, &y, &back).map(Item::Tensor)
-}
-
-/// The indices that lists of known integers name, where one dimension is indexed or neighbours are.
-pub(super) fn index(call: &mut Call) -> Result<Item> {
-    let x = call.tensor("self")?;
-    let given = call.optional_tensors("indices")?;
-    let sizes = call.context.sizes(&x, "an index")?;
-    if given.len() > sizes.len() {
-        return Err(Error::format(format!("{} indices of a tensor of {} dimensions", given.len(), sizes.len())));
-    }
-    let mut places = Vec::new();
-    for (dim, index) in given.iter().enumerate() {
-        let Some(index) = index else { continue };
-        let Some(constant) = index.constant() else {
-            return Err(Error::unsupported("an index that depends on the input"));
-        };
-        let array = Array::of(constant)?;
-        if array.dtype == DType::Bool {
-            return Err(Error::unsupported("an index of bools, which gives as many elements as are true"));
-        }
-        places.push((dim, array));
-    }
-    let (Some(&(first, _)), Some(&(last, _))) = (places.first(), places.last()) else { return Ok(Item::Tensor(x)) };
-    if last + 1 - first != places.len() {
-        return Err(Error::unsupported("indices of dimensions that are not neighbours"));
-    }
-    // Neighbours become one dimension, and their indices one.
-    let mut shape = Vec::new();
-    for (_, array) in &places {
-        shape = broadcast(&shape, &array.shape)?;
-    }
-    let mut flat = vec![0usize; shape.iter().product()];
-    for (dim, array) in &places {
-        let indices = array.repeated(&shape)?.indices(sizes[*dim])?;
-        flat.iter_mut().zip(indices).for_each(|(flat, index)| *flat = *flat * sizes[*dim] + index);
-    }
-    let joined: usize = sizes[first..=last].iter().product();
-    let table =
-        shape::reshape(call.context, &x, &shape::known(&[&sizes[..first], &[joined], &sizes[last + 1..]].concat()))?;
-    shape::gather(call.context, &table, first, &flat, &shape).map(Item::Tensor)
-}
-
 pub(super) fn index_select(call: &mut Call) -> Result<Item> {
     let (x, index) = (call.tensor("self")?, call.tensor("index")?);
     let dim = call.dim("dim", call.context.rank(&x))?;
     let size = call.context.sizes(&x, "an index")?[dim];
     let Some(constant) = index.constant() else {
-        return Err(Error::unsupported("an index that depends on the input"));
+        let given = (0..=dim).map(|d| if d == dim { Item::Tensor(index.clone()) } else { Item::None });
+        return call.apply("index.Tensor", vec![Item::Tensor(x), Item::List(given.collect())]);
     };
     let indices = Array::of(constant)?.indices(size)?;
     shape::gather(call.context, &x, dim, &indices, &[indices.len()]).map(Item::Tensor)
@@ -464,6 +533,9 @@ pub(super) fn embedding(call: &mut Call) -> Result<Item> {
         let array = Array::of(constant)?;
         let found = array.indices(rows)?;
         return shape::gather(call.context, &table, 0, &found, &array.shape).map(Item::Tensor);
+    }
+    if call.context.dtype(&indices).is_float() {
+        return call.apply("index.Tensor", vec![Item::Tensor(table), Item::List(vec![Item::Tensor(indices)])]);
     }
     call.node(Op::Embedding, &[&table, &indices]).map(Item::Tensor)
 }
@@ -568,6 +640,34 @@ pub(super) fn sym_numel(call: &mut Call) -> Result<Item> {
     Ok(count.map_or(Item::Size(Dim::Unknown), |count| Item::Int(i64::try_from(count).unwrap_or(i64::MAX))))
 }
 
+/// Undoes a view in pieces for what is written into one of them.
+pub(super) fn write_back_piece(
+    context: &mut Context,
+    operation: &str,
+    x: &Operand,
+    view: &[Item],
+    (pieces, piece): (&[Item], usize),
+    new: &Operand,
+) -> Result<Operand> {
+    let is_unbound = operation == "unbind";
+    let dim = match (operation, view.get(if is_unbound { 1 } else { 2 })) {
+        ("hsplit" | "vsplit", _) | (_, None) => {
+            return Err(Error::unsupported(format!("it writes in place into what {operation} made of another tensor")));
+        }
+        (_, Some(Item::Int(dim))) => resolve(*dim, context.rank(x))?,
+        (_, Some(other)) => return Err(Error::format(format!("a dimension that is {}", other.kind()))),
+    };
+    let mut length = |item: &Item| match item {
+        Item::Tensor(_) if is_unbound => Ok(1),
+        Item::Tensor(operand) => Ok(context.sizes(operand, "a part that is replaced")?[dim]),
+        _ => Err(Error::internal("a piece that is no tensor")),
+    };
+    let lengths: Vec<usize> = pieces.iter().map(&mut length).collect::<Result<_>>()?;
+    let start: usize = lengths[..piece].iter().sum();
+    let new = if is_unbound { shape::unsqueeze(context, new, dim)? } else { new.clone() };
+    replaced(context, x, &new, dim, start, start + lengths[piece])
+}
+
 /// Undoes a view for what is written into it: the tensor that is seen, with the numbers of the view.
 pub(super) fn write_back(
     context: &mut Context,
@@ -615,10 +715,8 @@ pub(super) fn write_back(
                 (if at < 0 { at.saturating_add(size) } else { at }).clamp(0, size) as usize
             };
             let (start, end) = (bound(2, 0), bound(3, size));
-            if int(4).unwrap_or(1) != 1 {
-                return Err(refusal());
-            }
-            replaced(context, x, new, dim, start, end.max(start))
+            let step = usize::try_from(int(4).unwrap_or(1)).ok().filter(|&step| step > 0).ok_or_else(refusal)?;
+            replaced_in_steps(context, x, new, dim, [start, end.max(start), step])
         }
         "select" => {
             let dim = resolve(int(1).unwrap_or(0), rank)?;
@@ -627,12 +725,47 @@ pub(super) fn write_back(
             let new = shape::unsqueeze(context, new, dim)?;
             replaced(context, x, &new, dim, at, at + 1)
         }
-        "expand" | "expand_as" | "split" | "split_with_sizes" | "chunk" | "tensor_split" | "unbind" | "as_strided"
-        | "movedim" => Err(refusal()),
-        // The others keep all elements in their order.
-        _ => {
+        "narrow" => {
+            let (dim, start, length) =
+                int(1).zip(int(2)).zip(int(3)).map(|((d, s), l)| (d, s, l)).ok_or_else(refusal)?;
+            let dim = resolve(dim, rank)?;
+            let size = context.sizes(x, "a part that is replaced")?[dim] as i64;
+            let start = (if start < 0 { start + size } else { start }).clamp(0, size);
+            replaced(context, x, new, dim, start as usize, (start + length.max(0)).min(size) as usize)
+        }
+        "mT" | "mH" if rank >= 2 => shape::transpose(context, new, rank - 2, rank - 1),
+        "numpy_T" => shape::permute(context, new, &(0..rank).rev().collect::<Vec<_>>()),
+        "diagonal" => {
+            let sizes = context.sizes(x, "a diagonal")?;
+            let dim = |at: usize, missing: i64| resolve(int(at).unwrap_or(missing), rank);
+            let (shape, strides, start) = diagonal_of(&sizes, [dim(2, 0)?, dim(3, 1)?], int(1).unwrap_or(0))?;
+            let places = super::places::strided(&shape, &strides, start)?;
+            super::places::put_at(context, x, &places, new)
+        }
+        // These keep all elements in their order.
+        "view"
+        | "reshape"
+        | "_unsafe_view"
+        | "view_as"
+        | "reshape_as"
+        | "flatten"
+        | "unflatten"
+        | "unsqueeze"
+        | "squeeze"
+        | "ravel"
+        | "alias"
+        | "contiguous"
+        | "detach"
+        | "lift_fresh"
+        | "to"
+        | "type_as"
+        | "dropout"
+        | "feature_dropout"
+        | "alpha_dropout"
+        | "feature_alpha_dropout" => {
             let target: Vec<Option<Dim>> = context.shape(x).into_iter().map(Some).collect();
             shape::reshape(context, new, &target)
         }
+        _ => Err(refusal()),
     }
 }

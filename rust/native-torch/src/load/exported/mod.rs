@@ -183,7 +183,8 @@ impl Program {
         self.graph_of(&self.least())
     }
 
-    fn least(&self) -> Vec<Vec<Dim>> {
+    /// The least shapes that it takes.
+    pub(crate) fn least(&self) -> Vec<Vec<Dim>> {
         let least = |dim: &Dim| match dim {
             Dim::Symbol(symbol) => {
                 Dim::Size(symbols::bounds(&self.ranges, symbol).map_or(1, |(least, _)| least.max(1)))
@@ -224,11 +225,21 @@ impl Program {
     /// The graph for inputs of these shapes, one for each of [`Program::inputs`]. Fails where a size is not one that the
     /// program was exported for, and names all operations that are not supported.
     pub fn graph_of(&self, shapes: &[Vec<Dim>]) -> Result<Graph> {
+        self.translated(shapes, None)
+    }
+
+    /// The same with the integers of the inputs that hold such, one input after another; the graph has the other inputs.
+    /// What depends on integers alone is computed at once, so that they may be indices of any operation.
+    pub fn graph_given(&self, shapes: &[Vec<Dim>], integers: &[i64]) -> Result<Graph> {
+        self.translated(shapes, Some(integers))
+    }
+
+    fn translated(&self, shapes: &[Vec<Dim>], integers: Option<&[i64]>) -> Result<Graph> {
         check::refuse(&self.unsupported, "the engine does not have").map_err(|error| {
             Error::unsupported(format!("{}; the backend \"libtorch\" may have them", error.message()))
         })?;
         self.check(shapes)?;
-        translate::graph(self, shapes)
+        translate::graph(self, shapes, integers)
     }
 
     /// The calls as TorchScript for inputs of these shapes, or of the least that the program takes: every operation that
@@ -305,10 +316,13 @@ fn inputs(
         let place = || format!("input `{}`", printable(&value));
         let meta = meta.ok_or_else(|| Error::format("the program does not say its shape").at(place()))?;
         let dtype = layout::dtype(meta.dtype).map_err(|e| e.at(place()))?;
-        let fits = dtype.is_float() || dtype == DType::I64 || dtype == DType::I32;
+        let fits = dtype.is_float()
+            || matches!(dtype, DType::I64 | DType::I32 | DType::I16 | DType::I8 | DType::U8 | DType::Bool);
         if !fits {
-            let what =
-                format!("it holds {}; inputs of floating-point numbers and of integers are supported", dtype.name());
+            let what = format!(
+                "it holds {}; inputs of floating-point numbers, of integers and of bools are supported",
+                dtype.name()
+            );
             return Err(Error::unsupported(what).at(place()));
         }
         let shape = symbols::dims(&meta.sizes).map_err(|e| e.at(place()))?;

@@ -133,7 +133,10 @@ impl Writer {
             let given = self.variable();
             inputs.push(given.clone());
             let value = match input.dtype {
-                DType::I32 => self.assigned(&format!("torch.to({given}, {})", DType::I32.number())),
+                // Integers come as int64.
+                dtype if !dtype.is_float() && dtype != DType::I64 => {
+                    self.assigned(&format!("torch.to({given}, {})", dtype.number()))
+                }
                 _ => given,
             };
             values.insert(&input.value, value);

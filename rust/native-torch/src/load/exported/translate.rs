@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    graph::{Dim, Graph, ValueId, format_shape},
+    graph::{Dim, Graph, ValueId, format_shape, integers_of},
 };
 
 /// Operations of torch that only wrap a graph, which is called with the arguments behind it.
@@ -29,17 +29,22 @@ pub(super) fn unsupported(graph: &Calls) -> Vec<(String, String)> {
     check::places(graph, &|target| aten::find(target).is_some() || own(target))
 }
 
-/// The graph of a program for inputs of these shapes.
-pub(super) fn graph(program: &Program, shapes: &[Vec<Dim>]) -> Result<Graph> {
+/// The graph of a program for inputs of these shapes. Integers that are given are known from the beginning, so that all
+/// that depends on them alone is computed at once.
+pub(super) fn graph(program: &Program, shapes: &[Vec<Dim>], integers: Option<&[i64]>) -> Result<Graph> {
     let mut interpreter = Interpreter::new();
     let mut values: HashMap<&str, Item> = HashMap::new();
-    for (input, shape) in program.inputs.iter().zip(shapes) {
+    let described = program.inputs.iter().zip(shapes).map(|(input, shape)| (&*input.name, input.dtype, &shape[..]));
+    let mut given = integers.map(|integers| integers_of(described, integers)).transpose()?.unwrap_or_default();
+    given.resize(shapes.len(), None);
+    for ((input, shape), given) in program.inputs.iter().zip(shapes).zip(given) {
         let builder = &mut interpreter.context.builder;
-        let value = match input.dtype.is_float() {
-            true => builder.input(&input.name, shape.clone()),
-            false => builder.integers(&input.name, shape.clone()),
+        let operand = match given {
+            Some(tensor) => aten::integers(&input.name, tensor, input.dtype)?,
+            None if input.dtype.is_float() => Operand::Computed(builder.input(&input.name, shape.clone())),
+            None => Operand::Computed(builder.integers(&input.name, shape.clone())),
         };
-        values.insert(&input.value, interpreter.cell(Operand::Computed(value)));
+        values.insert(&input.value, interpreter.cell(operand));
     }
     for (value, named) in &program.state {
         // A tensor that cannot be used is only an error where it is used.
@@ -73,7 +78,9 @@ pub(super) fn graph(program: &Program, shapes: &[Vec<Dim>]) -> Result<Graph> {
         }
         outputs.push((&output.name, interpreter.context.value(&operand)));
     }
-    interpreter.context.builder.finish(&outputs)
+    let mut graph = interpreter.context.builder.finish(&outputs)?;
+    graph.remove_unused();
+    Ok(graph)
 }
 
 /// Runs the calls of a graph, and of those that it wraps, on named values.
@@ -127,7 +134,15 @@ fn wrapped(
 ) -> Result<Item> {
     let inner = *inner_graphs(node).first().ok_or_else(|| Error::format("it wraps no graph"))?;
     let given: Vec<Item> = given.into_iter().map(|(_, item)| item).collect();
-    run_inner(interpreter, inner, &given, missing).map(Item::List)
+    let mut results = run_inner(interpreter, inner, &given, missing)?;
+    if node.target == WRAPPERS[0] && matches!(given.first(), Some(Item::Bool(false))) {
+        // What the graph passes through keeps its gradient.
+        let passed = |item: &Item| given.iter().any(|g| matches!((g, item), (Item::Cell(a), Item::Cell(b)) if a == b));
+        for result in results.iter_mut().filter(|result| !passed(result)) {
+            *result = interpreter.detached(result)?;
+        }
+    }
+    Ok(Item::List(results))
 }
 
 /// The graphs among a call's arguments.

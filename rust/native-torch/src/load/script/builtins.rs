@@ -70,6 +70,14 @@ pub(super) fn call(
     if !matches!(space, "torch" | "ops.prim" | "ops.aten" | "") {
         return Ok(None);
     }
+    match (plain, arguments) {
+        ("is_grad_enabled", []) => return Ok(Some(Value::Bool(machine.gradients))),
+        ("set_grad_enabled" | "_set_grad_enabled", [Value::Bool(enabled)]) => {
+            machine.gradients = *enabled;
+            return Ok(Some(Value::None));
+        }
+        _ => {}
+    }
     if let Some(value) = raised(machine, plain, arguments)? {
         return Ok(Some(value));
     }

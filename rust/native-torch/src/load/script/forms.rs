@@ -4,7 +4,8 @@ use std::{collections::HashSet, sync::Arc};
 
 use super::{
     super::{
-        aten::{Item, Operand, as_numbers},
+        ModuleInput,
+        aten::{Item, Operand, as_numbers, integers},
         records::printable,
     },
     Script,
@@ -15,6 +16,7 @@ use super::{
 use crate::{
     Error, Result,
     graph::{Dim, Graph, ValueId},
+    tensor::{DType, Tensor},
 };
 
 /// What a parameter of forward takes.
@@ -128,32 +130,58 @@ pub(super) fn names(forms: &[Form]) -> Vec<String> {
 
 /// What becomes of a program for given shapes.
 pub(super) enum Outcome {
-    Graph(Graph),
+    /// The graph, and what it was made for.
+    Graph(Graph, Vec<ModuleInput>),
     /// The input of this number holds integers, as its use shows.
     Integers(usize),
 }
 
 /// Makes the inputs of a graph.
 struct Inputs<'a> {
+    script: &'a Script,
     shapes: std::slice::Iter<'a, Vec<Dim>>,
     integers: &'a HashSet<usize>,
+    /// The numbers of those, if they are given.
+    given: Option<&'a [i64]>,
     /// The number of tensors in a list, if there is one.
     listed: usize,
     /// The number of tensors that may be given for parameters with a default.
     optional: usize,
-    made: Vec<ValueId>,
+    /// The values of the graph; none for numbers that are known.
+    made: Vec<Option<ValueId>>,
+    described: Vec<ModuleInput>,
 }
 
 impl Inputs<'_> {
     fn tensor(&mut self, machine: &mut Machine, name: &str) -> Result<Value> {
         let shape = self.shapes.next().ok_or_else(|| Error::internal("fewer shapes than inputs"))?.clone();
-        let builder = &mut machine.interpreter.context.builder;
-        let value = match self.integers.contains(&self.made.len()) {
-            true => builder.integers(name, shape),
-            false => builder.input(name, shape),
+        let is_float = !self.integers.contains(&self.made.len());
+        let dtype = if is_float { DType::F64 } else { self.script.integer_type(self.made.len()) };
+        let input = ModuleInput {
+            name: name.to_owned(),
+            dtype: if is_float { DType::F64 } else { DType::I64 },
+            shape: Some(shape.clone()),
         };
-        self.made.push(value);
-        match machine.interpreter.cell(Operand::Computed(value)) {
+        self.described.push(input);
+        let builder = &mut machine.interpreter.context.builder;
+        let operand = match (is_float, &mut self.given) {
+            (true, _) => Operand::Computed(builder.input(name, shape)),
+            (false, None) => Operand::Computed(builder.integers(name, shape)),
+            (false, Some(rest)) => {
+                let count: Option<usize> = shape.iter().map(Dim::size).product();
+                let (own, others) = count
+                    .and_then(|count| rest.split_at_checked(count))
+                    .ok_or_else(|| Error::internal("fewer integers than inputs take"))?;
+                *rest = others;
+                let sizes: Vec<usize> = shape.iter().filter_map(Dim::size).collect();
+                integers(name, Tensor::from_slice(&sizes, own), dtype)?
+            }
+        };
+        self.made.push(match operand {
+            Operand::Computed(value) => Some(value),
+            Operand::Constant(_) => None,
+        });
+        match machine.interpreter.cell(operand) {
             Item::Cell(cell) => Ok(Value::Tensor(cell)),
             _ => Err(Error::internal("a cell")),
         }
@@ -185,8 +213,13 @@ impl Inputs<'_> {
     }
 }
 
-/// Runs forward on inputs of these shapes, of which some hold integers.
-pub(super) fn graph(script: &Script, shapes: &[Vec<Dim>], integers: &HashSet<usize>) -> Result<Outcome> {
+/// Runs forward on inputs of these shapes, of which some hold integers, which may be given.
+pub(super) fn graph(
+    script: &Script,
+    shapes: &[Vec<Dim>],
+    integers: &HashSet<usize>,
+    given: Option<&[i64]>,
+) -> Result<Outcome> {
     let needed = names(&script.inputs).len();
     let has_list = script.inputs.iter().any(|form| matches!(form, Form::List(_)));
     let optional = script.inputs.iter().filter(|form| matches!(form, Form::Optional(..))).count();
@@ -199,17 +232,19 @@ pub(super) fn graph(script: &Script, shapes: &[Vec<Dim>], integers: &HashSet<usi
     }
     let mut machine = Machine::new(script);
     let mut inputs = Inputs {
+        script,
         shapes: shapes.iter(),
         integers,
+        given,
         listed: if has_list { shapes.len() - least } else { 0 },
         optional: if has_list { 0 } else { shapes.len() - needed },
         made: Vec::new(),
+        described: Vec::new(),
     };
     let root = script.records.root();
     let arguments: Vec<Value> =
         script.inputs.iter().map(|form| inputs.value(&mut machine, form)).collect::<Result<_>>()?;
-    let made = inputs.made;
-    machine.inputs = made.clone();
+    machine.inputs = inputs.made;
     let result = machine.run(root, script.method, arguments);
     if let Some(input) = machine.integers {
         return Ok(Outcome::Integers(input));
@@ -227,7 +262,9 @@ pub(super) fn graph(script: &Script, shapes: &[Vec<Dim>], integers: &HashSet<usi
         }
         outputs.push((name, machine.interpreter.context.value(&operand)));
     }
-    machine.interpreter.context.builder.finish(&outputs).map(Outcome::Graph)
+    let mut graph = machine.interpreter.context.builder.finish(&outputs)?;
+    graph.remove_unused();
+    Ok(Outcome::Graph(graph, inputs.described))
 }
 
 /// The tensors of a result under the keys that lead to them.

@@ -38,8 +38,10 @@ pub(super) struct Machine<'a> {
     pub(super) records: HashMap<(Table, RecordId), Value>,
     /// Attributes that the program has set.
     pub(super) attributes: HashMap<(RecordId, Arc<str>), Value>,
+    /// Whether the code asks for derivatives of what it computes now.
+    pub gradients: bool,
     /// The inputs of the graph.
-    pub inputs: Vec<ValueId>,
+    pub inputs: Vec<Option<ValueId>>,
     /// The first input of floating-point numbers that the program uses as integers.
     pub integers: Option<usize>,
     /// Operations that the engine does not have, each with the places of its calls.
@@ -77,6 +79,7 @@ impl<'a> Machine<'a> {
             constants: CONSTANTS,
             records: HashMap::new(),
             attributes: HashMap::new(),
+            gradients: true,
             inputs: Vec::new(),
             integers: None,
             unknown: Vec::new(),
@@ -510,6 +513,7 @@ impl<'a> Machine<'a> {
             }
             _ => error,
         })?;
+        let result = if self.gradients || target.in_place { result } else { self.interpreter.detached(&result)? };
         self.value_of(result)
     }
 
@@ -524,7 +528,7 @@ impl<'a> Machine<'a> {
                 let operand = self.interpreter.operand(*cell);
                 let Operand::Computed(value) = operand else { continue };
                 let is_float = self.interpreter.context.dtype(operand).is_float();
-                if let Some(input) = self.inputs.iter().position(|input| input == value).filter(|_| is_float) {
+                if let Some(input) = self.inputs.iter().position(|input| *input == Some(*value)).filter(|_| is_float) {
                     self.integers = Some(input);
                     return Err(Error::unsupported("an input of integers"));
                 }

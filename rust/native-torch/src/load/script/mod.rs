@@ -141,13 +141,17 @@ fn inputs_of(pickle: &Pickle) -> Option<Vec<(DType, Vec<usize>)>> {
         let [storage, _, sizes, ..] = arguments(id)? else { return None };
         let Record::Persistent(key) = pickle.get(*storage) else { return None };
         let kind = &pickle.global(*pickle.tuple(*key)?.get(1)?)?.name;
-        let is_float = matches!(kind.as_str(), "FloatStorage" | "DoubleStorage" | "HalfStorage" | "BFloat16Storage");
+        let dtype = match kind.as_str() {
+            "FloatStorage" | "DoubleStorage" | "HalfStorage" | "BFloat16Storage" => DType::F64,
+            "BoolStorage" => DType::Bool,
+            _ => DType::I64,
+        };
         let size = |&id: &RecordId| match pickle.get(id) {
             Record::Int(size) => usize::try_from(*size).ok(),
             _ => None,
         };
         let sizes = pickle.tuple(*sizes)?.iter().map(size).collect::<Option<Vec<usize>>>()?;
-        Some((if is_float { DType::F64 } else { DType::I64 }, sizes))
+        Some((dtype, sizes))
     };
     inputs.iter().map(one).collect()
 }
@@ -302,15 +306,17 @@ impl Script {
 
     /// The graph for the shapes that the module was traced with; an error that asks for shapes where the file has none.
     pub fn example(&self) -> Result<Graph> {
+        self.graph_of(&self.shapes()?)
+    }
+
+    /// The shapes that the module was traced with.
+    pub(crate) fn shapes(&self) -> Result<Vec<Vec<Dim>>> {
         let shapes: Option<Vec<Vec<Dim>>> = self.inputs().into_iter().map(|input| input.shape).collect();
-        match shapes {
-            Some(shapes) => self.graph_of(&shapes),
-            None => {
-                let names: Vec<String> = forms::names(&self.inputs).iter().map(|name| format!("`{name}`")).collect();
-                let names = names.join(", ");
-                Err(Error::argument(format!("scripted code takes inputs of many shapes; give the shape of {names}")))
-            }
-        }
+        shapes.ok_or_else(|| {
+            let names: Vec<String> = forms::names(&self.inputs).iter().map(|name| format!("`{name}`")).collect();
+            let names = names.join(", ");
+            Error::argument(format!("scripted code takes inputs of many shapes; give the shape of {names}"))
+        })
     }
 
     /// How many calls of each operation stand in the code that the forward may reach, by name.
@@ -336,14 +342,80 @@ impl Script {
     /// forward that have a default. Names all operations that are not supported, with the place of each call; what depends on the inputs' values
     /// and not on their shapes alone is an error.
     pub fn graph_of(&self, shapes: &[Vec<Dim>]) -> Result<Graph> {
-        let count = forms::names(&self.inputs).len();
-        let traced = self.traced.len() == count;
-        let mut integers: HashSet<usize> =
-            (0..if traced { count } else { 0 }).filter(|&at| !self.traced[at].0.is_float()).collect();
-        // Code does not say which tensors are of integers; the first use of one as an index does.
+        Ok(self.inferred(shapes)?.0)
+    }
+
+    /// The same with the integers of the inputs that hold such, one input after another; the graph has the other inputs.
+    /// What depends on integers alone is computed at once, so that they may be indices of any operation.
+    pub fn graph_given(&self, shapes: &[Vec<Dim>], integers: &[i64]) -> Result<Graph> {
+        Ok(self.specialised(shapes, integers)?.0)
+    }
+
+    /// That graph, and all inputs with their types and shapes.
+    ///
+    /// Scripted code does not say which inputs hold integers. Those do that are used as indices; where these do not take
+    /// all integers that are given, the inputs with as many elements do for which the code can be run.
+    pub(crate) fn specialised(&self, shapes: &[Vec<Dim>], integers: &[i64]) -> Result<(Graph, Vec<ModuleInput>)> {
+        let inferred = self.inferred(shapes);
+        let Some(counts) = counts(shapes) else { return self.open(inferred?, integers) };
+        let total = |set: &HashSet<usize>| set.iter().map(|&at| counts.get(at).copied().unwrap_or(0)).sum::<usize>();
+        let given = |set: &HashSet<usize>| match forms::graph(self, shapes, set, Some(integers))? {
+            forms::Outcome::Graph(graph, inputs) => Ok((graph, inputs)),
+            forms::Outcome::Integers(_) => Err(Error::unsupported("an input of floating-point numbers as an index")),
+        };
+        if let Some(known) = self.traced_integers() {
+            return if total(&known) == integers.len() { given(&known) } else { self.open(inferred?, integers) };
+        }
+        if let Ok((_, inputs)) = &inferred {
+            let set = (0..inputs.len()).filter(|&at| !inputs[at].dtype.is_float()).collect();
+            if total(&set) == integers.len() {
+                return given(&set);
+            }
+        }
+        let sets = subsets(&counts, integers.len());
+        let (found, failed): (Vec<_>, Vec<_>) = sets.iter().map(given).partition(Result::is_ok);
+        let mut found: Vec<(Graph, Vec<ModuleInput>)> = found.into_iter().flatten().collect();
+        match (found.len(), failed.into_iter().find_map(Result::err)) {
+            (1, _) => Ok(found.swap_remove(0)),
+            (0, Some(error)) => Err(error),
+            (0, None) => self.open(inferred?, integers),
+            (count, _) => Err(Error::argument(format!(
+                "the {} integers may be those of {count} different inputs, and scripted code does not say which hold integers; \
+                 save the module with torch.jit.trace or torch.export",
+                integers.len()
+            ))),
+        }
+    }
+
+    /// Which inputs hold integers, by their sizes alone.
+    pub(crate) fn integers_by_size(&self, shapes: &[Vec<Dim>], integers: &[i64]) -> Option<HashSet<usize>> {
+        let mut sets = subsets(&counts(shapes)?, integers.len());
+        if sets.len() == 1 { sets.pop() } else { None }
+    }
+
+    /// The integers given to a graph with inputs for them.
+    fn open(&self, (graph, inputs): (Graph, Vec<ModuleInput>), integers: &[i64]) -> Result<(Graph, Vec<ModuleInput>)> {
+        Ok((graph.with_integers(integers)?, inputs))
+    }
+
+    /// Which inputs held integers when the module was traced.
+    fn traced_integers(&self) -> Option<HashSet<usize>> {
+        let all = 0..self.traced.len();
+        (self.traced.len() == forms::names(&self.inputs).len() && !all.is_empty())
+            .then(|| all.filter(|&at| !self.traced[at].0.is_float()).collect())
+    }
+
+    /// The type of an input of integers: bools where it was traced with such.
+    fn integer_type(&self, input: usize) -> DType {
+        self.traced.get(input).map_or(DType::I64, |(dtype, _)| *dtype)
+    }
+
+    /// The graph with inputs of integers where the trace says so, or the use of an input as an index.
+    fn inferred(&self, shapes: &[Vec<Dim>]) -> Result<(Graph, Vec<ModuleInput>)> {
+        let mut integers = self.traced_integers().unwrap_or_default();
         loop {
-            match forms::graph(self, shapes, &integers)? {
-                forms::Outcome::Graph(graph) => return Ok(graph),
+            match forms::graph(self, shapes, &integers, None)? {
+                forms::Outcome::Graph(graph, inputs) => return Ok((graph, inputs)),
                 forms::Outcome::Integers(input) => {
                     if !integers.insert(input) {
                         return Err(Error::internal("an input of integers is one of floats"));
@@ -411,6 +483,23 @@ impl Script {
     fn source(&self, record: &str, byte: u32) -> Option<String> {
         self.sources.get(record)?.line(byte)
     }
+}
+
+/// The numbers of elements of inputs of these shapes, if all sizes are known.
+fn counts(shapes: &[Vec<Dim>]) -> Option<Vec<usize>> {
+    let count = |shape: &Vec<Dim>| shape.iter().try_fold(1usize, |count, dim| Some(count.saturating_mul(dim.size()?)));
+    shapes.iter().map(count).collect()
+}
+
+/// The sets of inputs that together have so many elements; none of more inputs than can be tried.
+fn subsets(counts: &[usize], total: usize) -> Vec<HashSet<usize>> {
+    const MOST: usize = 10;
+    if total == 0 || counts.len() > MOST {
+        return Vec::new();
+    }
+    let members = |bits: usize| (0..counts.len()).filter(move |at| bits >> at & 1 == 1);
+    let fits = |&bits: &usize| members(bits).map(|at| counts[at]).fold(0, usize::saturating_add) == total;
+    (1..1usize << counts.len()).filter(fits).map(|bits| members(bits).collect()).collect()
 }
 
 /// A class as Python named it: without the prefix of serialized names and the numbers that tell classes of one name apart.

@@ -11,7 +11,7 @@ pub(super) fn choose(name: &str, heap: &Heap, given: &[Value], keywords: &[(&str
 /// Parameters that are given by name only, where tensors are made.
 const PLACEMENT: [&str; 5] = ["dtype", "layout", "device", "pin_memory", "memory_format"];
 /// Operations whose dtype is given by name only.
-const DTYPE_BY_NAME: [&str; 5] = ["sum", "mean", "cumsum", "linalg_vector_norm", "norm"];
+const DTYPE_BY_NAME: [&str; 7] = ["sum", "mean", "prod", "cumsum", "cumprod", "linalg_vector_norm", "norm"];
 
 fn by_name_only(operation: &Operation, parameter: &str) -> bool {
     let makes = || operation.parameters().any(|(name, _)| name == "pin_memory");
@@ -57,6 +57,7 @@ fn may_be(operation: &Operation, parameter: &str, heap: &Heap, value: &Value) ->
         ("dtype", value) => matches!(value, Value::Int(_) | Value::None),
         ("device", value) => matches!(value, Value::Placement | Value::None),
         ("dim" | "dims" | "output_size", value) => matches!(value, Value::None) || is_int(value) || ints(value),
+        ("size", value) if operation.name == "unfold" => is_int(value),
         ("size" | "sizes" | "split_sizes", value) => ints(value),
         ("scale_factors", value) => matches!(value, Value::None) || heap.elements(value).is_some(),
         ("scales" | "scales_d" | "scales_h" | "scales_w", value) => matches!(value, Value::None | Value::Float(_)),

@@ -419,12 +419,41 @@ impl Parser {
         if self.take_name("for") {
             return self.each(body, &word);
         }
-        for refused in ["with", "del", "assert", "raise", "import", "try", "break", "continue", "def", "class"] {
+        if self.take_name("with") {
+            return self.managed(body, &word);
+        }
+        for refused in ["del", "assert", "raise", "import", "try", "break", "continue", "def", "class"] {
             if self.is_name(refused) {
                 return Err(Error::unsupported(format!("`{refused}` in a function is not read")));
             }
         }
         self.assignment(body, &word)
+    }
+
+    /// `with x:`, as calls of the object's methods before and behind the block.
+    fn managed(&mut self, body: &mut Body, word: &Word) -> Result<()> {
+        let method = |name: &str, count: usize| {
+            Step::Call(Call { callee: Callee::Method(name.into()), count, keywords: Vec::new() })
+        };
+        self.expression(body)?;
+        let object = body.hidden();
+        body.push(Step::Store(object), word);
+        body.push(Step::Load(object), word);
+        body.push(method("__enter__", 0), word);
+        if self.take_name("as") {
+            let slot = self.name()?;
+            let slot = body.slot(&slot);
+            body.push(Step::Store(slot), word);
+        } else {
+            body.push(Step::Drop, word);
+        }
+        self.expect(":")?;
+        self.block(body)?;
+        body.push(Step::Load(object), word);
+        (0..3).for_each(|_| body.push(Step::Push(Literal::None), word));
+        body.push(method("__exit__", 3), word);
+        body.push(Step::Drop, word);
+        Ok(())
     }
 
     /// `for i in range(n):`
@@ -778,7 +807,7 @@ mod tests {
         );
         assert!(error(&body("return [x")).contains("line 3"));
         assert!(error(&body("1 = x")).contains("line 2: `1` stands where a name is expected"));
-        assert!(error(&body("with x:")).contains("`with` in a function"));
+        assert!(error(&body("del x")).contains("`del` in a function"));
         assert!(error(&body("lambda x")).contains("the name `lambda` is not defined"));
         assert!(error(&body(&format!("return {}x", "(".repeat(10_000)))).contains("nested deeper"));
         assert!(error("def f(x, x):\n  pass\n").contains("`x` is there twice"));

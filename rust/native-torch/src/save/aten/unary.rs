@@ -22,6 +22,9 @@ impl Writer<'_> {
             Unary::Atan => ("atan.default", vec![]),
             Unary::Sin => ("sin.default", vec![]),
             Unary::Erf => ("erf.default", vec![]),
+            Unary::Detach => ("detach.default", vec![]),
+            Unary::Floor => ("floor.default", vec![]),
+            Unary::Round => ("round.default", vec![]),
             Unary::Exp => ("exp.default", vec![]),
             Unary::Expm1 => ("expm1.default", vec![]),
             Unary::Gelu(kind) => {
