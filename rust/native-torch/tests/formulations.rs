@@ -56,7 +56,12 @@ fn check_values(name: &str, f: &Formulation, values: &[f64]) {
             table.lower[i],
             table.upper[i]
         );
-        assert!(table.domain[i] == Domain::Continuous || v == 0.0 || v == 1.0, "{name}: {}", f.name(id));
+        let fits = match table.domain[i] {
+            Domain::Binary => v == 0.0 || v == 1.0,
+            Domain::Integer => v.fract() == 0.0,
+            _ => true,
+        };
+        assert!(fits, "{name}: {}", f.name(id));
     }
     let rows = f.rows();
     for i in 0..rows.len() {

@@ -43,6 +43,7 @@ use crate::{
     bounds::{
         Bounds, Interval, endless,
         form::{self, Place, Term},
+        unary_value,
     },
     graph::{Graph, Node, Op, Source, Unary, ValueId},
     passes,
@@ -194,7 +195,7 @@ impl Lowering<'_> {
             Op::Unary(Unary::Affine { scale, shift }) => self.scaled(at, node, *scale, *shift),
             Op::Unary(Unary::Neg) => self.scaled(at, node, -1.0, 0.0),
             Op::Unary(Unary::Detach) => self.scaled(at, node, 1.0, 0.0),
-            Op::Unary(Unary::Floor | Unary::Round) => self.rounding(node),
+            Op::Unary(unary @ (Unary::Floor | Unary::Round)) => self.rounding(at, node, *unary),
             Op::Unary(Unary::Hardswish) => self.hardswish(at, node),
             Op::Unary(unary) => match Piecewise::of(*unary) {
                 Some(_) => self.piecewise(at, node, |_| *unary),
@@ -244,20 +245,31 @@ impl Lowering<'_> {
         }
     }
 
-    /// A rounding, where the bounds decide it.
-    fn rounding(&mut self, node: &Node) -> Result<()> {
-        let decided = |range: &Interval| {
-            match range.lower == range.upper {
-            true => Ok(Element::Constant(range.lower)),
-            false => Err(Error::unsupported(
-                "a rounding jumps at each of its steps, and has no formulation where the bounds reach over one; use the \
-                 network's values and derivatives (in JuMP: gray_box = true)",
-            )
-            .at(&node.scope)),
+    /// A rounding: an integer that is within a step of the operand.
+    fn rounding(&mut self, at: u32, node: &Node, unary: Unary) -> Result<()> {
+        let operand = self.operand(node, 0)?.to_vec();
+        let (below, above) = if unary == Unary::Floor { (0.0, 1.0) } else { (-0.5, 0.5) };
+        let mut out = Vec::with_capacity(operand.len());
+        for (i, element) in operand.into_iter().enumerate() {
+            let range = self.bounds.of(node.outputs[0])[i];
+            out.push(match element {
+                _ if range.lower == range.upper => Element::Constant(range.lower),
+                Element::Constant(c) => Element::Constant(unary_value(unary, c)),
+                _ if self.options.space == Space::Reduced => {
+                    return Err(Error::unsupported(
+                        "a rounding is an integer variable, which the reduced space does not have; use the full space",
+                    )
+                    .at(&node.scope));
+                }
+                element => {
+                    let z = self.variable(at, element);
+                    let y = self.new_variable(at, "y", i, range, Domain::Integer, Rule::Unary(unary, z));
+                    self.formulation.push_row(below, &[(z, 1.0), (y, -1.0)], above, at);
+                    Element::Variable(y)
+                }
+            });
         }
-        };
-        let elements = self.bounds.of(node.outputs[0]).iter().map(decided).collect::<Result<_>>()?;
-        self.set(node, elements);
+        self.set(node, out);
         Ok(())
     }
 
