@@ -48,6 +48,16 @@ def scattered(self, x):
     return sums / sums.abs().add(1.0), counted, y, z, x.index_fill(1, self.index[:1], -1.0), x.index_copy(0, self.index[1:2], x[:1])
 
 
+def copied(self, x):
+    """Writing into copies, which `contiguous` makes of some views only."""
+    y, z = x.t().contiguous(), x[:, 1:].contiguous()
+    y[0] = 0.5
+    z.mul_(2.0)
+    same = x[1:].clone()
+    same.contiguous().add_(1.0)
+    return x.sin() + y.t(), z, same
+
+
 def summed(self, a, b):
     """Einstein's sums with letters that stand twice, and with dots."""
     return (
@@ -118,6 +128,7 @@ def chosen(written, drawn):
         ("ordered", lambda: w(ordered, table=torch.randn(4)), [drawn(2, 4)], {}, None),
         ("gathered", lambda: w(gathered, weight=nn.Parameter(torch.randn(2, 3)), rows=index(2, 0, 1), columns=index(1, 2), mask=index(1, 0, 1) > 0), [drawn(2, 3, 2)], {}, None),
         ("scattered", lambda: w(scattered, index=index(2, 0, 1)), [drawn(3, 3)], {}, None),
+        ("copied", lambda: w(copied), [drawn(2, 4)], {}, None),
         ("summed", lambda: w(summed), [drawn(2, 3, 3), drawn(2, 3, 3)], {}, None),
         ("rounded", lambda: w(rounded), [drawn(2, 3)], {}, None),
         ("detached", lambda: w(detached), [drawn(2, 3)], {}, None),

@@ -31,16 +31,16 @@ class Counting(nn.Module):
     def forward(self, x):
         self.calls.mul_(2)
         self.order.copy_(self.order.flip(0))
-        return torch.cumprod(x, 1)[:, self.order] * self.calls
+        return torch.logcumsumexp(x, 1)[:, self.order] * self.calls
 
 
 class Choosing(nn.Module):
     """Control that depends on values, around such operations."""
 
     def forward(self, x):
-        y = cond(x.sum() > 0, lambda x: torch.cumprod(x, 0), lambda x: torch.sort(x, 0)[0] * x, (x,))
+        y = cond(x.sum() > 0, lambda x: torch.logcumsumexp(x, 0), lambda x: torch.sort(x, 0)[0] * x, (x,))
         z = while_loop(
-            lambda i, z: (i < 3) & (z.abs().sum() < 50), lambda i, z: (i + 1, torch.cumprod(z + 1, 1)), (torch.tensor(0), y)
+            lambda i, z: (i < 3) & (z.abs().sum() < 50), lambda i, z: (i + 1, torch.logcumsumexp(z + 1, 1)), (torch.tensor(0), y)
         )
         return z[1]
 
@@ -54,7 +54,7 @@ def ranked(self, x):
 
 
 def rounded(self, x):
-    return torch.floor(x) * x + torch.round(x * 3) * x * x + torch.frac(x) + torch.remainder(x, 0.7)
+    return torch.floor(x) * x + torch.round(x * 3) * x * x + torch.frac(x) + torch.remainder(x, 0.7) + torch.special.i0e(x)
 
 
 def inverted(self, x):
@@ -77,18 +77,18 @@ def written(self, x):
     y = torch.zeros(2, 4, dtype=x.dtype)
     y.scatter_add_(1, self.places, x)
     y[:, 1:].mul_(2)
-    x.cumprod_(1)
+    x.lgamma_()
     return y.index_add(0, self.rows, x.new_ones(2, 4) * x[:, :1]).sin()
 
 
 def windows(self, x):
     n = x.shape[0]
     spread = x.unfold(0, 2, 1).median(dim=-1)[0]
-    return torch.cumprod(x, 0) * n + x.new_full((n,), n // 2 + 1), spread.reshape(n - 1).cumprod(0)
+    return torch.logcumsumexp(x, 0) * n + x.new_full((n,), n // 2 + 1), spread.reshape(n - 1).logcumsumexp(0)
 
 
 def words(self, words, x):
-    return torch.cumprod(self.table(words), 0) * x
+    return torch.logcumsumexp(self.table(words), 0) * x
 
 
 def foreign():

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::{
     table::{Operation, Target, bind, find},
     value::{Context, Item, Operand},
-    views::{write_back, write_back_piece},
+    views::{KEEPS_ORDER, write_back, write_back_piece},
 };
 use crate::{Error, Result};
 
@@ -82,7 +82,9 @@ impl Interpreter {
             self.write(cell, operand)?;
             return Ok(Item::Cell(cell));
         }
-        let parent = first.filter(|_| operation.is_view);
+        // Of a tensor with gaps, or in another order, this is a copy.
+        let copies = |cell: &usize| operation.name == "contiguous" && !self.is_dense(*cell);
+        let parent = first.filter(|cell| operation.is_view && !copies(cell));
         Ok(self.keep(result, &mut |element| {
             parent.map(|parent| View { parent, operation, arguments: arguments.clone(), element, name: name.clone() })
         }))
@@ -98,6 +100,27 @@ impl Interpreter {
             Item::List(items) => items.iter().map(|item| self.detached(item)).collect::<Result<_>>().map(Item::List),
             other => Ok(other.clone()),
         }
+    }
+
+    /// Whether a tensor's elements stand one after another in its memory, as far as its views tell.
+    fn is_dense(&self, mut cell: usize) -> bool {
+        while let Some(View { parent, operation, arguments, .. }) = &self.cells[cell].view {
+            let along = |at: usize| match arguments.get(at) {
+                Some(Item::Int(dim)) => Some(*dim),
+                _ => None,
+            };
+            let keeps = match operation.name {
+                "select" | "narrow" | "unbind" => along(1) == Some(0),
+                "slice" => along(1) == Some(0) && along(4).is_none_or(|step| step == 1),
+                "split" | "split_with_sizes" | "chunk" | "tensor_split" => along(2) == Some(0),
+                name => KEEPS_ORDER.contains(&name),
+            };
+            if !keeps {
+                return false;
+            }
+            cell = *parent;
+        }
+        true
     }
 
     /// Applies a rule to the tensors as they are now.
@@ -187,6 +210,13 @@ impl Interpreter {
         while let Some(View { parent, operation, arguments, element, name }) =
             self.cells[path[path.len() - 1]].view.clone()
         {
+            if matches!(operation.name, "reshape" | "flatten" | "ravel") && !self.is_dense(parent) {
+                return Err(Error::unsupported(format!(
+                    "it writes in place into a {} of a tensor that is not contiguous, which may be a copy or not; write \
+                     `x = x.op()` instead of `x.op_()` there",
+                    operation.name
+                )));
+            }
             let new = self.cells[path[path.len() - 1]].operand.clone();
             let old = self.cells[parent].operand.clone();
             self.cells[parent].operand = match element {

@@ -640,6 +640,29 @@ pub(super) fn sym_numel(call: &mut Call) -> Result<Item> {
     Ok(count.map_or(Item::Size(Dim::Unknown), |count| Item::Int(i64::try_from(count).unwrap_or(i64::MAX))))
 }
 
+/// Views that keep all elements in their order.
+pub(super) const KEEPS_ORDER: [&str; 19] = [
+    "view",
+    "reshape",
+    "_unsafe_view",
+    "view_as",
+    "reshape_as",
+    "flatten",
+    "unflatten",
+    "unsqueeze",
+    "squeeze",
+    "ravel",
+    "alias",
+    "contiguous",
+    "detach",
+    "lift_fresh",
+    "to",
+    "type_as",
+    "dropout",
+    "feature_dropout",
+    "alpha_dropout",
+];
+
 /// Undoes a view in pieces for what is written into one of them.
 pub(super) fn write_back_piece(
     context: &mut Context,
@@ -742,27 +765,7 @@ pub(super) fn write_back(
             let places = super::places::strided(&shape, &strides, start)?;
             super::places::put_at(context, x, &places, new)
         }
-        // These keep all elements in their order.
-        "view"
-        | "reshape"
-        | "_unsafe_view"
-        | "view_as"
-        | "reshape_as"
-        | "flatten"
-        | "unflatten"
-        | "unsqueeze"
-        | "squeeze"
-        | "ravel"
-        | "alias"
-        | "contiguous"
-        | "detach"
-        | "lift_fresh"
-        | "to"
-        | "type_as"
-        | "dropout"
-        | "feature_dropout"
-        | "alpha_dropout"
-        | "feature_alpha_dropout" => {
+        name if KEEPS_ORDER.contains(&name) => {
             let target: Vec<Option<Dim>> = context.shape(x).into_iter().map(Some).collect();
             shape::reshape(context, new, &target)
         }

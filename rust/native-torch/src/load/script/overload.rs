@@ -19,7 +19,6 @@ fn by_name_only(operation: &Operation, parameter: &str) -> bool {
     match parameter {
         "dtype" if DTYPE_BY_NAME.contains(&operation.name) => true,
         "correction" => true,
-        "alpha" => matches!(operation.name, "add" | "sub"),
         "keepdim" => corrected(),
         parameter if PLACEMENT.contains(&parameter) => makes(),
         _ => false,
