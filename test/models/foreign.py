@@ -33,7 +33,7 @@ def _(x):
 
 class Custom(torch.nn.Module):
     def forward(self, x):
-        return foo(torch.cumprod(x, 0))
+        return foo(torch.logcumsumexp(x, 0))
 
 
 def write_refused():
@@ -48,7 +48,7 @@ def write_refused():
         index.append({"file": path.name, "words": words})
 
     written = lambda forward: cases.foreign.Written(forward).eval()
-    products = lambda: written(lambda self, x: torch.cumprod(x, 1))
+    products = lambda: written(lambda self, x: torch.logcumsumexp(x, 1))
 
     def target(name):
         return lambda nodes: nodes[0].update(target=f"torch.ops.{name}")
@@ -57,12 +57,12 @@ def write_refused():
         return lambda nodes: nodes[0]["inputs"][at].update(new)
 
     refused("custom", torch.nn.Sequential(Custom()), "operation that libtorch does not have: mylib.foo.default (layer `0` (__main__.Custom) at")
-    refused("dropout", written(lambda self, x: torch.nn.functional.dropout(torch.cumprod(x, 1), 0.5, True)), "dropout in training mode")
-    refused("integers", written(lambda self, x: torch.argsort(x)), "output `output`: it holds Int64")
-    refused("unknown", products(), "does not have: aten.cumprod.nothing", target("aten.cumprod.nothing"))
-    refused("code", products(), "does not have: aten.cumprod(x); import os", target("aten.cumprod(x); import os"))
+    refused("dropout", written(lambda self, x: torch.nn.functional.dropout(torch.logcumsumexp(x, 1), 0.5, True)), "dropout in training mode")
+    refused("integers", written(lambda self, x: torch.bucketize(x, torch.tensor([0.0], dtype=x.dtype))), "output `output`: it holds Int64")
+    refused("unknown", products(), "does not have: aten.logcumsumexp.nothing", target("aten.logcumsumexp.nothing"))
+    refused("code", products(), "does not have: aten.logcumsumexp(x); import os", target("aten.logcumsumexp(x); import os"))
     refused("names", products(), "it has no parameter `dimension`", argument(1, name="dimension"))
-    refused("kinds", products(), "cumprod", argument(1, arg={"as_string": 'a"\\\n; import os'}))
+    refused("kinds", products(), "logcumsumexp", argument(1, arg={"as_string": 'a"\\\n; import os'}))
     refused("nobody", products(), "argument `self` is `nobody`, which nothing defines", argument(0, arg={"as_tensor": {"name": "nobody"}}))
     refused("effects", products(), "it wraps no operation", target("higher_order.with_effects"))
     refused("place", products(), "Dimension out of range", argument(1, arg={"as_int": 7}))
