@@ -1,7 +1,8 @@
 //! Matrix products that allocate nothing and start at once, for the shapes that derivatives of networks have.
 //!
-//! Products write `C (m x n) (+)= A (m x k) B (k x n)` with `B` and `C` row-major and `A` in any layout. Panels of `B`
-//! are copied to a buffer of the caller's, padded with zeros, where that pays or where the edge needs it.
+//! Products write `C (m x n) (+)= A (m x k) B (k x n)` with `B` and `C` row-major and `A` in any layout. Where vectors can be
+//! read in part, `B` is read where it stands; else panels of it are copied to a buffer of the caller's, padded with zeros,
+//! where that pays or where the edge needs it.
 // Products take sizes, matrices and distances, and indices say best what a kernel does.
 #![allow(clippy::too_many_arguments, clippy::needless_range_loop)]
 
@@ -20,7 +21,8 @@ const HEIGHT: usize = 240;
 const PANEL: usize = DEPTH * WIDTH + TILE;
 /// From so many operations on, a product is spread over threads.
 const SPREAD_FROM: usize = 1 << 20;
-/// From so many rows on, copying `B` pays, unless it has few elements and stays in the first-level cache as it is.
+/// From so many rows on, copying `B` pays on processors with short vectors, unless it has few elements and stays in the
+/// first-level cache as it is. Long vectors read it as fast where it stands.
 const COPY_FROM: usize = 32;
 const NEAR: usize = 1 << 10;
 
@@ -234,7 +236,7 @@ fn product<T: Real>(
                 let width = padded.min(n - j0);
                 let (b, at) = match at {
                     Rows::Every(ldb)
-                        if (width < padded && !registers.masks) || (m1 - m0 >= COPY_FROM && depth * ldb > NEAR) =>
+                        if !registers.masks && (width < padded || (m1 - m0 >= COPY_FROM && depth * ldb > NEAR)) =>
                     {
                         copy_panel(&b[k0 * ldb + j0..], ldb, width, &mut panel[..depth * padded], padded);
                         (&panel[..], Rows::Every(padded))
