@@ -247,7 +247,14 @@ fn product<T: Real>(
                 let mut i0 = m0;
                 while i0 < m1 {
                     let rows = share(m1 - i0, registers.rows);
-                    if part == Part::All || j0 < top + i0 + rows {
+                    // Of a triangle, the columns up to the last row's.
+                    let wanted = match part {
+                        Part::All => width,
+                        Part::Lower => width.min((top + i0 + rows).saturating_sub(j0)),
+                    };
+                    if wanted > 0 {
+                        let vectors = wanted.div_ceil(lanes);
+                        let width = width.min(vectors * lanes);
                         let a = Left { data: &a.data[i0 * a.row + k0 * a.column..], ..a };
                         let c = &mut c[i0 * ldc + j0..];
                         let tile = Tile { rows, vectors, depth, width };
