@@ -141,8 +141,8 @@ struct Inputs<'a> {
     script: &'a Script,
     shapes: std::slice::Iter<'a, Vec<Dim>>,
     integers: &'a HashSet<usize>,
-    /// The numbers of those, if they are given.
-    given: Option<&'a [i64]>,
+    /// The numbers of those, if they are given, and their type where the file does not say it.
+    given: Option<(&'a [i64], DType)>,
     /// The number of tensors in a list, if there is one.
     listed: usize,
     /// The number of tensors that may be given for parameters with a default.
@@ -156,7 +156,7 @@ impl Inputs<'_> {
     fn tensor(&mut self, machine: &mut Machine, name: &str) -> Result<Value> {
         let shape = self.shapes.next().ok_or_else(|| Error::internal("fewer shapes than inputs"))?.clone();
         let is_float = !self.integers.contains(&self.made.len());
-        let dtype = if is_float { DType::F64 } else { self.script.integer_type(self.made.len()) };
+        let traced = self.script.integer_type(self.made.len());
         let input = ModuleInput {
             name: name.to_owned(),
             dtype: if is_float { DType::F64 } else { DType::I64 },
@@ -167,14 +167,14 @@ impl Inputs<'_> {
         let operand = match (is_float, &mut self.given) {
             (true, _) => Operand::Computed(builder.input(name, shape)),
             (false, None) => Operand::Computed(builder.integers(name, shape)),
-            (false, Some(rest)) => {
+            (false, Some((rest, untraced))) => {
                 let count: Option<usize> = shape.iter().map(Dim::size).product();
                 let (own, others) = count
                     .and_then(|count| rest.split_at_checked(count))
                     .ok_or_else(|| Error::internal("fewer integers than inputs take"))?;
                 *rest = others;
                 let sizes: Vec<usize> = shape.iter().filter_map(Dim::size).collect();
-                integers(name, Tensor::from_slice(&sizes, own), dtype)?
+                integers(name, Tensor::from_slice(&sizes, own), traced.unwrap_or(*untraced))?
             }
         };
         self.made.push(match operand {
@@ -218,7 +218,7 @@ pub(super) fn graph(
     script: &Script,
     shapes: &[Vec<Dim>],
     integers: &HashSet<usize>,
-    given: Option<&[i64]>,
+    given: Option<(&[i64], DType)>,
 ) -> Result<Outcome> {
     let needed = names(&script.inputs).len();
     let has_list = script.inputs.iter().any(|form| matches!(form, Form::List(_)));

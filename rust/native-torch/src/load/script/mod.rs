@@ -359,9 +359,16 @@ impl Script {
         let inferred = self.inferred(shapes);
         let Some(counts) = counts(shapes) else { return self.open(inferred?, integers) };
         let total = |set: &HashSet<usize>| set.iter().map(|&at| counts.get(at).copied().unwrap_or(0)).sum::<usize>();
-        let given = |set: &HashSet<usize>| match forms::graph(self, shapes, set, Some(integers))? {
+        let typed = |set: &HashSet<usize>, dtype: DType| match forms::graph(self, shapes, set, Some((integers, dtype)))?
+        {
             forms::Outcome::Graph(graph, inputs) => Ok((graph, inputs)),
             forms::Outcome::Integers(_) => Err(Error::unsupported("an input of floating-point numbers as an index")),
+        };
+        // Code that refuses integers may take truth values.
+        let may_be_bools = integers.iter().all(|v| matches!(v, 0 | 1));
+        let given = |set: &HashSet<usize>| match typed(set, DType::I64) {
+            Err(error) if may_be_bools => typed(set, DType::Bool).map_err(|_| error),
+            done => done,
         };
         if let Some(known) = self.traced_integers() {
             return if total(&known) == integers.len() { given(&known) } else { self.open(inferred?, integers) };
@@ -405,9 +412,9 @@ impl Script {
             .then(|| all.filter(|&at| !self.traced[at].0.is_float()).collect())
     }
 
-    /// The type of an input of integers: bools where it was traced with such.
-    fn integer_type(&self, input: usize) -> DType {
-        self.traced.get(input).map_or(DType::I64, |(dtype, _)| *dtype)
+    /// The type of an input of integers where it was traced: bools or integers.
+    fn integer_type(&self, input: usize) -> Option<DType> {
+        self.traced.get(input).map(|(dtype, _)| *dtype)
     }
 
     /// The graph with inputs of integers where the trace says so, or the use of an input as an index.
