@@ -227,7 +227,10 @@ fn vision(tables: &mut Tables, report: &mut Report, models: &Path, name: &str) {
             let call = move |i: usize| {
                 tch::jit::set_graph_executor_optimize(optimise);
                 let x = Tensor::from_data_size(&points[i % 2], sizes, Kind::Float);
-                no_grad(|| module.forward_ts(&[x])).expect("the model runs")
+                let y = no_grad(|| module.forward_ts(&[x])).expect("the model runs");
+                // It holds for the whole process, the backend included.
+                tch::jit::set_graph_executor_optimize(true);
+                y
             };
             theirs.push(checked(format!("{form}{suffix}"), call, &right, 1e-4));
         }
